@@ -1,0 +1,66 @@
+# `make help` lists what there is. Everything installs into .venv here; nothing outside this folder is touched.
+
+# The Python that .venv is made with, and the torch that goes into it. Both count when .venv is first made, so to change
+# one later: make clean, then for example  make test TORCH=torch==2.11.0  or a wheel's path, or a build for your GPU.
+PYTHON ?= python3
+TORCH ?= $(shell grep '^torch==' constraints.txt)
+
+# More arguments for pytest: make test ARGS="tests/cell -x"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-oldest check docs clean
+
+help: ## list these targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
+
+demo: .venv/.installed ## put a small language model on the simulated hardware and report, into runs/demo
+	.venv/bin/gaincell demo --out runs/demo
+
+test: .venv/.installed ## run the tests
+	.venv/bin/python -m pytest $(ARGS)
+
+test-oldest: .venv-oldest/.installed ## run the model tests with the oldest supported transformers
+	@.venv-oldest/bin/python -c 'import transformers; print("transformers", transformers.__version__)'
+	.venv-oldest/bin/python -m pytest tests/models -m "not slow" $(ARGS)
+
+check: .venv/.installed ## check style and types, build the documentation, run every example
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/basedpyright --pythonpath .venv/bin/python
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	@set -e; for example in $(wildcard examples/*.py); do echo "$$example"; .venv/bin/python "$$example"; done
+
+docs: .venv/.installed ## write docs/parameters.md anew and build the documentation into site/
+	.venv/bin/python docs/generate_parameters.py
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
+clean: ## remove what make made (.venv, site, caches); runs/ stays
+	rm -rf .venv .venv-oldest site dist .pytest_cache .ruff_cache .hypothesis
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(call make_venv,.venv,torch)
+	.venv/bin/python -m pip install -c .venv/constraints.txt -e '.[dev]'
+	@touch $@
+
+.venv-oldest/.installed: pyproject.toml constraints.txt
+	$(call make_venv,.venv-oldest,torch|transformers|huggingface_hub|tokenizers)
+	.venv-oldest/bin/python -m pip install -c .venv-oldest/constraints.txt -e . 'transformers==5.17.*' 'huggingface-hub<2' \
+	  accelerate hypothesis pytest pytest-timeout
+	@touch $@
+
+# $(call make_venv,FOLDER,PINS): a virtual environment with torch in it, and beside it the constraints less those pins
+# (torch's is the TORCH variable's to choose). One sentence where Python is missing, too old, or cannot make one.
+define make_venv
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "There is no '$(PYTHON)' here; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "gaincell needs Python 3.11 or newer, but '$(PYTHON)' is $$($(PYTHON) -V); name a newer one: make PYTHON=python3.12." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "'$(PYTHON)' cannot make virtual environments; install its venv module (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv $(1)
+	@echo '*' >$(1)/.gitignore
+	@grep -vE '^($(2))==' constraints.txt >$(1)/constraints.txt
+	$(1)/bin/python -m pip install -c $(1)/constraints.txt $(TORCH)
+endef

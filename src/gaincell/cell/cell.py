@@ -1,0 +1,116 @@
+"""A cell file: law and retention with units and sources."""
+
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gaincell.cell.law import PolynomialLaw
+from gaincell.cell.retention import Retention
+from gaincell.errors import InputError, one_sentence
+
+_PRESETS = resources.files("gaincell.cell") / "presets"
+
+
+class Cell(BaseModel):
+    """One gain cell, as a cell file (YAML) describes it.
+
+    Attributes:
+        name: what the cell is called in reports.
+        description: one sentence.
+        law: charge law f(y).
+        retention: decay of the stored voltage.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    law: PolynomialLaw
+    retention: Retention
+
+    @model_validator(mode="after")
+    def _scalable(self) -> Self:
+        self.law.in_model_scale()
+        return self
+
+    @cached_property
+    def model_law(self) -> PolynomialLaw:
+        """The law on the paper's scale (S saturates at 80); see `PolynomialLaw.in_model_scale`."""
+        return self.law.in_model_scale()[0]
+
+    @property
+    def coulomb_per_second(self) -> float | None:
+        """Coulomb per second of pulse of one model unit, for energies; None if the law came without a charge."""
+        return None if self.law.unit == "model" else self.law.in_model_scale()[1]
+
+
+def cell_presets() -> list[str]:
+    """Names of the cells that ship with the package."""
+    return sorted(p.name.removesuffix(".yaml") for p in _PRESETS.iterdir() if p.name.endswith(".yaml"))
+
+
+def load_cell(name_or_path: str | Path) -> Cell:
+    """Read a shipped cell by name, or a cell file by path (safe YAML; units and sources required).
+
+    Raises:
+        InputError: no such cell or file, not YAML, or a field that is missing, unknown or out of range.
+    """
+    text = str(name_or_path)
+    if text in cell_presets():
+        return _parse((_PRESETS / f"{text}.yaml").read_text("utf-8"), text)
+    path = Path(name_or_path)
+    if not is_file(path):
+        names = ", ".join(cell_presets())
+        raise InputError(f"cell '{text}' is neither a shipped cell ({names}) nor a file; check the name or path.")
+    return _parse(read_text(path), text)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False too where the name cannot be one, such as one too long for the system."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file, or an InputError that says why not."""
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text; convert it first.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def read_yaml(text: str, where: str) -> dict[str, Any]:
+    """A YAML mapping, read safely (no tags that build objects)."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{where} is not valid YAML: {first}.") from None
+    except (ValueError, LookupError, AttributeError, TypeError, RecursionError):  # PyYAML, of a bad date, !!bool, ...
+        raise InputError(f"{where} is not valid YAML: a value is malformed or nested too deeply.") from None
+    return fields_of(data, where)
+
+
+def fields_of(data: Any, where: str) -> dict[str, Any]:
+    """What a YAML or JSON file held, if it is a mapping of field names to values."""
+    if not isinstance(data, dict):
+        raise InputError(f"{where} must hold a mapping of fields to values, but holds {type(data).__name__}.")
+    for name in data:
+        if not isinstance(name, str):
+            raise InputError(f"{where}: unknown field {name}; remove it or correct its name.")
+    return data
+
+
+def _parse(text: str, where: str) -> Cell:
+    try:
+        return Cell(**read_yaml(text, where))
+    except ValidationError as error:
+        raise one_sentence(error, f"cell file {where}") from None

@@ -1,0 +1,280 @@
+"""One frozen, validated description of a design point."""
+
+import json
+import math
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gaincell.cell import Cell, load_cell
+from gaincell.cell.cell import fields_of, is_file, read_text, read_yaml
+from gaincell.errors import InputError, one_sentence
+
+_PRESETS = resources.files("gaincell") / "presets"
+
+_PAPER = "Leroux et al., Nature Computational Science 5, 813-824 (2025)"
+_CODE = "released training code of Leroux et al. 2025"
+_ASSUMED = "assumption: not published"
+
+
+def _field(default: Any, unit: str, source: str, description: str, **limits: Any) -> Any:
+    extra: dict[str, Any] = {"unit": unit, "source": source}
+    return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+class GainCellConfig(BaseModel, frozen=True):
+    """A design point: geometry, levels, voltages, cell, timing and options.
+
+    Frozen; unknown fields are refused; every field has a unit, a source and a default that means something
+    (docs/parameters.md lists them). Voltages are in volt, times in second.
+
+    Raises:
+        InputError: one sentence naming the field, on construction from Python, JSON or YAML alike.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    name: str = _field("custom", "-", "-", "What reports call this design point.")
+
+    window: int = _field(
+        1024,
+        "tokens",
+        _PAPER,
+        "Columns of one head's key and value arrays: the sliding window of attention.",
+        gt=0,
+        le=1 << 24,
+    )
+    subtile_columns: int = _field(
+        64, "tokens", _PAPER, "Tokens per sub-tile: the sum that one read-out clamps and quantises.", gt=0
+    )
+    subtile_rows: int = _field(
+        64, "cells", _PAPER, "Rows of a sub-tile. Only cost depends on it: S is summed over all of head_dim.", gt=0
+    )
+
+    query_levels: int | None = _field(
+        16, "levels", _PAPER, "Pulse widths of one query polarity; null leaves queries unquantised.", ge=2, le=1 << 16
+    )
+    stored_levels: int | None = _field(
+        8, "levels", _PAPER, "Voltages a key or value cell can hold; null leaves them unquantised.", ge=2, le=256
+    )
+    output_levels: int | None = _field(
+        32, "levels", _PAPER, "Levels of a sub-tile's read-out over -1...1; null: unquantised.", ge=2, le=1 << 16
+    )
+    readout: Literal["reference", "counter"] = _field(
+        "reference",
+        "-",
+        _CODE + " (reference); assumption (counter)",
+        "How the read-out counts. 'reference': step 2/(levels - 1), which reaches code +-16 of 32 as the published "
+        "results do; 'counter': sign and magnitude up to +-15 of 32, as a sign and 4-bit counter can.",
+    )
+
+    stored_max_v: float = _field(
+        0.9, "V", _PAPER, "Highest stored voltage; the lowest is 0 V.", gt=0, allow_inf_nan=False
+    )
+    zero_v: float = _field(
+        0.45, "V", _PAPER, "Stored voltage that stands for zero: y = stored - zero.", gt=0, allow_inf_nan=False
+    )
+
+    score_saturation: float = _field(
+        80.0, "model charge", _CODE, "S_sat: phi = clamp(S / S_sat, 0, 1).", gt=0, allow_inf_nan=False
+    )
+    output_scale: float = _field(
+        40.0,
+        "model charge",
+        _CODE,
+        "The charge of a sub-tile that reads out as 1: o = quantise(clamp(sum phi f(y) / output_scale, -1, 1)).",
+        gt=0,
+        allow_inf_nan=False,
+    )
+
+    cell: Cell = _field(
+        "leroux2025", "-", _CODE, "The gain cell: a shipped cell's name, the path of a cell file, or its content."
+    )
+    pulse_max_s: float = _field(
+        15e-9, "s", _PAPER, "T_max: the longest word-line pulse (phi = 1).", gt=0, allow_inf_nan=False
+    )
+    layer_latency_s: float = _field(
+        65e-9,
+        "s",
+        _PAPER,
+        "Attention latency of one token in one layer (heads run in parallel).",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    token_period_s: float | None = _field(
+        None,
+        "s",
+        "layers x layer_latency_s: 0.78 us for the paper's 12 layers",
+        "Time from one token to the next. null: set from the model's layers when a model is converted.",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    leak_per_token: float | None = _field(
+        None,
+        "1/token",
+        _CODE + " sets 1.6e-4",
+        "lambda: y(age) = y exp(-lambda age). null: follows as token_period_s / tau of the cell.",
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+
+    gradient: Literal["linear-law", "true-law"] = _field(
+        "linear-law",
+        "-",
+        _CODE,
+        "The cell law in the backward pass: 'linear-law' puts surrogate_slope * y in its place, as published; "
+        "'true-law' differentiates the cell's own law.",
+    )
+    surrogate_slope: float = _field(
+        19.3,
+        "model charge/V",
+        _CODE,
+        "Slope of the surrogate linear law of the backward pass.",
+        gt=0,
+        allow_inf_nan=False,
+    )
+
+    normaliser: Literal["none", "ideal"] = _field(
+        "none",
+        "-",
+        "option: not in the published design",
+        "'ideal': one more value column holds a constant, so that Z = sum phi is known exactly, and the digital side "
+        "divides the output by Z + normaliser_epsilon.",
+    )
+    normaliser_epsilon: float = _field(
+        math.exp(-1),
+        "pulse widths",
+        _ASSUMED,
+        "Keeps the division finite when no pulse fires.",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    query_sign: Literal["unsigned", "differential"] = _field(
+        "unsigned",
+        "-",
+        "option: not in the published design (differential)",
+        "'unsigned': q in [0, 1], as published. 'differential': q in [-1, 1] by two reads of the key array, "
+        "sign and magnitude.",
+    )
+    storage: Literal["uniform", "linearised"] = _field(
+        "uniform",
+        "-",
+        "option: not in the published design (linearised)",
+        "'uniform': evenly spaced voltages. 'linearised': the DAC's voltages are spaced so that the cell's charge "
+        "f(V) is even between its values at 0 V and stored_max_v.",
+    )
+
+    def __init__(self, /, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise one_sentence(error, "design point") from None
+
+    @field_validator("cell", mode="before")
+    @classmethod
+    def _load_cell(cls, value: Any) -> Any:
+        return load_cell(value) if isinstance(value, str | Path) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.window % self.subtile_columns:
+            below = self.window - self.window % self.subtile_columns
+            raise ValueError(
+                f"window {self.window} is not a multiple of subtile_columns {self.subtile_columns}; "
+                f"use {f'{below} or ' if below else ''}{below + self.subtile_columns}."
+            )
+        if self.zero_v >= self.stored_max_v:
+            raise ValueError(f"zero_v {self.zero_v} must lie below stored_max_v {self.stored_max_v}.")
+        if self.storage == "linearised":
+            if self.stored_levels is None:
+                raise ValueError("storage 'linearised' spaces DAC levels, so it needs stored_levels.")
+            if not self._law_is_increasing():
+                raise ValueError("storage 'linearised' needs a charge law that increases over the stored range.")
+        return self
+
+    def _law_is_increasing(self) -> bool:
+        slope = self.cell.model_law.derivative()
+        grid = (self.stored_max_v * i / 1024 - self.zero_v for i in range(1025))
+        return all(slope(y) > 0 for y in grid)
+
+    @property
+    def tiles(self) -> int:
+        """Sub-tiles along the window."""
+        return self.window // self.subtile_columns
+
+    @property
+    def leak(self) -> float:
+        """lambda per token: `leak_per_token`, else token_period_s / tau of the cell.
+
+        Raises:
+            InputError: neither leak_per_token nor token_period_s is set.
+        """
+        if self.leak_per_token is not None:
+            return self.leak_per_token
+        if self.token_period_s is None:
+            raise InputError(
+                "design point: leak_per_token and token_period_s are both unset; set one of them "
+                "(converting a model sets token_period_s from its number of layers)."
+            )
+        return self.token_period_s / self.cell.retention.tau_s
+
+    def for_layers(self, layers: int) -> Self:
+        """This design point in a model of so many layers: fills token_period_s where it is unset."""
+        if self.token_period_s is not None:
+            return self
+        return self.replace(token_period_s=layers * self.layer_latency_s)
+
+    def replace(self, /, **changes: Any) -> Self:
+        """A copy with some fields changed, validated like a new one; `cell` may be a name or a path."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+    @classmethod
+    def presets(cls) -> list[str]:
+        """Names of the design points that ship with the package."""
+        return sorted(p.name.removesuffix(".yaml") for p in _PRESETS.iterdir() if p.name.endswith(".yaml"))
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """A shipped design point by name.
+
+        Raises:
+            InputError: no preset of that name.
+        """
+        if name not in cls.presets():
+            raise InputError(f"unknown preset '{name}'; choose one of {', '.join(cls.presets())}.")
+        return cls(**read_yaml((_PRESETS / f"{name}.yaml").read_text("utf-8"), f"preset {name}"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a design point from a .yaml, .yml or .json file, or take a preset's name.
+
+        Raises:
+            InputError: no such file, not YAML or JSON, or a field that is unknown or out of range.
+        """
+        if str(path) in cls.presets():
+            return cls.preset(str(path))
+        path = Path(path)
+        if not is_file(path):
+            raise InputError(
+                f"design point '{path}' is neither a preset ({', '.join(cls.presets())}) nor a file; check the name."
+            )
+        text = read_text(path)
+        if path.suffix != ".json":
+            return cls(**read_yaml(text, str(path)))
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path} is not valid JSON: {error}.") from None
+        return cls(**fields_of(data, str(path)))
+
+    def to_yaml(self) -> str:
+        """The whole design point, cell included, as YAML that `load` reads back to an equal config."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def to_json(self) -> str:
+        """The whole design point, cell included, as JSON that `load` reads back to an equal config."""
+        return self.model_dump_json(indent=2)

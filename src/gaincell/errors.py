@@ -1,0 +1,36 @@
+"""The one exception that means "this input cannot be used", told in one sentence."""
+
+import reprlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+_short = reprlib.Repr()  # bounded work, however large or nested the value
+_short.maxlevel, _short.maxstring = 3, 60
+
+
+class InputError(ValueError):
+    """Unusable input: what was wrong, where, and what to do, in one sentence.
+
+    The command line turns it into that sentence and exit code 2. Always one line, whatever a file or path contained.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(" ".join(sentence.split()))
+
+
+def one_sentence(error: "ValidationError", where: str) -> InputError:
+    """The first complaint of a pydantic validation as a single sentence about `where`."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return InputError(f"{where}: unknown field '{field}'; remove it or correct its name.")
+    if first["type"] == "missing":
+        return InputError(f"{where}: field '{field}' is missing; add it.")
+    message = first["msg"].removeprefix("Value error, ").rstrip(".")
+    if not field:
+        return InputError(f"{where}: {message}.")
+    given = _short.repr(first["input"])
+    given = given if len(given) <= 60 else given[:57] + "..."
+    return InputError(f"{where}: field '{field}' is {given}: {message[0].lower()}{message[1:]}.")

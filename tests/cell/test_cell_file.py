@@ -1,0 +1,116 @@
+"""Cell files: what they give, and how unusable ones are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from gaincell import InputError
+from gaincell.cell import Cell, Retention, cell_presets, load_cell
+
+GOOD = """\
+name: mine
+law:
+  coefficients: [0.0, 4.0e-6]
+  unit: C/s
+  source: a bench
+retention:
+  tau: 20
+  unit: us
+  source: a bench
+"""
+
+
+@pytest.fixture
+def cell_file(tmp_path: Path):
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "mine.yaml"
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return write
+
+
+def test_shipped_cells() -> None:
+    assert cell_presets() == ["leroux2025", "leroux2025-linear"]
+    for name in cell_presets():
+        cell = load_cell(name)
+        assert cell.name == name
+        assert cell.law.unit == "model"
+        assert cell.coulomb_per_second is None
+        assert cell.model_law == cell.law
+        assert cell.retention.tau_s == pytest.approx(5e-3)
+
+
+def test_a_measured_cell_keeps_its_charge(cell_file) -> None:
+    cell = load_cell(cell_file(GOOD))
+    assert cell.model_law(0.45) == pytest.approx(10.313, rel=1e-12)
+    # 4e-6 C/(s V) times 0.45 V is what 10.313 model units stand for
+    assert cell.coulomb_per_second == pytest.approx(4e-6 * 0.45 / 10.313, rel=1e-12)
+    assert cell.law.unit == "C/s"
+    assert cell.retention.tau_s == pytest.approx(20e-6)
+    assert Cell.model_validate(cell.model_dump()) == cell
+
+
+@pytest.mark.parametrize(("unit", "seconds"), [("s", 2.0), ("ms", 2e-3), ("us", 2e-6)])
+def test_retention_units(unit: str, seconds: float) -> None:
+    assert Retention.model_validate({"tau": 2, "unit": unit, "source": "a test"}).tau_s == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[0.0, 4.0e-6]", "[0.0, .nan]", ["'law.coefficients'", "finite"]),
+        ("[0.0, 4.0e-6]", "[0.0, .inf]", ["'law.coefficients'", "finite"]),
+        ("[0.0, 4.0e-6]", "[1.0]", ["'law.coefficients'"]),
+        ("[0.0, 4.0e-6]", "[1.0, 0.0]", ["'law.coefficients'", "stored voltage"]),
+        ("[0.0, 4.0e-6]", "[0.0, -4.0e-6]", ["positive"]),
+        ("[0.0, 4.0e-6]", "steep", ["'law.coefficients'"]),
+        ("[0.0, 4.0e-6]", "[0.0, steep]", ["'law.coefficients.1'"]),
+        ("  unit: C/s\n", "", ["'law.unit'", "missing"]),
+        ("  unit: us\n", "", ["'retention.unit'", "missing"]),
+        ("C/s", "pC", ["'law.unit'", "'C/s'"]),
+        ("us\n", "hours\n", ["'retention.unit'"]),
+        ("  source: a bench\nretention", "retention", ["'law.source'", "missing"]),
+        ("tau: 20", "tau: -1", ["'retention.tau'"]),
+        ("tau: 20", "tau: .nan", ["'retention.tau'"]),
+        ("tau: 20", "tau: .inf", ["'retention.tau'"]),
+        ("name: mine\n", "", ["'name'", "missing"]),
+        ("name: mine", "name: mine\ncolour: red", ["unknown field 'colour'"]),
+        ("name: mine", "1: mine", ["unknown field 1"]),
+        ("name: mine", "name: [", ["not valid YAML"]),
+    ],
+)
+def test_refused_in_one_sentence_that_names_file_and_field(old: str, new: str, words: list[str], cell_file) -> None:
+    assert old in GOOD
+    path = cell_file(GOOD.replace(old, new, 1))
+    with pytest.raises(InputError) as error:
+        load_cell(path)
+    message = str(error.value)
+    for word in (str(path), *words):
+        assert word in message
+    assert "\n" not in message
+    assert message.endswith(".")
+
+
+def test_not_utf8(cell_file) -> None:
+    path = cell_file(GOOD.encode("utf-16"))
+    with pytest.raises(InputError, match=r"mine\.yaml is not UTF-8 text; convert it first\.$"):
+        load_cell(path)
+
+
+def test_missing_file_names_the_shipped_cells(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nofile\.yaml' is neither a shipped cell \(leroux2025, .*\) nor a file"):
+        load_cell(tmp_path / "nofile.yaml")
+
+
+def test_a_folder_is_no_cell(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nor a file"):
+        load_cell(tmp_path)
+
+
+def test_python_tags_are_refused_and_run_nothing(cell_file, tmp_path: Path) -> None:
+    proof = tmp_path / "proof"
+    path = cell_file(GOOD.replace("mine", f"!!python/object/apply:os.mkdir ['{proof}']", 1))
+    with pytest.raises(InputError, match="not valid YAML"):
+        load_cell(path)
+    assert not proof.exists()
