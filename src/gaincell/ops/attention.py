@@ -1,0 +1,99 @@
+"""`gaincell.attention`: what the two arrays of a head compute, in parallel over all tokens."""
+
+import torch
+from torch import Tensor
+
+from gaincell.config import GainCellConfig
+from gaincell.ops.blocked import blocked_products
+from gaincell.ops.check import check_operands
+from gaincell.ops.convert import query_pulse, stored_voltage
+from gaincell.ops.precision import outside_autocast
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    config: GainCellConfig,
+    *,
+    pad: Tensor | None = None,
+    preset: Tensor | None = None,
+    validate: bool = True,
+) -> Tensor:
+    """Gain-cell attention: conversion, both products, HardSigmoid, read-out, and the normaliser if the config has one.
+
+    S_ts = sum_d q_td f(y^K_sd e^{-leak (t - s)}), phi = clamp(S / S_sat + preset, 0, 1), and per sub-tile
+    o = quantise(clamp(sum_s phi_ts f(y^V_s e^{-leak (t - s)}) / output_scale, -1, 1)), summed over sub-tiles
+    [Leroux et al. 2025, released code]. Query t sees max(0, t - window + 1) <= s <= t. Exactly what writing and
+    reading token by token gives (`gaincell.ops.Ring`), past the window too.
+
+    Args:
+        q: (B, Hq, T, D) pulse widths in units of T_max, after scaling.
+        k, v: (B, Hkv, T, D) voltages in volt, after scaling; Hq a multiple of Hkv.
+        config: the design point.
+        pad: (B,) left pads of each row. A pad is never written and its output is zero.
+        preset: (B, Hq, T) offset on S / S_sat per query (an option; not in the published design).
+        validate: check shapes and finiteness; internal callers that know switch it off.
+
+    Returns:
+        (B, Hq, T, D) before output scaling, in the dtype of q; computed in float32 or float64.
+
+    Raises:
+        InputError: shapes, dtypes or devices that do not fit, NaN or Inf.
+    """
+    if validate:
+        check_operands(q, k, v, config, pad, preset)
+    if pad is not None and bool((pad > 0).any()):
+        # A pad takes no column: move each row's tokens to the front, and its outputs back.
+        shift, back = roll_index(pad, q.shape[2])
+        q, k, v = (gather_tokens(x, shift) for x in (q, k, v))
+        preset = None if preset is None else gather_tokens(preset, shift)
+        out = attention(q, k, v, config, preset=preset, validate=False)
+        return gather_tokens(out, back) * ~pad_mask(pad, q.shape[2])[:, None, :, None]
+    out, z = blocked_products(
+        query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config), config, preset
+    )
+    return normalise(out, z, config).to(q.dtype)
+
+
+def normalise(out: Tensor, z: Tensor, config: GainCellConfig) -> Tensor:
+    """O / (Z + epsilon) where the design point has a normaliser column; O (B, H, T, D), Z (B, H, T)."""
+    return out / (z[..., None] + config.normaliser_epsilon) if config.normaliser == "ideal" else out
+
+
+@outside_autocast
+def attention_map(
+    q: Tensor, k: Tensor, config: GainCellConfig, *, pad: Tensor | None = None, preset: Tensor | None = None
+) -> Tensor:
+    """phi (B, Hq, T, T) of the same operands: every pulse width, for plots; memory grows with T squared."""
+    groups, (_, _, tokens, _) = q.shape[1] // k.shape[1], q.shape
+    q, y = query_pulse(q, config), stored_voltage(k, config).repeat_interleave(groups, 1)
+    index = torch.arange(tokens, device=q.device)
+    age = index[:, None] - index
+    score = torch.zeros((), dtype=q.dtype, device=q.device)
+    for i, c in enumerate(config.cell.model_law.coefficients):
+        decay = torch.exp(-i * config.leak * age.clamp(min=0).double()).to(q.dtype)
+        score = score + c * decay * (q @ (y**i).mT)
+    gate = score / config.score_saturation + (0.0 if preset is None else preset[..., None])
+    seen = (age >= 0) & (age < config.window)
+    if pad is not None:
+        real = ~pad_mask(pad, tokens)
+        seen = seen & (real[:, None, :] & real[:, :, None])[:, None]
+    return gate.clamp(0.0, 1.0) * seen
+
+
+def pad_mask(pad: Tensor, tokens: int) -> Tensor:
+    """(B, T), true at pads."""
+    return torch.arange(tokens, device=pad.device) < pad[:, None]
+
+
+def roll_index(pad: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+    """(B, T) indices that move each row's tokens to the front, and back."""
+    index = torch.arange(tokens, device=pad.device)
+    return (index + pad[:, None]) % tokens, (index - pad[:, None]) % tokens
+
+
+def gather_tokens(x: Tensor, index: Tensor) -> Tensor:
+    """x (B, H, T, ...) with its tokens taken at index (B, T)."""
+    shaped = index.view(index.shape[0], 1, index.shape[1], *[1] * (x.dim() - 3))
+    return x.gather(2, shaped.expand(-1, x.shape[1], -1, *x.shape[3:]))

@@ -1,0 +1,42 @@
+"""Refusal of operands that no path could compute, in one sentence that names the shapes."""
+
+import torch
+from torch import Tensor
+
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+
+
+def check_operands(
+    q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, pad: Tensor | None, preset: Tensor | None
+) -> None:
+    """Raise InputError unless q, k, v, pad and preset fit together and hold finite numbers."""
+    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
+    if q.dim() != 4 or k.dim() != 4 or k.shape != v.shape:
+        raise InputError(f"attention needs q (B, Hq, T, D) and k, v of equal shape (B, Hkv, T, D); got {shapes}.")
+    if q.shape[0] != k.shape[0] or q.shape[2:] != k.shape[2:]:
+        raise InputError(f"q, k and v must agree in batch, tokens and head_dim; got {shapes}.")
+    if not k.shape[1] or q.shape[1] % k.shape[1]:
+        raise InputError(f"query heads must be a multiple of key/value heads; got {shapes}.")
+    if len({q.dtype, k.dtype, v.dtype}) > 1 or not q.dtype.is_floating_point:
+        raise InputError(f"q, k and v must share one floating dtype; got {q.dtype}, {k.dtype}, {v.dtype}.")
+    if len({q.device, k.device, v.device}) > 1:
+        raise InputError(f"q, k and v must be on one device; got {q.device}, {k.device}, {v.device}.")
+    if pad is not None and (pad.shape != q.shape[:1] or bool(((pad < 0) | (pad > q.shape[2])).any())):
+        raise InputError(f"pad must hold 0...T left pads for each of the {q.shape[0]} rows; got {pad.tolist()}.")
+    if preset is not None and preset.shape != q.shape[:3]:
+        raise InputError(f"preset must have shape {tuple(q.shape[:3])} (B, Hq, T); got {tuple(preset.shape)}.")
+    for name, x in (("q", q), ("k", k), ("v", v), ("preset", preset)):
+        if x is not None and not bool(torch.isfinite(x).all()):
+            raise InputError(f"{name} holds NaN or Inf; clean it before attention.")
+    check_leak(config)
+
+
+def check_leak(config: GainCellConfig) -> None:
+    """Raise InputError where the leak over one sub-tile would leave the range of float32."""
+    order = len(config.cell.model_law.coefficients) - 1
+    if order * config.leak * config.subtile_columns > 80:
+        raise InputError(
+            f"leak {config.leak:g} per token empties the cell within one sub-tile of {config.subtile_columns} tokens; "
+            "use a longer retention or a shorter token period."
+        )

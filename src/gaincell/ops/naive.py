@@ -1,0 +1,59 @@
+"""The oracle: the two products token by token in float64, the equations in their order, nothing clever."""
+
+import torch
+from torch import Tensor
+
+from gaincell.config import GainCellConfig
+from gaincell.ops.convert import query_pulse, readout, stored_voltage
+
+
+def naive_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    config: GainCellConfig,
+    *,
+    pad: Tensor | None = None,
+    preset: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Attention as the arrays compute it [Leroux et al. 2025, equations of the released code].
+
+    Args:
+        q: (B, Hq, T, D) pulse widths in units of T_max, after scaling.
+        k, v: (B, Hkv, T, D) voltages in volt, after scaling; Hq is a multiple of Hkv.
+        config: the design point.
+        pad: (B,) left pads of each row; a pad is never written, its output is zero.
+        preset: (B, Hq, T) offset on S / S_sat per query.
+
+    Returns:
+        (B, Hq, T, D) output before output scaling, and phi (B, Hq, T, T), both float64.
+    """
+    groups, (batch, heads, tokens, _) = q.shape[1] // k.shape[1], q.shape
+    q = query_pulse(q, config).double()
+    yk = stored_voltage(k, config).double().repeat_interleave(groups, 1)
+    yv = stored_voltage(v, config).double().repeat_interleave(groups, 1)
+    out, all_phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens, tokens)
+    for b in range(batch):
+        first = int(pad[b]) if pad is not None else 0
+        for t in range(first, tokens):
+            s = torch.arange(max(first, t - config.window + 1), t + 1)
+            decay = torch.exp(-config.leak * (t - s).double())[:, None]
+            score = _product(q[b, :, t, None, :], yk[b][:, s] * decay, config).sum(-1)
+            offset = 0.0 if preset is None else preset[b, :, t, None].double()
+            phi = (score / config.score_saturation + offset).clamp(0.0, 1.0)
+            charge = _product(phi[..., None], yv[b][:, s] * decay, config)
+            tile = ((s - first) % config.window) // config.subtile_columns
+            total = sum(readout(charge[:, tile == j].sum(1) / config.output_scale, config) for j in tile.unique())
+            if config.normaliser == "ideal":
+                total = total / (phi.sum(-1, keepdim=True) + config.normaliser_epsilon)
+            out[b, :, t], all_phi[b, :, t, s] = total, phi
+    return out, all_phi
+
+
+def _product(pulse: Tensor, y: Tensor, config: GainCellConfig) -> Tensor:
+    """pulse * f(y); under the published surrogate its gradient is that of pulse * slope * y."""
+    exact = pulse * config.cell.model_law(y)
+    if config.gradient == "true-law":
+        return exact
+    linear = pulse * config.surrogate_slope * y
+    return linear + (exact - linear).detach()

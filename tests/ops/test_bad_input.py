@@ -1,0 +1,71 @@
+"""Operands that no path could compute are refused in one sentence that names what does not fit."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import gaincell
+from gaincell import GainCellConfig, InputError
+from gaincell.ops import Ring
+
+CONFIG = GainCellConfig.preset("leroux2025").replace(window=8, subtile_columns=4)
+
+
+def of(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.full(shape, 0.5, dtype=dtype)
+
+
+Q, K = of(2, 4, 6, 8), of(2, 2, 6, 8)
+
+REFUSED: dict[str, tuple[tuple[Tensor, Tensor, Tensor], dict[str, Any], str]] = {
+    "q of three dimensions": ((Q[0], K, K), {}, "q (4, 6, 8), k (2, 2, 6, 8)"),
+    "k of three dimensions": ((Q, K[0], K[0]), {}, "k (2, 6, 8), v (2, 6, 8)"),
+    "v unlike k": ((Q, K, K[..., :7]), {}, "k (2, 2, 6, 8), v (2, 2, 6, 7)"),
+    "another batch": ((Q, K[:1], K[:1]), {}, "agree in batch, tokens and head_dim; got q (2, 4, 6, 8), k (1, 2, 6, 8)"),
+    "other tokens": ((Q, K[:, :, :5], K[:, :, :5]), {}, "agree in batch, tokens and head_dim; got q (2, 4, 6, 8)"),
+    "another head_dim": ((Q[..., :4], K, K), {}, "agree in batch, tokens and head_dim; got q (2, 4, 6, 4)"),
+    "heads that do not divide": ((Q[:, :3], K, K), {}, "multiple of key/value heads; got q (2, 3, 6, 8)"),
+    "no key/value head": ((Q, K[:, :0], K[:, :0]), {}, "multiple of key/value heads; got q (2, 4, 6, 8), k (2, 0,"),
+    "mixed dtypes": ((Q, K.half(), K), {}, "one floating dtype; got torch.float32, torch.float16, torch.float32"),
+    "integers": ((Q.long(), K.long(), K.long()), {}, "one floating dtype; got torch.int64"),
+    "two devices": ((Q, K.to("meta"), K), {}, "one device; got cpu, meta, cpu"),
+    "pads for other rows": ((Q, K, K), {"pad": torch.tensor([1])}, "each of the 2 rows; got [1]"),
+    "more pads than tokens": ((Q, K, K), {"pad": torch.tensor([0, 7])}, "0...T left pads for each of the 2 rows"),
+    "fewer pads than none": ((Q, K, K), {"pad": torch.tensor([0, -1])}, "0...T left pads for each of the 2 rows"),
+    "a preset of another shape": ((Q, K, K), {"preset": of(2, 4)}, "shape (2, 4, 6) (B, Hq, T); got (2, 4)"),
+    "NaN in the preset": ((Q, K, K), {"preset": of(2, 4, 6) * torch.nan}, "preset holds NaN or Inf"),
+    "NaN in q": ((Q * torch.nan, K, K), {}, "q holds NaN or Inf"),
+    "Inf in k": ((Q, K * torch.inf, K), {}, "k holds NaN or Inf"),
+    "minus Inf in v": ((Q, K, K * -torch.inf), {}, "v holds NaN or Inf"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_operands_that_do_not_fit_are_refused_in_one_sentence(name: str) -> None:
+    operands, options, said = REFUSED[name]
+    with pytest.raises(InputError) as refusal:
+        gaincell.attention(*operands, CONFIG, **options)
+    sentence = str(refusal.value)
+    assert said in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("take", [lambda c: gaincell.attention(Q, K, K, c), lambda c: Ring(1, 1, 8, c)])
+def test_a_leak_that_empties_a_cell_within_one_sub_tile_is_refused(take: Any) -> None:
+    with pytest.raises(InputError, match=r"leak 1 per token empties the cell within one sub-tile of 64 tokens"):
+        take(GainCellConfig.preset("leroux2025").replace(leak_per_token=1.0))
+
+
+def test_a_design_point_without_a_leak_is_refused() -> None:
+    with pytest.raises(InputError, match="leak_per_token and token_period_s are both unset"):
+        gaincell.attention(Q, K, K, GainCellConfig())
+
+
+@pytest.mark.parametrize(("batch", "tokens"), [(1, 0), (0, 3), (0, 0)])
+def test_no_tokens_or_no_rows_give_an_empty_output(batch: int, tokens: int) -> None:
+    q, k = of(batch, 4, tokens, 8), of(batch, 2, tokens, 8)
+    assert gaincell.attention(q, k, k, CONFIG).shape == q.shape
+    assert Ring(batch, 2, 8, CONFIG).extend(q, k, k).shape == q.shape

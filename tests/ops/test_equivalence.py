@@ -1,0 +1,84 @@
+"""Written down token by token, computed in blocks, or streamed through the ring: one and the same result."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from ops_cases import TRIED, Case, cases
+from torch import Tensor
+
+import gaincell
+from gaincell import GainCellConfig
+from gaincell.ops import Ring, attention_map, naive_attention
+from gaincell.ops.blocked import blocked_products
+from gaincell.ops.convert import query_pulse, stored_voltage
+
+
+def assert_same(found: Tensor, expected: Tensor, path: str) -> None:
+    # A code's step is at least 2/31, over Z + epsilon < 33 where normalised: no flip hides within 1e-9.
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9, msg=lambda text: f"{path}: {text}")
+    TRIED["equivalence: outputs compared"] += found.numel()
+
+
+@settings(max_examples=4 * settings().max_examples)
+@given(cases())
+def test_blocked_and_streamed_equal_token_by_token(case: Case) -> None:
+    expected, phi = naive_attention(case.q, case.k, case.v, case.config, **case.options)
+    assert_same(gaincell.attention(case.q, case.k, case.v, case.config, **case.options), expected, "blocked")
+    assert_same(case.stream((1,)), expected, "ring, token by token")
+    assert_same(case.stream(case.chunks), expected, "ring, in chunks")
+    assert_same(attention_map(case.q, case.k, case.config, **case.options), phi, "attention map")
+    assert bool(((phi >= 0) & (phi <= 1)).all())
+    TRIED["equivalence: cases"] += 1
+    TRIED["equivalence: pulses that fired in full"] += int((phi == 1).sum())
+    TRIED["equivalence: pulses that fired in part"] += int(((phi > 0) & (phi < 1)).sum())
+
+
+def test_the_operands_drawn_above_spread_over_hardsigmoid() -> None:
+    if not TRIED["equivalence: cases"]:
+        pytest.skip("counts what the test above draws")
+    full, part = (TRIED[f"equivalence: pulses that fired in {much}"] for much in ("full", "part"))
+    assert min(full, part) > 10 * TRIED["equivalence: cases"]
+
+
+def operands(heads: int, kv_heads: int, tokens: int, head_dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+
+    def normal(n: int, mean: float, deviation: float) -> Tensor:
+        return mean + deviation * torch.randn(1, n, tokens, head_dim, generator=generator)
+
+    return normal(heads, 0.2, 0.7), normal(kv_heads, 0.45, 0.25), normal(kv_heads, 0.45, 0.25)
+
+
+def exact(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig) -> Tensor:
+    """The same converted operands summed in float64; in blocks, which equal the oracle as shown above."""
+    converted = query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)
+    return blocked_products(*(x.double() for x in converted), config)[0]
+
+
+def count_flips(found: Tensor, expected: Tensor, config: GainCellConfig) -> int:
+    """Outputs that are half a read-out step off, or more."""
+    assert found.dtype == torch.float32
+    assert config.output_levels is not None
+    flips = int(((found - expected).abs() > 0.99 / (config.output_levels - 1)).sum())
+    TRIED["float32: outputs compared"] += found.numel()
+    TRIED["float32: flipped codes"] += flips
+    return flips
+
+
+@pytest.mark.parametrize("preset", ["leroux2025", "leroux2025-linear"])
+@pytest.mark.parametrize("heads", [8, pytest.param(64, marks=pytest.mark.slow)])
+def test_float32_flips_fewer_than_one_output_in_a_hundred_thousand(preset: str, heads: int) -> None:
+    config = GainCellConfig.preset(preset)  # the published window: an output is the sum of 16 read-outs
+    q, k, v = operands(heads=heads, kv_heads=heads // 2, tokens=2560, head_dim=64)
+    expected = exact(q, k, v, config)
+    assert expected.numel() >= 1_000_000
+    assert float((expected * 15.5).round().abs().mean()) > 2  # the read-out counts
+    assert count_flips(gaincell.attention(q, k, v, config), expected, config) < 1e-5 * expected.numel()
+
+
+def test_a_float32_ring_flips_fewer_than_one_output_in_a_hundred_thousand() -> None:
+    config = GainCellConfig.preset("leroux2025").replace(window=256)
+    q, k, v = operands(heads=8, kv_heads=8, tokens=600, head_dim=64)
+    ring = Ring(1, 8, 64, config)
+    tokens = [ring.extend(*(x[:, :, t : t + 1] for x in (q, k, v))) for t in range(q.shape[2])]
+    assert count_flips(torch.cat(tokens, 2), exact(q, k, v, config), config) < 1e-5 * q.numel()
