@@ -1,0 +1,23 @@
+"""Latency, energy and area of a model's attention in gain cells. Imports neither torch nor transformers."""
+
+from gaincell.hardware.estimation import Cost, Estimate, GpuRatio, Row, estimate, paper_table
+from gaincell.hardware.gpu import BASELINES, JETSON_NANO, RTX_4090, GpuBaseline
+from gaincell.hardware.parameters import HardwareParameters
+from gaincell.hardware.shape import GPT2, AttentionShape, read_shape
+
+__all__ = [
+    "BASELINES",
+    "GPT2",
+    "JETSON_NANO",
+    "RTX_4090",
+    "AttentionShape",
+    "Cost",
+    "Estimate",
+    "GpuBaseline",
+    "GpuRatio",
+    "HardwareParameters",
+    "Row",
+    "estimate",
+    "paper_table",
+    "read_shape",
+]

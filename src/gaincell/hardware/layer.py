@@ -1,0 +1,77 @@
+"""How the published parts carry over to other shapes and options: cost of one layer, one token."""
+
+from gaincell.config import GainCellConfig
+from gaincell.hardware.parameters import HardwareParameters
+from gaincell.hardware.shape import AttentionShape
+
+
+def reads(config: GainCellConfig, parameters: HardwareParameters) -> int:
+    """Times a query is put on the first array."""
+    return parameters.differential_reads if config.query_sign == "differential" else 1
+
+
+def query_latency_s(config: GainCellConfig, parameters: HardwareParameters) -> float:
+    """One query through both arrays, write included. Window and head_dim do not enter: all lines work at once."""
+    extra = parameters.extra_read_latency_s
+    extra = config.pulse_max_s if extra is None else extra
+    return config.layer_latency_s + (reads(config, parameters) - 1) * extra
+
+
+def layer_latency_s(shape: AttentionShape, config: GainCellConfig, parameters: HardwareParameters) -> float:
+    """One token through one layer: heads run side by side, but queries that share arrays take turns."""
+    turns = shape.group if parameters.kv_sharing == "in_turn" else 1
+    return turns * query_latency_s(config, parameters)
+
+
+def array_pairs(shape: AttentionShape, parameters: HardwareParameters) -> int:
+    """Pairs of arrays in one layer."""
+    return shape.num_key_value_heads if parameters.kv_sharing == "in_turn" else shape.num_attention_heads
+
+
+def layer_energy_j(shape: AttentionShape, config: GainCellConfig, parameters: HardwareParameters) -> dict[str, float]:
+    """Energy of one token in one layer, in joule, by part."""
+    p, heads, pairs = parameters, shape.num_attention_heads, array_pairs(shape, parameters)
+    extra = _normaliser_columns(config)
+    value_columns = shape.head_dim + extra
+    window = config.window / p.reference_window
+    width = shape.head_dim / p.reference_head_dim
+    value_width = value_columns / p.reference_head_dim
+    readouts = config.tiles * value_columns / _reference_readouts(p)
+    written = (shape.head_dim + value_columns) / (2 * p.reference_head_dim)
+    converted = heads * p.dac_query_share * width + pairs * (1 - p.dac_query_share) * written
+    parts = {
+        "first array and charge-to-pulse": heads * reads(config, p) * p.first_array_j * window * width,
+        "second array": heads * p.second_array_j * window * value_width,
+        "DACs": p.dacs_j * converted,
+        "digital control and routing": heads * p.digital_power_w * p.digital_active_s * readouts,
+    }
+    if extra:
+        parts["normaliser division"] = heads * p.division_j * shape.head_dim
+    return parts
+
+
+def layer_area_m2(shape: AttentionShape, config: GainCellConfig, parameters: HardwareParameters) -> dict[str, float]:
+    """Area of one layer, in square metre, by part."""
+    # head_dim is cut over stacked sub-tiles. Where it does not fill the last one, cells are absent, lines are not.
+    stacked = -(-shape.head_dim // config.subtile_rows)
+    lines = config.tiles * (stacked * config.subtile_rows + _normaliser_columns(config))
+    pairs = array_pairs(shape, parameters)
+    return {
+        "cells": layer_cells(shape, config, parameters) * parameters.cell_area_m2,
+        "digital control": pairs * parameters.control_area_m2 * lines / _reference_readouts(parameters),
+    }
+
+
+def layer_cells(shape: AttentionShape, config: GainCellConfig, parameters: HardwareParameters) -> int:
+    """Gain cells in one layer."""
+    columns = 2 * shape.head_dim + _normaliser_columns(config)
+    return array_pairs(shape, parameters) * config.window * columns
+
+
+def _normaliser_columns(config: GainCellConfig) -> int:
+    return 1 if config.normaliser == "ideal" else 0
+
+
+def _reference_readouts(parameters: HardwareParameters) -> float:
+    p = parameters
+    return p.reference_window / p.reference_subtile_columns * p.reference_head_dim
