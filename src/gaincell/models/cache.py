@@ -1,0 +1,134 @@
+"""The ring of columns as a transformers cache."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+from gaincell.ops import Ring
+
+
+class RingLayer(CacheLayerMixin):
+    """One layer's ring. `update` hands the new tokens on, with the ring attached; the attention function writes them.
+
+    Scaling and conversion belong to the attention module, so the keys and values that transformers passes in cannot be
+    stored yet: `update` returns them with an attribute `ring_layer`, and the attention function calls `extend`.
+    """
+
+    is_sliding = False
+
+    def __init__(self, config: GainCellConfig, packed: bool = False) -> None:
+        super().__init__()
+        self.config, self.packed = config, packed
+        self.ring: Ring | None = None
+        self.length = 0
+        self._handed_on = False
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """Allocate the arrays for the batch, heads and device of the first tokens."""
+        batch, kv_heads, _, head_dim = key_states.shape
+        self.ring = Ring(batch, kv_heads, head_dim, self.config, key_states.device, packed=self.packed)
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Hand the new tokens (B, Hkv, n, D) to the attention function, which writes them."""
+        if self._handed_on:
+            raise RuntimeError(
+                "the ring cache received new tokens before the attention function wrote the previous ones; "
+                "this model changes keys or values between its cache and its attention, which gaincell cannot serve."
+            )
+        if self.ring is None:
+            self.lazy_initialization(key_states, value_states)
+        self._handed_on = True
+        key_states.ring_layer = self  # pyright: ignore[reportAttributeAccessIssue]
+        return key_states, value_states
+
+    def extend(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None) -> Tensor:
+        """Write and read the tokens that `update` handed on; operands after scaling."""
+        assert self.ring is not None
+        self._handed_on = False
+        self.length += q.shape[2]
+        return self.ring.extend(q, k, v, real)
+
+    def get_seq_length(self) -> int:
+        """Positions seen so far, pads included."""
+        return self.length
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Length and offset of the padding mask: all positions, so that pads of the prompt stay known."""
+        return self.length + query_length, 0
+
+    def get_max_length(self) -> int:
+        """No maximum: the ring overwrites its oldest token."""
+        return -1
+
+    def get_max_cache_shape(self) -> int:
+        """No maximum (the name older transformers use)."""
+        return -1
+
+    def reset(self) -> None:
+        """Forget every token."""
+        self.length, self._handed_on = 0, False
+        if self.ring is not None:
+            self.ring.reset()
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Follow beam search."""
+        self.batch_select_indices(beam_idx)
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keep the given rows."""
+        if self.ring is not None:
+            self.ring.reorder(indices.to(self.ring.count.device))
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat every row."""
+        if self.ring is not None:
+            rows = torch.arange(self.ring.count.shape[0], device=self.ring.count.device)
+            self.ring.reorder(rows.repeat_interleave(repeats))
+
+    def offload(self) -> None:
+        """Move the arrays to the CPU."""
+        if self.ring is not None:
+            self._device = self.ring.count.device
+            self.ring.to("cpu")
+
+    def prefetch(self) -> None:
+        """Move the arrays back."""
+        if self.ring is not None and hasattr(self, "_device"):
+            self.ring.to(self._device)
+
+
+class RingCache(Cache):
+    """What `generate` uses for a converted model: one ring a layer.
+
+    Args:
+        model: a converted model.
+        packed: store two codes a byte, which quarters a bfloat16 cache instead of halving it.
+
+    Raises:
+        InputError: the model is not converted.
+    """
+
+    def __init__(self, model: nn.Module, *, packed: bool = False) -> None:
+        from gaincell.models.convert import scalers_of
+
+        scalers = scalers_of(model)
+        if not scalers:
+            raise InputError("RingCache needs a converted model; call gaincell.convert_(model, config) first.")
+        super().__init__(layers=[RingLayer(s.config, packed) for s in scalers.values()])
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes that one token of one row takes over all layers; known once the cache has been used."""
+        rings = [layer.ring for layer in self.layers if isinstance(layer, RingLayer) and layer.ring is not None]
+        return sum(ring.nbytes / (ring.codes.shape[1] * ring.config.window) for ring in rings)
+
+    @property
+    def bf16_bytes_per_token(self) -> float:
+        """What a bfloat16 cache of the same keys and values takes per token."""
+        rings = [layer.ring for layer in self.layers if isinstance(layer, RingLayer) and layer.ring is not None]
+        return sum(2 * ring.codes[:, 0, :, 0].numel() * (2 if ring.packed else 1) for ring in rings)

