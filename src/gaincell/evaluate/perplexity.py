@@ -1,0 +1,119 @@
+"""Perplexity over a sliding window of fixed length."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from gaincell.errors import InputError
+from gaincell.evaluate.text import default_text
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """A perplexity and how it was taken.
+
+    Attributes:
+        perplexity: exp of the mean negative log-likelihood per scored token.
+        tokens: scored tokens.
+        length: tokens of a window.
+        stride: tokens a window moves on; each window scores its last `stride` tokens (the first one all it can).
+    """
+
+    perplexity: float
+    tokens: int
+    length: int
+    stride: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def perplexity(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    text: str | None = None,
+    *,
+    length: int = 512,
+    stride: int | None = None,
+    tokens: int = 8192,
+    batch: int = 4,
+    progress: Callable[[int, int], None] | None = None,
+) -> Perplexity:
+    """Perplexity of a causal model, converted or not, on a text.
+
+    Windows of `length` tokens move by `stride`; every token but the first is scored once, with at least
+    length - stride tokens before it (fewer only at the start of the text).
+
+    Args:
+        model, tokenizer: a causal language model and its tokenizer.
+        text: the text; the packaged State of the Union addresses by default.
+        length: tokens of a window.
+        stride: tokens between windows; half the length by default.
+        tokens: how many tokens to score at most, from the start of the text.
+        batch: windows per forward pass.
+        progress: called with (windows done, windows in all).
+
+    Raises:
+        InputError: a text without a token to score, a length or stride that makes no window, or a length that exceeds
+            the model's positions.
+    """
+    stride = length // 2 if stride is None else stride
+    if not 0 < stride < length or tokens < 1:
+        raise InputError(f"perplexity needs 0 < stride < length and tokens >= 1; got {stride}, {length} and {tokens}.")
+    ids = encode(tokenizer, default_text() if text is None else text, length + tokens)
+    if len(ids) < 2:
+        raise InputError("the text is empty; give one with some hundred words at least.")
+    ids = ids[: tokens + 1]
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is not None and min(length, len(ids)) > positions:
+        raise InputError(f"windows of length {length} exceed the model's {positions} positions; use shorter ones.")
+    starts = list(range(0, max(1, len(ids) - length + stride), stride))
+    was_training = model.training
+    model.eval()
+    total, scored = 0.0, 0
+    try:
+        for i in range(0, len(starts), batch):
+            group = starts[i : i + batch]
+            windows = [ids[s : s + length] for s in group]
+            if len({len(w) for w in windows}) > 1:  # only the text's last window is shorter: on its own
+                parts = [(group[:-1], windows[:-1]), (group[-1:], windows[-1:])]
+            else:
+                parts = [(group, windows)]
+            for part_starts, part in parts:
+                losses = _losses(model, torch.tensor(part, device=model.device))
+                for s, row in zip(part_starts, losses, strict=True):
+                    new = row if s == 0 else row[length - stride - 1 :]
+                    total += float(new.double().sum())
+                    scored += len(new)
+            if progress is not None:
+                progress(min(i + batch, len(starts)), len(starts))
+    finally:
+        model.train(was_training)
+    return Perplexity(math.exp(min(total / scored, 700.0)), scored, length, stride)
+
+
+def encode(tokenizer: Any, text: str, at_least: int) -> list[int]:
+    """Token ids of the start of a text, without special tokens; some characters more than `at_least` tokens need."""
+    ids: list[int] = []
+    for characters in (at_least * 8, len(text)):
+        ids = tokenizer(text[:characters], add_special_tokens=False, verbose=False)["input_ids"]
+        if len(ids) >= at_least + 8 or characters >= len(text):
+            break
+    return ids
+
+
+def _losses(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    logits = model(ids, use_cache=False).logits[:, :-1]
+    return torch.stack(
+        [
+            nn.functional.cross_entropy(row.float(), target, reduction="none")
+            for row, target in zip(logits, ids[:, 1:], strict=True)
+        ]
+    )
