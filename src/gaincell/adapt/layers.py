@@ -1,0 +1,190 @@
+"""Walk a decoder layer by layer over many sequences, keeping only one layer's activations."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from gaincell.models import attention_modules
+from gaincell.models.interface import IMPLEMENTATION
+
+_SOFTMAX = "sdpa"
+
+
+def _by_name(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A call's arguments by name: some models pass them by position."""
+    names = list(inspect.signature(module.forward).parameters)
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def without_mask(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A layer's arguments less softmax's mask: sequences are whole, and causality belongs to the arrays."""
+    return {**kwargs, "attention_mask": None}
+
+
+class _StopError(Exception):
+    """Raised inside a forward pass once the first layer's input is known."""
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What softmax attention did in one layer: the lesson for the gain-cell layer in its place.
+
+    Attributes:
+        inputs: hidden states that went into the attention module, (N, T, hidden).
+        outputs: what came out of it, after its projection, (N, T, hidden).
+        kwargs: its other arguments (position embeddings and the like), the same for every batch.
+    """
+
+    inputs: Tensor
+    outputs: Tensor
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Queries, keys, values (after rotary embedding, before scaling) and softmax outputs of one layer's heads.
+
+    q and out: (N, Hq, T, D); k and v: (N, Hkv, T, D).
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    out: Tensor
+
+
+@contextmanager
+def attending(model: PreTrainedModel, implementation: str) -> Iterator[None]:
+    """Let a converted model attend with another implementation for a while."""
+    before = model.config._attn_implementation
+    model.config._attn_implementation = implementation
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before
+
+
+class LayerWalk:
+    """Hidden states carried from layer to layer: the original model's (teacher), and the adapted one's (student).
+
+    Args:
+        model: a converted model whose attention weights are still the original's in every layer not yet `advance`d to.
+        ids: (N, T) token ids without padding; N a multiple of `batch`.
+        batch: sequences per forward pass.
+
+    Attributes:
+        hidden: (N, T, hidden) what the teacher's next layer takes in.
+        student: the same of the student, whose earlier layers attend in gain cells; moved on by `follow`.
+    """
+
+    def __init__(self, model: PreTrainedModel, ids: Tensor, batch: int) -> None:
+        self.model, self.batch = model, batch
+        self.modules = attention_modules(model)
+        names = list(self.modules)
+        self._blocks = [model.get_submodule(name.rpartition(".")[0]) for name in names]
+        self._calls: list[dict[str, Any]] = []
+        self.hidden = self.student = self._embed(ids)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    @torch.no_grad()
+    def advance(self, index: int) -> Teaching:
+        """Run layer `index` with softmax attention over all sequences; its output becomes the next layer's input."""
+        module = list(self.modules.values())[index]
+        inputs, outputs, kept = [], [], {}
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            named = _by_name(module, args, kwargs)
+            inputs.append(named.pop("hidden_states"))
+            kept.update(named)
+
+        def after(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            outputs.append(output[0])
+
+        hooks = [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
+        try:
+            with attending(self.model, _SOFTMAX):
+                self.hidden = self._through(index, self.hidden, self._calls[index])
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return Teaching(torch.cat(inputs), torch.cat(outputs), kept)
+
+    @torch.no_grad()
+    def heads(self, index: int, teaching: Teaching) -> Heads:
+        """Queries, keys, values and softmax outputs of a layer's heads, over all sequences."""
+        found: list[Heads] = []
+
+        def record(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+            out, weights = ALL_ATTENTION_FUNCTIONS[_SOFTMAX](module, query, key, value, *args, **kwargs)
+            found.append(Heads(query, key, value, out.transpose(1, 2)))
+            return out, weights
+
+        module = list(self.modules.values())[index]
+        ALL_ATTENTION_FUNCTIONS[f"{IMPLEMENTATION}-record"] = record
+        try:
+            with attending(self.model, f"{IMPLEMENTATION}-record"):
+                for part in teaching.inputs.split(self.batch):
+                    module(hidden_states=part, **teaching.kwargs)
+        finally:
+            del ALL_ATTENTION_FUNCTIONS[f"{IMPLEMENTATION}-record"]
+        return Heads(*(torch.cat([getattr(h, name) for h in found]) for name in ("q", "k", "v", "out")))
+
+    @torch.no_grad()
+    def student_inputs(self, index: int) -> Tensor:
+        """What the student's attention module of layer `index` takes in, (N, T, hidden)."""
+        inputs: list[Tensor] = []
+
+        def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            inputs.append(_by_name(module, args, kwargs)["hidden_states"])
+            raise _StopError
+
+        hook = list(self.modules.values())[index].register_forward_pre_hook(stop, with_kwargs=True)
+        for part in self.student.split(self.batch):
+            with suppress(_StopError):
+                self._through(index, part, self._calls[index])
+        hook.remove()
+        return torch.cat(inputs)
+
+    @torch.no_grad()
+    def follow(self, index: int) -> None:
+        """Run layer `index` as it attends now, in gain cells, over the student's hidden states."""
+        self.student = self._through(index, self.student, without_mask(self._calls[index]))
+
+    def _through(self, index: int, hidden: Tensor, kwargs: dict[str, Any]) -> Tensor:
+        outputs = [self._blocks[index](hidden_states=part, **kwargs) for part in hidden.split(self.batch)]
+        return torch.cat([out[0] if isinstance(out, tuple) else out for out in outputs])
+
+    @torch.no_grad()
+    def _embed(self, ids: Tensor) -> Tensor:
+        """The first layer's input of every sequence, and the arguments each layer is called with."""
+        first: list[Tensor] = []
+
+        def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            named = _by_name(module, args, kwargs)
+            del named["hidden_states"]
+            self._calls.append(named)
+
+        def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            first.append(_by_name(module, args, kwargs)["hidden_states"])
+            raise _StopError
+
+        with attending(self.model, _SOFTMAX):
+            hooks = [block.register_forward_pre_hook(note, with_kwargs=True) for block in self._blocks]
+            self.model(ids[: self.batch], use_cache=False)
+            for hook in hooks:
+                hook.remove()
+            hook = self._blocks[0].register_forward_pre_hook(stop, with_kwargs=True)
+            for part in ids.split(self.batch):
+                with suppress(_StopError):
+                    self.model(part, use_cache=False)
+            hook.remove()
+        return torch.cat(first)

@@ -1,0 +1,90 @@
+"""A run directory: what was done stays done, whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gaincell.errors import InputError
+
+
+class Run:
+    """The folder of one adaptation: `config.json`, `metrics.jsonl`, and one safetensors file per finished layer.
+
+    Every file is written aside and renamed, so that a killed run leaves only finished ones.
+
+    Args:
+        folder: created if missing.
+        config: what identifies the run; a folder that holds another one is refused.
+
+    Raises:
+        InputError: the folder belongs to another run, or holds files that are not a run's.
+    """
+
+    def __init__(self, folder: Path | str, config: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        path = self.folder / "config.json"
+        if path.is_file():
+            try:
+                present = json.loads(path.read_text("utf-8"))
+            except ValueError:
+                raise InputError(f"{path} is not a run's config; choose another output folder.") from None
+            differing = sorted(k for k in config | present if config.get(k) != present.get(k))
+            if differing:
+                raise InputError(
+                    f"{self.folder} belongs to another run ({', '.join(differing)} differ); "
+                    "choose another output folder."
+                )
+        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise InputError(f"{self.folder} holds something else; choose another output folder.")
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_aside(path, json.dumps(config, indent=2).encode())
+
+    def load(self, stage: str, layer: int, module: nn.Module) -> dict[str, Any] | None:
+        """Put a finished layer's parameters into `module` and return its metrics; None if it is not finished."""
+        path = self._path(stage, layer)
+        metrics = [m for m in self.metrics() if (m["stage"], m["layer"]) == (stage, layer)]
+        if not path.is_file() or not metrics:
+            return None
+        module.load_state_dict(load_file(path))
+        return metrics[-1]
+
+    def save(self, stage: str, layer: int, tensors: dict[str, Tensor], metrics: dict[str, Any]) -> None:
+        """Keep a finished layer's parameters and metrics."""
+        path = self._path(stage, layer)
+        path.parent.mkdir(exist_ok=True)
+        aside = path.with_suffix(".part")
+        save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, aside)
+        os.replace(aside, path)
+        lines = [m for m in self.metrics() if (m["stage"], m["layer"]) != (stage, layer)] + [metrics]
+        write_aside(self.folder / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in lines).encode())
+
+    def keep(self, name: str, tensor: Tensor) -> None:
+        """Keep one tensor beside the layers."""
+        aside = self.folder / f"{name}.part"
+        save_file({name: tensor.cpu()}, aside)
+        os.replace(aside, self.folder / f"{name}.safetensors")
+
+    def tensor(self, name: str) -> Tensor | None:
+        """A tensor that was kept, or None."""
+        path = self.folder / f"{name}.safetensors"
+        return load_file(path)[name] if path.is_file() else None
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One entry per finished layer of a stage, in the order in which they finished."""
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+
+    def _path(self, stage: str, layer: int) -> Path:
+        return self.folder / stage / f"layer-{layer:03d}.safetensors"
+
+
+def write_aside(path: Path, data: bytes) -> None:
+    """Write a file aside and rename it, so that it is there whole or not at all."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_bytes(data)
+    os.replace(aside, path)

@@ -1,0 +1,73 @@
+"""Layer-wise transfer: each gain-cell layer learns to put out what the softmax layer in its place did."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gaincell.adapt.layers import Teaching, without_mask
+from gaincell.adapt.settings import AdaptSettings
+
+
+def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed: int) -> tuple[float, float]:
+    """Train one attention module's projections and scalers towards the teacher's output.
+
+    The loss is the mean squared error of the module's output (after its projection) over the output's power; Adam with
+    beta = (0.9, 0.98), a cosine to zero, quantisers straight-through, `settings.steps` steps.
+
+    Args:
+        module: an attention module that attends in gain cells.
+        teaching: the inputs to learn on and the softmax layer's outputs, (N, T, hidden).
+        settings: steps, batch, learning rates.
+        seed: of the order in which sequences are seen.
+
+    Returns:
+        Relative error of the output over all sequences, before and after.
+    """
+    parameters = dict(module.named_parameters())
+    groups = [
+        {"params": [p], "lr": settings.scaler_lr * max(float(p.detach().abs().mean()), 0.1)}
+        if name.startswith("gaincell.")
+        else {"params": [p], "lr": settings.projection_lr}
+        for name, p in parameters.items()
+    ]
+    trained = [p.requires_grad for p in parameters.values()]
+    for p in parameters.values():
+        p.requires_grad_(True)
+    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+    )
+    power = teaching.outputs.square().mean().clamp(min=1e-12)
+    generator = torch.Generator().manual_seed(seed)
+    before = relative_error(module, teaching, settings.batch)
+    order: list[int] = []
+    for _ in range(settings.steps):
+        if len(order) < settings.batch:
+            order += torch.randperm(len(teaching.inputs), generator=generator).tolist()
+        rows, order = order[: settings.batch], order[settings.batch :]
+        loss = (_run(module, teaching, rows) - teaching.outputs[rows]).square().mean() / power
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    optimiser.zero_grad()
+    for p, required in zip(parameters.values(), trained, strict=True):
+        p.requires_grad_(required)
+    return before, relative_error(module, teaching, settings.batch)
+
+
+@torch.no_grad()
+def relative_error(module: nn.Module, teaching: Teaching, batch: int, sequences: int = 4) -> float:
+    """Squared error of a module's output over its power, on the first sequences."""
+    error, power = 0.0, 0.0
+    for rows in torch.arange(min(sequences, len(teaching.inputs))).split(batch):
+        if len(rows) == batch:
+            target = teaching.outputs[rows]
+            error += float((_run(module, teaching, rows) - target).square().sum())
+            power += float(target.square().sum())
+    return error / max(power, 1e-12)
+
+
+def _run(module: nn.Module, teaching: Teaching, rows: Tensor | list[int]) -> Tensor:
+    return module(hidden_states=teaching.inputs[rows], **without_mask(teaching.kwargs))[0]

@@ -1,0 +1,204 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+)
+
+from gaincell import GainCellConfig, InputError
+from gaincell.adapt import AdaptSettings, adapt
+from gaincell.adapt.calibration import read_sequences, write_text
+from gaincell.models import convert_, scalers_of
+
+SMALL = {"vocab_size": 97, "bos_token_id": 1, "eos_token_id": 1}
+
+
+def load(path: Path) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+
+
+def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
+    return torch.randint(0, 97, (n, length), generator=torch.Generator().manual_seed(1))
+
+
+def test_both_stages_lower_the_error_and_reach_projections_and_scalers(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    model, original = load(small_llama), load(small_llama)
+    seen: list[tuple[str, int, int]] = []
+    result = adapt(
+        model,
+        small_design,
+        tokenizer=None,
+        out=tmp_path / "run",
+        calibration=token_ids(),
+        settings=AdaptSettings(steps=80),
+        progress=lambda *step: seen.append(step),
+    )
+    assert result.model is model
+    assert seen == [(stage, done, 2) for stage in ("statistics", "transfer") for done in (1, 2)]
+    for metrics in result.metrics:
+        if metrics["stage"] == "transfer":
+            assert metrics["relative_error"] < 0.9 * metrics["relative_error_before"]
+    changed = {
+        name.rpartition("self_attn.")[2]
+        for name, weight in model.named_parameters()
+        if name not in (old := dict(original.named_parameters())) or not torch.equal(weight, old[name])
+    }
+    projections = {f"{x}_proj.weight" for x in "qkvo"}
+    assert changed == projections | {f"gaincell.{x}_{y}" for x in ("q", "k", "v", "out") for y in ("scale", "bias")}
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "gemma3"])
+def test_other_architectures_adapt(kind: str, small_design: GainCellConfig, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    if kind == "gpt2":
+        model: Any = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, **SMALL))
+    else:
+        config = Gemma3TextConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            head_dim=8,
+            sliding_window=32,
+            layer_types=["sliding_attention", "full_attention"],
+            **SMALL,
+        )
+        model = Gemma3ForCausalLM(config)
+    result = adapt(
+        model, small_design, tokenizer=None, out=tmp_path, calibration=token_ids(), settings=AdaptSettings(steps=12)
+    )
+    assert [m["relative_error"] < m["relative_error_before"] for m in result.metrics if m["stage"] == "transfer"] == [
+        True,
+        True,
+    ]
+
+
+_CHILD = """
+import sys, torch
+from pathlib import Path
+from transformers import AutoModelForCausalLM
+from gaincell import GainCellConfig
+from gaincell.adapt import AdaptSettings, adapt
+torch.set_num_threads(1)
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+design = GainCellConfig.preset("extended").replace(window=64, subtile_columns=16)
+ids = torch.randint(0, 97, (8, 48), generator=torch.Generator().manual_seed(1))
+adapt(model, design, tokenizer=None, out=sys.argv[2], calibration=ids, settings=AdaptSettings(steps=30))
+torch.save(model.state_dict(), sys.argv[3])
+"""
+
+
+def run_child(model: Path, out: Path, weights: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", _CHILD, str(model), str(out), str(weights)])
+
+
+def test_a_killed_run_resumes_to_the_very_same_weights(small_llama: Path, tmp_path: Path) -> None:
+    assert run_child(small_llama, tmp_path / "whole", tmp_path / "whole.pt").wait() == 0
+    child = run_child(small_llama, tmp_path / "killed", tmp_path / "killed.pt")
+    first = tmp_path / "killed" / "transfer" / "layer-000.safetensors"
+    deadline = time.monotonic() + 120
+    while not first.exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "it finished before it could be killed"
+    assert not (tmp_path / "killed.pt").exists()
+    # What a kill in the middle of a write leaves must not be taken for a finished layer.
+    (tmp_path / "killed" / "transfer" / "layer-001.part").write_bytes(b"half")
+    assert run_child(small_llama, tmp_path / "killed", tmp_path / "killed.pt").wait() == 0
+    whole, resumed = torch.load(tmp_path / "whole.pt"), torch.load(tmp_path / "killed.pt")
+    assert whole.keys() == resumed.keys()
+    for name, weight in whole.items():
+        assert torch.equal(weight, resumed[name]), name
+    assert (tmp_path / "whole" / "metrics.jsonl").read_text() == (tmp_path / "killed" / "metrics.jsonl").read_text()
+
+
+def test_a_layer_is_not_learned_twice(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
+    kwargs: dict[str, Any] = {"tokenizer": None, "out": tmp_path, "calibration": token_ids()}
+    kwargs["settings"] = AdaptSettings(steps=5)
+    first = adapt(load(small_llama), small_design, **kwargs)
+    stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
+    second = adapt(load(small_llama), small_design, **kwargs)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")} == stamps
+    for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def refused(message: str, model: PreTrainedModel, design: Any, **kwargs: Any) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        adapt(model, design, **{"tokenizer": None, "calibration": token_ids(), **kwargs})
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
+    model = load(small_llama)
+    adapt(
+        load(small_llama),
+        small_design,
+        tokenizer=None,
+        out=tmp_path / "a",
+        calibration=token_ids(),
+        stages=["statistics"],
+    )
+    refused("belongs to another run", model, small_design, out=tmp_path / "a", settings=AdaptSettings(seed=1))
+    refused("belongs to another run", model, small_design, out=tmp_path / "a", calibration=token_ids(6))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.txt").write_text("mine")
+    refused("holds something else", model, small_design, out=tmp_path / "b")
+    refused("unknown stages", model, small_design, out=tmp_path / "c", stages=["magic"])
+    refused("unknown statistics", model, small_design, out=tmp_path / "c", statistics="magic")
+    refused("unknown preset", model, "nope", out=tmp_path / "c")
+    refused("token ids of shape", model, small_design, out=tmp_path / "c", calibration=torch.zeros(3))
+    refused("float32", load(small_llama).bfloat16(), small_design, out=tmp_path / "c")
+    assert not (tmp_path / "c").exists(), "a refused run leaves nothing behind"
+    refused("already", convert_(model, small_design), small_design, out=tmp_path / "c")
+    with pytest.raises(InputError, match="steps"):
+        AdaptSettings(steps=0)
+
+
+class Letters:
+    """One token a letter: as much of a tokenizer as the calibration text needs."""
+
+    bos_token_id = eos_token_id = pad_token_id = 0
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) % 96 + 1 for letter in text]}
+
+
+def test_the_model_writes_the_same_text_for_the_same_seed(small_llama: Path) -> None:
+    model = load(small_llama)
+    first, again, other = (write_text(model, Letters(), 6, 12, seed) for seed in (3, 3, 4))
+    assert first.shape == (6, 12)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not (first == Letters.eos_token_id).any()
+
+
+def test_self_written_text_is_kept_and_learned_from(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    settings = AdaptSettings(sequences=4, length=16, steps=3)
+    model = load(small_llama)
+    adapt(model, small_design, tokenizer=Letters(), out=tmp_path, settings=settings)
+    assert (tmp_path / "calibration.safetensors").is_file()
+    assert len(scalers_of(model)) == 2
+
+
+def test_a_short_text_is_refused() -> None:
+    assert read_sequences(Letters(), "abcd" * 8, 4, 8).shape == (4, 8)
+    with pytest.raises(InputError, match="32 tokens"):
+        read_sequences(Letters(), "abcd" * 8, 5, 8)
