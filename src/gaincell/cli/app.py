@@ -1,0 +1,135 @@
+"""The command line as a whole: its commands, and how each ends."""
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from gaincell import __version__
+from gaincell.cli import screen
+from gaincell.cli.adapt import adapt
+from gaincell.cli.cost import cost
+from gaincell.cli.demo import demo
+from gaincell.cli.doctor import doctor
+from gaincell.cli.evaluate import evaluate
+from gaincell.cli.generate import generate
+from gaincell.errors import InputError
+
+#: Commands that go on where they stopped.
+RESUMABLE = ("adapt", "demo")
+
+_COMMANDS = {
+    demo: "gaincell demo --quick",
+    adapt: "gaincell adapt demo --config extended --out runs/a",
+    generate: 'gaincell generate "The ship had been at sea for" --model runs/a/model',
+    evaluate: "gaincell evaluate demo --config leroux2025 --tokens 2048",
+    cost: "gaincell cost gpt2 --config leroux2025",
+    doctor: "gaincell doctor --model runs/a/model",
+}
+
+app = typer.Typer(
+    name="gaincell",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Example: gaincell demo --quick",
+)
+for _command, _example in _COMMANDS.items():
+    app.command(epilog=f"Example: {_example}")(_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        screen.show(f"gaincell {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _gaincell(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Transformer attention computed in analog gain-cell memory."""
+
+
+#: click's exception for bad usage and the like; some versions of typer carry click inside themselves.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[2]
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command line and return its exit code; whatever is foreseeable is told in one sentence on stderr.
+
+    0 done; 1 failed while running (disk full); 2 unusable input; 130 interrupted. An exception that nobody foresaw is a
+    bug, and passes through.
+    """
+    screen.prepare()
+    try:
+        code = _invoke(list(args))
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        resumable = next((arg for arg in args if not arg.startswith("-")), "") in RESUMABLE
+        screen.say("interrupted; run the same command to resume" if resumable else "interrupted")
+        return 130
+    except InputError as error:
+        return _fail(str(error), 2)
+    except IndexError as error:
+        if "index out of range in self" not in str(error):  # torch, of an embedding
+            raise
+        return _fail("the tokenizer has tokens that the model lacks; it belongs to another model.", 2)
+    except BrokenPipeError:  # the reader of our output left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        sentence = _running_failure(error)
+        if sentence is None:
+            raise
+        return _fail(sentence, 1)
+
+
+def _invoke(args: list[str]) -> int:
+    # typer's own main() words usage errors over several lines and hides Ctrl-C from us
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("gaincell", args or ["--help"]) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except _UsageError as error:
+        path = getattr(getattr(error, "ctx", None), "command_path", "gaincell")
+        message = str(error.format_message()).replace("Value error, ", "").rstrip(".")  # pyright: ignore[reportAttributeAccessIssue]
+        raise InputError(f"{message}{'' if message.endswith('?') else ';'} see '{path} --help'.") from None
+    return 0
+
+
+def _fail(sentence: str, code: int) -> int:
+    screen.say(f"error: {sentence}")
+    return code
+
+
+def _running_failure(error: Exception) -> str | None:
+    """One sentence for what can go wrong through no fault of the program's, None for anything else."""
+    text = " ".join(str(error).split())
+    if _is_disk_full(error, text):
+        where = f" for {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        return f"no space left on the disk{where}; free some and run the same command again."
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror or text}{where}."
+    memory = ("can't allocate memory", "not enough memory", "out of memory")
+    if isinstance(error, MemoryError) or any(phrase in text.lower() for phrase in memory):
+        return "not enough memory; use a smaller model, or shorter and fewer sequences."
+    return None
+
+
+def _is_disk_full(error: Exception, text: str) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _DISK_FULL
+    # safetensors words the operating system's error in an exception of its own
+    return type(error).__name__ == "SafetensorError" and any(f"(os error {code})" in text for code in _DISK_FULL)

@@ -1,0 +1,128 @@
+"""`gaincell demo`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gaincell.cli import options, screen
+
+if TYPE_CHECKING:
+    from gaincell.cli.demo_steps import DemoSettings, Loader
+    from gaincell.report import Results
+
+
+def demo(
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Run folder; a run that was cut short goes on. Default: runs/demo, or runs/demo-quick."
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Little text, few steps: minutes; figures to look at only.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Layer-wise transfer at the published design point too.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Put a small language model on the hardware, and report.
+
+    Perplexity of the original, after plain mapping and after adaptation; samples of both; latency, energy and area. The
+    report is OUT/report.html, the adapted model OUT/extended/model.
+    """
+    from gaincell.cli.demo_steps import DemoSettings
+
+    settings = DemoSettings.of(quick=quick, full=full)
+    folder = out or Path("runs/demo-quick" if quick else "runs/demo")
+    options.check_out(folder)
+    results, report = run_demo(settings, folder, lambda: options.load_model("demo"), "demo")
+    if json:
+        screen.show_json({"out": str(folder), "report": str(report), **results})
+    else:
+        show_results(results)
+        screen.show(f"report: {report}")
+        adapted = folder / settings.plans[0].name / "model"
+        screen.show(f"adapted model: {adapted}")
+        screen.say(f'try it: gaincell generate "The sea was" --model {adapted}')
+
+
+def run_demo(settings: "DemoSettings", out: Path, load: "Loader", model: str) -> "tuple[Results, Path]":
+    """Run or finish the demo in `out`; returns what it found and the report's path.
+
+    Args:
+        settings: how much to do.
+        out: the run folder.
+        load: gives the original model and its tokenizer; called only if a step is left to do.
+        model: what the record calls that model.
+
+    Raises:
+        InputError: `out` holds a run with other settings.
+        OSError: the disk is full, or `out` cannot be written to.
+    """
+    from gaincell.cli.demo_steps import Workbench, demo_steps, settings_dict, summarise
+    from gaincell.cli.record import Record, run_steps
+    from gaincell.report import write_report
+
+    record = Record(out / "results.json", settings_dict(settings, model))
+    if settings.quick:
+        screen.say("quick: little text and few steps; figures to look at, not to quote")
+    run_steps(demo_steps(Workbench(settings, out, load)), record)
+    results = summarise(settings, record)
+    record.data["results"] = results
+    record.save()
+    report = out / "report.html"
+    note = write_report(results, report)
+    if note:
+        screen.say(f"note: {note}")
+    return results, report
+
+
+def show_results(results: "Results") -> None:
+    """The report's content, on stdout."""
+    from gaincell.report.numbers import number, unit
+
+    screen.show(results["title"])
+    screen.show(results["summary"])
+    if results["note"]:
+        screen.show(results["note"])
+    screen.show()
+    rows = [
+        (
+            row["attention"],
+            row["stage"],
+            number(row["perplexity"]),
+            number(row["ratio"], 3),
+            f"{row['seconds']:.0f}",
+        )
+        for row in results["perplexities"]
+    ]
+    screen.show_table(
+        ("attention", "stage", "perplexity", "times the original", "seconds"), rows, "Perplexity", text_columns=2
+    )
+    screen.show(results["evaluation"])
+    screen.show()
+    screen.show(results["sampling"])
+    for sample in results["samples"]:
+        screen.show(f"\n  {sample['prompt']}")
+        screen.show(f"    original:  {' '.join(sample['original'].split())}")
+        screen.show(f"    {results['adapted']}:  {' '.join(sample['adapted'].split())}")
+    screen.show()
+    costs = results["costs"]
+    cost_rows = [(row["name"], *map(number, row["values"]), unit(row["unit"])) for row in costs["rows"]]
+    screen.show_table(("", *costs["design_points"], "unit"), cost_rows, f"Attention of {costs['model']}, one token")
+    published = [
+        (
+            row["name"],
+            number(row["estimate"]),
+            number(row["published"]),
+            unit(row["unit"]),
+            number(row["ratio"], 3),
+        )
+        for row in results["published"]
+    ]
+    columns = ("", "estimate", "published", "unit", "estimate / published")
+    screen.show_table(columns, published, "The paper's own model, GPT-2 at 'leroux2025'")
+    screen.show(results["caveat"])
+    screen.show()

@@ -1,0 +1,376 @@
+"""What `gaincell demo` does, step by step, and what its report is written from."""
+
+import copy
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaincell.cli import options
+from gaincell.cli.record import Record, Step, write_aside
+from gaincell.cli.screen import Stages
+from gaincell.config import GainCellConfig
+from gaincell.report.numbers import number
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from gaincell.adapt import AdaptSettings
+    from gaincell.report import Results
+
+Loader = Callable[[], "tuple[PreTrainedModel, Any]"]
+
+PROMPTS = (
+    "The most important thing about the ocean is",
+    "Once upon a time, in a small village by the mountains,",
+    "To bake a loaf of bread, you first need to",
+)
+
+#: What a stage does, for a table's row.
+STAGES = {
+    "original": "as it came",
+    "naive": "mapped as it is",
+    "statistics": "scalers from statistics",
+    "transfer": "layer-wise transfer",
+}
+
+
+@dataclass(frozen=True)
+class PointPlan:
+    """A design point, and what is done to the model at it after mapping it as it is."""
+
+    name: str
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """How much the demo does. Two runs with the same settings are the same run.
+
+    Attributes:
+        quick: whether these are figures to look at, not to quote.
+        plans: the design points; the samples and the saved model are of the first.
+        sequences, length: calibration text, and the length that adaptation works at.
+        steps: learning steps of a layer in the stage 'transfer'.
+        evaluate_tokens, evaluate_length: perplexity.
+        sample_tokens, temperature: samples.
+        seed: of everything drawn at random.
+    """
+
+    quick: bool = False
+    plans: tuple[PointPlan, ...] = (
+        PointPlan("extended", ("statistics", "transfer")),
+        PointPlan("leroux2025", ("statistics",)),
+    )
+    sequences: int = 64
+    length: int = 256
+    steps: int = 48
+    evaluate_tokens: int = 8192
+    evaluate_length: int = 512
+    sample_tokens: int = 48
+    temperature: float = 0.0
+    seed: int = 0
+
+    @classmethod
+    def of(cls, *, quick: bool, full: bool) -> "DemoSettings":
+        """The settings behind the command's options."""
+        plans = cls.plans
+        if full:
+            plans = tuple(PointPlan(plan.name, ("statistics", "transfer")) for plan in plans)
+        if not quick:
+            return cls(plans=plans)
+        return cls(quick=True, plans=plans, sequences=8, length=256, steps=12, evaluate_tokens=1024, sample_tokens=32)
+
+
+class Workbench:
+    """Models and files of one run, made when they are first needed.
+
+    Args:
+        settings: how much to do.
+        out: the run folder.
+        load: gives the original model and its tokenizer.
+    """
+
+    def __init__(self, settings: DemoSettings, out: Path, load: Loader) -> None:
+        self.settings, self.out, self._load = settings, out, load
+        self.calibration_file = out / "calibration.safetensors"
+
+    @cached_property
+    def loaded(self) -> "tuple[PreTrainedModel, Any]":
+        """The original model and its tokenizer."""
+        return self._load()
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer."""
+        return self.loaded[1]
+
+    def copy_of_original(self) -> "PreTrainedModel":
+        """A model to change."""
+        return copy.deepcopy(self.loaded[0])
+
+    def model_folder(self, plan: PointPlan) -> Path:
+        """Where the adapted model is saved."""
+        return self.out / plan.name / "model"
+
+    def config_of(self, plan: PointPlan) -> GainCellConfig:
+        """The design point as this model attends with it."""
+        from gaincell.models import attention_modules
+
+        return GainCellConfig.preset(plan.name).for_layers(len(attention_modules(self.loaded[0])))
+
+    def adapt_settings(self) -> "AdaptSettings":
+        """What `gaincell.adapt` is told."""
+        from gaincell.adapt import AdaptSettings
+
+        s = self.settings
+        return AdaptSettings(sequences=s.sequences, length=s.length, seed=s.seed, steps=s.steps)
+
+    def write_calibration(self, progress: Stages) -> dict[str, Any]:
+        """Let the original model write the text that all design points learn from."""
+        from safetensors.torch import save_file
+
+        from gaincell.adapt.calibration import fingerprint, write_text
+
+        s = self.settings
+        model, tokenizer = self.loaded
+        ids = write_text(model, tokenizer, s.sequences, s.length, s.seed, progress.of("writing text"))
+        recipe = {
+            "sequences": s.sequences,
+            "length": s.length,
+            "seed": s.seed,
+            "fingerprint": fingerprint(ids),
+        }
+        metadata = {name: str(value) for name, value in recipe.items()}
+        write_aside(self.calibration_file, lambda path: save_file({"ids": ids}, path, metadata=metadata))
+        return recipe
+
+    def read_calibration(self) -> "Tensor":
+        """The text that `write_calibration` left."""
+        from safetensors.torch import load_file
+
+        return load_file(self.calibration_file)["ids"]
+
+    def perplexity(self, model: "PreTrainedModel", progress: Stages) -> dict[str, Any]:
+        """Perplexity of one model on the packaged text."""
+        from gaincell.evaluate import perplexity
+
+        s = self.settings
+        found = perplexity(
+            model,
+            self.tokenizer,
+            length=s.evaluate_length,
+            tokens=s.evaluate_tokens,
+            progress=progress.of("perplexity"),
+        )
+        return found.to_dict()
+
+    def original(self, progress: Stages) -> dict[str, Any]:
+        """Step: the original model's perplexity."""
+        import torch
+        import transformers
+
+        versions = {
+            "Python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+        model, _ = self.loaded
+        progress("loading the model", 1, 1)
+        found = self.perplexity(model, progress)
+        return {**found, "versions": versions, "threads": torch.get_num_threads()}
+
+    def naive(self, plan: PointPlan, progress: Stages) -> dict[str, Any]:
+        """Step: perplexity of the model mapped without adaptation."""
+        from gaincell.models import convert_
+
+        return self.perplexity(convert_(self.copy_of_original(), self.config_of(plan)), progress)
+
+    def adapted(self, plan: PointPlan, stages: tuple[str, ...], progress: Stages) -> dict[str, Any]:
+        """Step: adapt with these stages (the earlier ones come from the run folder), and take the perplexity."""
+        from gaincell.adapt import adapt
+        from gaincell.models.load import save_model
+
+        result = adapt(
+            self.copy_of_original(),
+            self.config_of(plan),
+            tokenizer=self.tokenizer,
+            out=self.out / plan.name,
+            calibration=self.read_calibration(),
+            stages=stages,
+            settings=self.adapt_settings(),
+            progress=progress,
+        )
+        if self.is_saved(plan, stages):
+            save_model(result.model, self.tokenizer, self.model_folder(plan))
+        return self.perplexity(result.model, progress)
+
+    def is_saved(self, plan: PointPlan, stages: tuple[str, ...]) -> bool:
+        """Whether the model is saved after these stages: the first design point's, after its last."""
+        return plan == self.settings.plans[0] and stages == plan.stages
+
+    def samples(self, progress: Stages) -> dict[str, Any]:
+        """Step: both models go on from the same prompts."""
+        from gaincell.cli.writing import write
+
+        s = self.settings
+        adapted, _ = options.load_model(str(self.model_folder(s.plans[0])))
+        texts = []
+        for done, prompt in enumerate(PROMPTS):
+            progress("samples", done, len(PROMPTS))
+            how = {"max_new_tokens": s.sample_tokens, "temperature": s.temperature, "seed": s.seed}
+            both = [write(model, self.tokenizer, prompt, **how) for model in (self.loaded[0], adapted)]
+            texts.append({"prompt": prompt, "original": both[0].text, "adapted": both[1].text})
+        progress("samples", len(PROMPTS), len(PROMPTS))
+        return {"samples": texts}
+
+    def cost(self, progress: Stages) -> dict[str, Any]:
+        """Step: what attention costs, here and in the paper."""
+        from gaincell.hardware import estimate, paper_table
+        from gaincell.hardware.gpu import CAVEAT
+
+        model = self.loaded[0]
+        found = {plan.name: estimate(model.config, self.config_of(plan)) for plan in self.settings.plans}
+        return {
+            "model": model_name(model),
+            "points": {
+                name: {"parts": e.parts, "rows": [row._asdict() for row in e.table()]} for name, e in found.items()
+            },
+            "estimates": {name: e.to_dict() for name, e in found.items()},
+            "design_points": {plan.name: self.config_of(plan).model_dump(mode="json") for plan in self.settings.plans},
+            "published": [row._asdict() for row in paper_table() if row.published is not None],
+            "caveat": CAVEAT,
+        }
+
+
+def model_name(model: "PreTrainedModel") -> str:
+    """What reports call a model."""
+    from gaincell.models.demo import demo_model_folder
+
+    path = Path(model.config.name_or_path or type(model).__name__)
+    return "SmolLM2-135M-Instruct" if path == demo_model_folder() else path.name
+
+
+def demo_steps(bench: Workbench) -> list[Step]:
+    """The steps in order."""
+    steps = [
+        Step("original", "perplexity of the original model", bench.original),
+        Step("calibration", "text to learn from", bench.write_calibration, (bench.calibration_file,)),
+    ]
+    for plan in bench.settings.plans:
+        steps.append(Step(f"{plan.name}/naive", f"{plan.name}: mapped as it is", partial(bench.naive, plan)))
+        for count, stage in enumerate(plan.stages, 1):
+            stages = plan.stages[:count]
+            files = (bench.model_folder(plan) / "config.json",) if bench.is_saved(plan, stages) else ()
+            steps.append(
+                Step(f"{plan.name}/{stage}", f"{plan.name}: {stage}", partial(bench.adapted, plan, stages), files)
+            )
+    steps.append(Step("samples", "samples of both models", bench.samples))
+    steps.append(Step("cost", "latency, energy and area", bench.cost))
+    return steps
+
+
+def summarise(settings: DemoSettings, record: Record) -> "Results":
+    """What the screen and the report show, from the finished steps."""
+    cost = record.result("cost")
+    rows = _perplexities(settings, record)
+    first = settings.plans[0]
+    evaluation = record.result("original")
+    names = [plan.name for plan in settings.plans]
+    how = "greedily" if settings.temperature == 0 else f"at temperature {settings.temperature:g}, seed {settings.seed},"
+    note = "Quick figures: little text and few steps, to see that everything works; run without --quick to quote any."
+    return {
+        "title": "A pre-trained language model on gain-cell hardware",
+        "summary": _sentence(cost, rows, first.name),
+        "note": note if settings.quick else "",
+        "model": cost["model"],
+        "evaluation": "Perplexity on State of the Union addresses since 1950: "
+        f"{evaluation['tokens']} tokens, windows of {evaluation['length']} that move by {evaluation['stride']}. "
+        "Lower is better.",
+        "perplexities": rows,
+        "sampling": f"Both models continue the same prompts {how} with up to {settings.sample_tokens} tokens.",
+        "samples": record.result("samples")["samples"],
+        "adapted": first.name,
+        "costs": {
+            "model": cost["model"],
+            "design_points": names,
+            "rows": _cost_rows(cost["points"], names),
+            "energy_parts_j": {name: cost["points"][name]["parts"] for name in names},
+        },
+        "published": [
+            {
+                "name": row["name"],
+                "unit": row["unit"],
+                "estimate": row["value"],
+                "published": row["published"],
+                "ratio": row["ratio"],
+            }
+            for row in cost["published"]
+        ],
+        "caveat": cost["caveat"],
+        "design_points": cost["design_points"],
+        "about": _about(settings, record),
+    }
+
+
+def _perplexities(settings: DemoSettings, record: Record) -> "list[Any]":
+    original = record.result("original")["perplexity"]
+
+    def row(attention: str, stage: str, name: str) -> dict[str, Any]:
+        value = record.result(name)["perplexity"]
+        return {
+            "attention": attention,
+            "stage": STAGES[stage],
+            "perplexity": value,
+            "ratio": value / original,
+            "seconds": record.seconds(name),
+        }
+
+    rows = [row("softmax", "original", "original")]
+    for plan in settings.plans:
+        rows += [row(plan.name, stage, f"{plan.name}/{stage}") for stage in ("naive", *plan.stages)]
+    return rows
+
+
+def _sentence(cost: dict[str, Any], rows: "list[Any]", point: str) -> str:
+    ours = [row for row in rows if row["attention"] == point]
+    naive, final = ours[0], ours[-1]
+    estimate = cost["estimates"][point]
+    return (
+        f"{cost['model']} has perplexity {number(rows[0]['perplexity'])} with softmax, {number(naive['perplexity'])} "
+        f"when mapped as it is to the design point '{point}', and {number(final['perplexity'])} after adaptation "
+        f"({number(final['ratio'], 3)} times the original); its attention then takes "
+        f"{estimate['latency_s'] * 1e6:.3g} µs and {estimate['energy_j'] * 1e6:.3g} µJ per token, by estimate."
+    )
+
+
+def _cost_rows(points: dict[str, Any], names: list[str]) -> "list[Any]":
+    """The points' tables side by side, less the GPU ratios, which are for another model."""
+    rows: dict[str, dict[str, Any]] = {}
+    for column, name in enumerate(names):
+        for row in points[name]["rows"]:
+            if "GPT-2" not in row["name"]:
+                values = rows.setdefault(row["name"], {"unit": row["unit"], "values": [None] * len(names)})["values"]
+                values[column] = row["value"]
+    return [{"name": name, **row} for name, row in rows.items()]
+
+
+def _about(settings: DemoSettings, record: Record) -> dict[str, str]:
+    seconds = sum(step["seconds"] for step in record.data["steps"].values())
+    text, original = record.result("calibration"), record.result("original")
+    return {
+        "gaincell": record.data["gaincell"],
+        **original["versions"],
+        "calibration": f"{text['sequences']} sequences of {text['length']} tokens that the model wrote itself, "
+        f"seed {text['seed']}, fingerprint {text['fingerprint']}",
+        "transfer": f"{settings.steps} steps a layer",
+        "time": f"{seconds:.0f} s with {original['threads']} threads",
+    }
+
+
+def settings_dict(settings: DemoSettings, model: str) -> dict[str, Any]:
+    """The settings as plain values, with the model they are for."""
+    return {"model": model, **asdict(settings)}

@@ -1,0 +1,124 @@
+"""A list of steps, and the file that remembers which are done."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gaincell import __version__
+from gaincell.cli import screen
+from gaincell.cli.screen import Stages
+from gaincell.errors import InputError
+
+#: Changes when an older results.json cannot be gone on with.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a long command.
+
+    Attributes:
+        name: what the record calls it.
+        title: what the screen calls it.
+        run: does it; what it returns (plain values) is kept in the record.
+        files: what it leaves on disk; without them it is not done, whatever the record says.
+    """
+
+    name: str
+    title: str
+    run: Callable[[Stages], dict[str, Any]]
+    files: tuple[Path, ...] = ()
+
+
+class Record:
+    """results.json of a run: its settings, and per finished step what it found and how long it took.
+
+    Args:
+        path: the file; read if it is there.
+        settings: plain values that say what this run is.
+
+    Raises:
+        InputError: the file belongs to a run with other settings, or is damaged.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = path
+        self.data: dict[str, Any] = {
+            "format": FORMAT,
+            "gaincell": __version__,
+            "settings": settings,
+            "steps": {},
+        }
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            found = json.loads(self.path.read_text("utf-8"))
+            same_format = found["format"] == FORMAT and isinstance(found["steps"], dict)
+            settings = dict(found["settings"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise InputError(f"{self.path} is damaged; delete it, or give another --out.") from None
+        if not same_format or found.get("gaincell") != self.data["gaincell"]:
+            raise InputError(
+                f"{self.path} was written by gaincell {found.get('gaincell')}, this is {self.data['gaincell']}; "
+                "give another --out."
+            )
+        ours = json.loads(json.dumps(self.data["settings"]))
+        if settings != ours:
+            other = sorted(key for key in {*settings, *ours} if settings.get(key) != ours.get(key))
+            raise InputError(
+                f"{self.path.parent} holds a run with other settings ({', '.join(other)}); give another --out."
+            )
+        self.data = found
+
+    def is_done(self, step: Step) -> bool:
+        """Whether the step has its result here and its files on disk."""
+        return step.name in self.data["steps"] and all(path.exists() for path in step.files)
+
+    def result(self, name: str) -> dict[str, Any]:
+        """What a finished step found."""
+        return self.data["steps"][name]["result"]
+
+    def seconds(self, name: str) -> float:
+        """How long a finished step took."""
+        return self.data["steps"][name]["seconds"]
+
+    def store(self, name: str, result: dict[str, Any], seconds: float) -> None:
+        """Keep a step's result, on disk too."""
+        self.data["steps"][name] = {"seconds": round(seconds, 3), "result": result}
+        self.save()
+
+    def save(self) -> None:
+        """Write the file beside and rename it, so that it is never half a file."""
+        text = json.dumps(self.data, indent=2, ensure_ascii=False)
+        write_aside(self.path, lambda path: path.write_text(text, "utf-8"))
+
+
+def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` make a file beside `path`, then rename it to `path`; nothing stays behind where that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        write(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def run_steps(steps: Sequence[Step], record: Record) -> None:
+    """Run the steps that are not done yet, in order. After one that runs, later ones run again only if undone."""
+    for number, step in enumerate(steps, 1):
+        label = f"[{number}/{len(steps)}] {step.title}"
+        if record.is_done(step):
+            screen.say(f"{label}: done before")
+            continue
+        screen.say(label)
+        began = time.monotonic()
+        with screen.stages() as progress:
+            result = step.run(progress)
+        record.store(step.name, result, time.monotonic() - began)

@@ -1,0 +1,118 @@
+"""Plots as inline SVG. Their colours are the page's CSS variables, so they follow a light or dark page."""
+
+import io
+import re
+from importlib.util import find_spec
+from typing import Any
+
+from gaincell.report.numbers import number
+from gaincell.report.results import Costs, PerplexityRow
+
+# Colours that stand for a CSS variable while matplotlib draws; no two the same, none used by matplotlib itself.
+_VARIABLES = {
+    "#010203": "--ink",
+    "#010204": "--line",
+    "#010205": "--series-1",
+    "#010206": "--series-2",
+    "#010207": "--series-3",
+    "#010208": "--series-4",
+    "#010209": "--series-5",
+}
+_INK, _LINE, *_SERIES = _VARIABLES
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.edgecolor": _LINE,
+    "axes.labelcolor": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": _LINE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "ytick.major.size": 0,
+    "axes.axisbelow": True,
+}
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def perplexity_plot(rows: list[PerplexityRow]) -> str:
+    """Perplexities as bars from 1, which is the least there can be, on a logarithmic axis."""
+    kinds = list(dict.fromkeys(row["attention"] for row in rows))
+    labels = [f"{row['attention']}: {row['stage']}" for row in rows]
+    values = [row["perplexity"] for row in rows]
+    colours = [_SERIES[kinds.index(row["attention"]) % len(_SERIES)] for row in rows]
+
+    def draw(axes: Any) -> None:
+        bars = axes.barh(range(len(rows)), values, color=colours, height=0.62)
+        axes.set_xscale("log")
+        axes.set_xlim(1, max(values) ** 1.18)  # room for the numbers
+        axes.set_yticks(range(len(rows)), labels)
+        axes.invert_yaxis()
+        axes.bar_label(bars, [number(value) for value in values], padding=5)
+        axes.grid(axis="x")
+        axes.minorticks_off()
+        axes.set_xlabel("perplexity (logarithmic)")
+
+    return _svg("perplexity", draw, 0.34 * len(rows) + 0.8)
+
+
+def energy_plot(costs: Costs) -> str:
+    """Energy of one token as stacked bars, one per design point."""
+    points = costs["design_points"]
+    parts = list(dict.fromkeys(part for point in points for part in costs["energy_parts_j"][point]))
+    parts = [part for part in parts if any(costs["energy_parts_j"][point].get(part) for point in points)]
+
+    def draw(axes: Any) -> None:
+        left = [0.0] * len(points)
+        for index, part in enumerate(parts):
+            widths = [1e6 * costs["energy_parts_j"][point].get(part, 0.0) for point in points]
+            axes.barh(
+                range(len(points)), widths, left=left, color=_SERIES[index % len(_SERIES)], height=0.55, label=part
+            )
+            left = [a + b for a, b in zip(left, widths, strict=True)]
+        for place, total in enumerate(left):
+            axes.annotate(f"{total:.3g}", (total, place), (5, 0), textcoords="offset points", va="center")
+        axes.set_xlim(0, max(left) * 1.12)
+        axes.set_yticks(range(len(points)), points)
+        axes.invert_yaxis()
+        axes.grid(axis="x")
+        axes.set_xlabel("energy of one token, all layers (µJ)")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
+
+    return _svg("energy", draw, 0.45 * len(points) + 1.4)
+
+
+def _svg(name: str, draw: Any, height: float) -> str:
+    """Draw on one axes of 7.5 inches by `height`; the same input gives the same text."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # not what a user's matplotlibrc says
+        for key, value in {**_STYLE, "svg.hashsalt": name}.items():
+            matplotlib.rcParams[key] = value
+        figure = Figure(figsize=(7.5, height), layout="constrained")
+        draw(figure.add_subplot())
+        buffer = io.StringIO()
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    return _inline(name, buffer.getvalue())
+
+
+def _inline(name: str, text: str) -> str:
+    """An SVG file as part of a page: no prologue, ids that no other plot has, colours of the page."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'((?:xlink:)?href="#|url\(#)', rf"\g<1>{name}-", text)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{name}" ', 1)

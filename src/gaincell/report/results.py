@@ -1,0 +1,83 @@
+"""What a report is written from: plain values, as `results.json` of a run keeps them."""
+
+from typing import Any, TypedDict
+
+
+class PerplexityRow(TypedDict):
+    """One model's perplexity; `ratio` is over the original model's, `seconds` what it took to get there."""
+
+    attention: str
+    stage: str
+    perplexity: float
+    ratio: float
+    seconds: float
+
+
+class Sample(TypedDict):
+    """The same prompt, continued by the original and by the adapted model."""
+
+    prompt: str
+    original: str
+    adapted: str
+
+
+class CostRow(TypedDict):
+    """One quantity with its value at every design point, in the order of `Costs.design_points`."""
+
+    name: str
+    unit: str
+    values: list[float | None]
+
+
+class Costs(TypedDict):
+    """Cost of a model's attention, one token, at several design points."""
+
+    model: str
+    design_points: list[str]
+    rows: list[CostRow]
+    energy_parts_j: dict[str, dict[str, float]]
+
+
+class PublishedRow(TypedDict):
+    """One quantity of the paper's model: our estimate beside the published figure."""
+
+    name: str
+    unit: str
+    estimate: float
+    published: float
+    ratio: float
+
+
+class Results(TypedDict):
+    """A finished run.
+
+    Attributes:
+        title, summary: a heading and one sentence.
+        note: what to know before quoting figures; may be empty.
+        model: the name of the model.
+        evaluation: one sentence on how perplexity was taken.
+        perplexities: the original first.
+        sampling: one sentence on how the samples were drawn.
+        samples: continued prompts.
+        adapted: which design point the adapted samples are of.
+        costs: of this model.
+        published: the paper's model, where the paper has figures.
+        caveat: on the published GPU figures.
+        design_points: all fields of each, by name.
+        about: versions, settings and timings, as label and text.
+    """
+
+    title: str
+    summary: str
+    note: str
+    model: str
+    evaluation: str
+    perplexities: list[PerplexityRow]
+    sampling: str
+    samples: list[Sample]
+    adapted: str
+    costs: Costs
+    published: list[PublishedRow]
+    caveat: str
+    design_points: dict[str, dict[str, Any]]
+    about: dict[str, str]

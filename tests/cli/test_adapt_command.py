@@ -1,0 +1,208 @@
+"""`gaincell adapt`: what it leaves, how it goes on, how it fails."""
+
+import errno
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_tools import Run
+
+from gaincell.cli import adapt as command
+
+QUICK = command.QUICK
+COMMAND = [sys.executable, "-m", "gaincell.cli"]
+
+
+@pytest.fixture(autouse=True)
+def _little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "QUICK", {"sequences": 4, "length": 24, "steps": 1})
+
+
+def test_adapt_saves_a_model_that_other_commands_take(tiny: Path, gaincell: Run) -> None:
+    ended = gaincell("adapt", tiny, "--out", "run", "--quick", "--json")
+    assert ended.code == 0
+    found = json.loads(ended.out)
+    assert found["design_point"] == "extended"
+    assert found["stages"] == ["statistics", "transfer"]
+    assert len(found["metrics"]) == 4  # two stages of two layers
+    assert found["model"] == "run/model"
+    assert sorted(path.name for path in Path("run").iterdir() if path.is_dir()) == ["model", "statistics", "transfer"]
+
+    doctor = gaincell("doctor", "--model", "run/model")
+    assert doctor.code == 0
+    assert "attends in gain cells at 'extended'" in doctor.out
+    assert gaincell("generate", "The", "--model", "run/model", "--max-new-tokens", 4).code == 0
+    gaincell("evaluate", "run").assert_refused("its model is run/model")
+
+
+def test_adapt_again_does_no_layer_twice(tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = ("adapt", tiny, "--out", "run", "--quick", "--stages", "statistics", "--config", "leroux2025")
+    assert gaincell(*args).code == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("run/statistics").iterdir()}
+    assert len(before) == 2
+    ended = gaincell(*args)
+    assert ended.code == 0
+    assert ended.out.startswith("adapted to 'leroux2025'")
+    assert {path: path.stat().st_mtime_ns for path in Path("run/statistics").iterdir()} == before
+
+
+def test_adapt_learns_from_a_given_text_by_the_papers_matching(tiny: Path, text_file: Path, gaincell: Run) -> None:
+    args = ("--text", text_file, "--statistics", "matching", "--stages", "statistics", "--quick")
+    assert gaincell("adapt", tiny, "--out", "run", *args).code == 0
+
+
+def test_folder_of_another_run(tiny: Path, gaincell: Run) -> None:
+    args = ("adapt", tiny, "--out", "run", "--quick", "--stages", "statistics")
+    assert gaincell(*args).code == 0
+    before = (Path("run") / "config.json").read_bytes()
+    gaincell(*args, "--seed", 1).assert_refused("run", "another")
+    gaincell(*args, "--config", "leroux2025").assert_refused("run", "another")
+    assert (Path("run") / "config.json").read_bytes() == before
+
+
+def test_folder_with_something_else(tiny: Path, gaincell: Run) -> None:
+    Path("letters").mkdir()
+    Path("letters/dear.txt").write_text("Dear")
+    gaincell("adapt", tiny, "--out", "letters", "--quick").assert_refused("letters")
+    assert [path.name for path in Path("letters").iterdir()] == ["dear.txt"]
+
+
+def test_text_that_is_too_short(tiny: Path, tmp_path: Path, gaincell: Run) -> None:
+    (tmp_path / "short.txt").write_text("Too short.")
+    gaincell("adapt", tiny, "--out", "run", "--text", "short.txt", "--quick").assert_refused("tokens", "longer text")
+
+
+def test_a_model_that_is_adapted_already(tiny_converted: Path, gaincell: Run) -> None:
+    gaincell("adapt", tiny_converted, "--out", "run", "--quick").assert_refused("already")
+
+
+def fails_with(error: BaseException) -> Any:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    return fail
+
+
+def test_disk_full_while_saving(tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import PreTrainedModel
+
+    def half(self: PreTrainedModel, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"half a mod")
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    args = ("adapt", tiny, "--out", "run", "--quick", "--stages", "statistics")
+    with monkeypatch.context() as patch:
+        patch.setattr(PreTrainedModel, "save_pretrained", half)
+        ended = gaincell(*args)
+    assert ended.code == 1
+    assert ended.out == ""
+    assert ended.err.splitlines()[-1].startswith("error: no space left on the disk")
+    assert "Traceback" not in ended.err
+    assert not [path.name for path in Path("run").iterdir() if "model" in path.name]
+    assert gaincell(*args).code == 0
+    assert (Path("run") / "model" / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(errno.EIO, "Input/output error", "run/x"), 1, "error: Input/output error: run/x."),
+        (PermissionError(errno.EACCES, "Permission denied", "run"), 1, "error: Permission denied: run."),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), 1, "error: no space left on the disk"),
+        (MemoryError(), 1, "error: not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), 1, "error: not enough memory"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command to resume"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_failures_while_running_end_in_one_line(
+    error: BaseException, code: int, line: str, tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaincell.adapt.adapt", fails_with(error))
+    ended = gaincell("adapt", tiny, "--out", "run", "--quick")
+    assert (ended.code, ended.out) == (code, "")
+    assert ended.err.startswith(line)
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_interrupted_evaluation_has_nothing_to_resume(
+    tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaincell.evaluate.perplexity", fails_with(KeyboardInterrupt()))
+    ended = gaincell("evaluate", tiny)
+    assert (ended.code, ended.out, ended.err) == (130, "", "interrupted\n")
+
+
+def test_a_bug_keeps_its_traceback(tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gaincell.evaluate.perplexity", fails_with(ZeroDivisionError("a bug")))
+    with pytest.raises(ZeroDivisionError):
+        gaincell("evaluate", tiny)
+
+
+def test_output_that_cannot_be_written() -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run([*COMMAND, "cost"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == "error: no space left on the disk; free some and run the same command again.\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    code = "import sys; from gaincell.cli.app import run; sys.stdin.readline(); sys.exit(run(['cost', '--json']))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.stdin.write("go\n")
+    process.stdin.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+    assert error == ""
+
+
+def test_a_real_write_that_fails_leaves_no_half_model(tiny: Path, tmp_path: Path, text_file: Path) -> None:
+    def limit() -> None:  # files of layers fit, the whole model does not
+        size = (tiny / "model.safetensors").stat().st_size // 2
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    args = ["adapt", str(tiny), "--out", "run", "--quick", "--stages", "statistics", "--text", str(text_file)]
+    ended = subprocess.run(
+        [*COMMAND, *args], cwd=tmp_path, capture_output=True, text=True, check=False, preexec_fn=limit, timeout=300
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("error: no space left on the disk")
+    assert "Traceback" not in ended.stderr
+    assert not [path for path in (tmp_path / "run").iterdir() if "model" in path.name]
+
+
+def test_ctrl_c_and_the_same_command_again(
+    tiny: Path, text_file: Path, tmp_path: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = ["adapt", str(tiny), "--out", "run", "--quick", "--text", str(text_file)]
+    process = subprocess.Popen(
+        [*COMMAND, *args], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run" / "config.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "interrupted; run the same command to resume"
+    assert "Traceback" not in err
+    assert not (tmp_path / "run" / "model").exists()
+    monkeypatch.setattr(command, "QUICK", QUICK)
+    assert gaincell(*args, "--stages", "statistics").code == 0

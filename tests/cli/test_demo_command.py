@@ -1,0 +1,154 @@
+"""The demo on a tiny model: what it leaves, and that no step is done twice."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_tools import Run
+
+from gaincell import InputError
+from gaincell.cli import demo_steps
+from gaincell.cli import options as shared
+from gaincell.cli.demo import run_demo
+from gaincell.cli.demo_steps import DemoSettings, PointPlan, Workbench
+from gaincell.models.load import load_model
+
+LITTLE = DemoSettings(
+    quick=True, sequences=4, length=24, steps=1, evaluate_tokens=40, evaluate_length=24, sample_tokens=4
+)
+
+STEPS = [
+    "original",
+    "calibration",
+    "extended/naive",
+    "extended/statistics",
+    "extended/transfer",
+    "leroux2025/naive",
+    "leroux2025/statistics",
+    "samples",
+    "cost",
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "demo"
+    run_demo(LITTLE, out, lambda: load_model(tiny), "tiny")
+    return out
+
+
+def forbidden() -> Any:
+    raise AssertionError("a finished demo must not load the model")
+
+
+def test_demo_leaves_report_results_and_model(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"calibration.safetensors", "extended", "leroux2025", "report.html", "results.json"}
+    data = json.loads((finished / "results.json").read_text("utf-8"))
+    assert list(data["steps"]) == STEPS
+    assert all(step["seconds"] >= 0 for step in data["steps"].values())
+    results = data["results"]
+    stages = [(row["attention"], row["stage"]) for row in results["perplexities"]]
+    assert stages == [
+        ("softmax", "as it came"),
+        ("extended", "mapped as it is"),
+        ("extended", "scalers from statistics"),
+        ("extended", "layer-wise transfer"),
+        ("leroux2025", "mapped as it is"),
+        ("leroux2025", "scalers from statistics"),
+    ]
+    assert results["perplexities"][0]["ratio"] == 1
+    assert [sample["prompt"] for sample in results["samples"]] == list(demo_steps.PROMPTS)
+    assert "Quick figures" in results["note"]
+    assert results["summary"] in (finished / "report.html").read_text("utf-8").replace("&#x27;", "'")
+    model, _ = load_model(finished / "extended" / "model")
+    assert model.config._attn_implementation == "gaincell"
+
+
+def test_demo_again_does_nothing_and_finds_the_same(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (finished / "results.json").read_bytes(), (finished / "report.html").read_bytes()
+    run_demo(LITTLE, finished, forbidden, "tiny")
+    assert capsys.readouterr().err.count("done before") == len(STEPS)
+    assert ((finished / "results.json").read_bytes(), (finished / "report.html").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"quick": False}, {"seed": 1}, {"plans": (PointPlan("extended", ("statistics",)),)}]
+)
+def test_demo_with_other_settings_asks_for_another_folder(finished: Path, change: dict[str, Any]) -> None:
+    before = (finished / "results.json").read_bytes()
+    with pytest.raises(InputError, match=rf"other settings \({next(iter(change))}\); give another --out"):
+        run_demo(dataclasses.replace(LITTLE, **change), finished, forbidden, "tiny")
+    assert (finished / "results.json").read_bytes() == before
+
+
+def test_demo_goes_on_after_an_interrupt(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: Path
+) -> None:
+    out = tmp_path / "demo"
+    with monkeypatch.context() as patch:
+
+        def interrupted(*args: Any, **kwargs: Any) -> Any:
+            raise KeyboardInterrupt
+
+        patch.setattr(sys.modules["gaincell.adapt.adapt"], "transfer_layer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_demo(LITTLE, out, lambda: load_model(tiny), "tiny")
+    halfway = json.loads((out / "results.json").read_text("utf-8"))
+    assert list(halfway["steps"]) == STEPS[:4]
+    assert not (out / "extended" / "model").exists()
+    assert not [path for path in out.rglob("*") if "partial" in path.name]
+
+    done: list[str] = []
+    for name in ("original", "write_calibration"):
+        monkeypatch.setattr(Workbench, name, lambda self, progress, name=name: done.append(name))
+    results, _ = run_demo(LITTLE, out, lambda: load_model(tiny), "tiny")
+    assert done == []
+    data = json.loads((out / "results.json").read_text("utf-8"))
+    assert {name: data["steps"][name] for name in STEPS[:4]} == halfway["steps"]
+    uninterrupted = json.loads((finished / "results.json").read_text("utf-8"))["results"]
+    for ours, theirs in zip(results["perplexities"], uninterrupted["perplexities"], strict=True):
+        assert ours["perplexity"] == pytest.approx(theirs["perplexity"], rel=1e-4)
+
+
+def test_a_step_whose_files_are_gone_is_done_again(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    out = Path(shutil.copytree(finished, tmp_path / "demo"))
+    shutil.rmtree(out / "extended" / "model")
+    before = json.loads((out / "results.json").read_text("utf-8"))["steps"]
+    run_demo(LITTLE, out, lambda: load_model(tiny), "tiny")
+    after = json.loads((out / "results.json").read_text("utf-8"))["steps"]
+    assert (out / "extended" / "model" / "config.json").is_file()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {"extended/transfer"}
+
+
+def test_demo_command(tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DemoSettings, "of", classmethod(lambda cls, quick, full: LITTLE))
+    with monkeypatch.context() as patch:
+        patch.setattr(shared, "load_model", lambda name: load_model(tiny if name == "demo" else name))
+        ended = gaincell("demo", "--quick")
+    assert ended.code == 0
+    for words in ("Perplexity", "layer-wise transfer", demo_steps.PROMPTS[0], "energy, all layers", "published"):
+        assert words in ended.out
+    assert "[9/9]" in ended.err
+    assert "not to quote" in ended.err
+    again = gaincell("demo", "--quick", "--json")
+    assert again.code == 0
+    assert json.loads(again.out)["report"] == "runs/demo-quick/report.html"
+    generated = gaincell("generate", "The", "--max-new-tokens", 2)
+    assert generated.code == 0
+    assert "runs/demo-quick/extended/model" in generated.err
+
+
+def test_settings_of_the_options() -> None:
+    assert DemoSettings.of(quick=False, full=False) == DemoSettings()
+    quick, full = DemoSettings.of(quick=True, full=False), DemoSettings.of(quick=False, full=True)
+    assert quick.evaluate_tokens < DemoSettings.evaluate_tokens
+    assert quick.quick
+    assert not full.quick
+    assert [plan.stages for plan in full.plans] == [("statistics", "transfer")] * 2
