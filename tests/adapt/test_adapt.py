@@ -1,3 +1,4 @@
+import inspect
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from transformers import (
     PreTrainedModel,
 )
 
+import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.adapt import AdaptSettings, adapt
 from gaincell.adapt.calibration import read_sequences, write_text
@@ -168,6 +170,21 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: G
     refused("already", convert_(model, small_design), small_design, out=tmp_path / "c")
     with pytest.raises(InputError, match="steps"):
         AdaptSettings(steps=0)
+
+
+def test_a_folder_left_by_a_full_disk_is_taken_up_again(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json.part").write_text('{"design_po')
+    adapt(load(small_llama), small_design, tokenizer=None, out=tmp_path, calibration=token_ids(), stages=["statistics"])
+    assert (tmp_path / "config.json").is_file()
+
+
+def test_the_public_name_stays_callable_once_the_package_is_imported() -> None:
+    assert gaincell.adapt is sys.modules["gaincell.adapt"]
+    with pytest.raises(InputError, match="unknown stages"):
+        gaincell.adapt(None, "extended", tokenizer=None, out="nowhere", stages=["magic"])  # type: ignore[arg-type]
+    assert next(iter(inspect.signature(gaincell.adapt).parameters)) == "model"
 
 
 class Letters:

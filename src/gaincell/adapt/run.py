@@ -38,7 +38,9 @@ class Run:
                     f"{self.folder} belongs to another run ({', '.join(differing)} differ); "
                     "choose another output folder."
                 )
-        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        elif self.folder.exists() and (
+            not self.folder.is_dir() or any(p.suffix != ".part" for p in self.folder.iterdir())
+        ):
             raise InputError(f"{self.folder} holds something else; choose another output folder.")
         else:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,90 @@
+"""Write the README's figures and picture from a finished run: gaincell demo --full --out runs/full, then this script.
+
+python docs/generate_results.py runs/full
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from gaincell.hardware import paper_table
+from gaincell.report.numbers import number
+from gaincell.report.plots import perplexity_plot
+
+ROOT = Path(__file__).parent.parent
+STYLE = ROOT / "src" / "gaincell" / "report" / "style.css"
+
+
+def perplexities(results: dict[str, Any]) -> str:
+    """The table of perplexities, and what the original has."""
+    rows = results["perplexities"]
+    original = rows[0]["perplexity"]
+    lines = [
+        f"| {results['model']} (softmax: {number(original)}) | mapped as it is | statistics | layer-wise transfer |",
+        "| --- | --- | --- | --- |",
+    ]
+    for point in results["costs"]["design_points"]:
+        cells = [f"{number(row['perplexity'])} (×{number(row['ratio'])})" for row in rows if row["attention"] == point]
+        lines.append(f"| `{point}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def samples(results: dict[str, Any]) -> str:
+    """The same prompts, continued by both models."""
+
+    def cell(text: str) -> str:
+        return re.sub(r"([|*_`<>\[\]])", r"\\\1", " ".join(text.split()))
+
+    lines = [f"| prompt | original | `{results['adapted']}` |", "| --- | --- | --- |"]
+    for sample in results["samples"]:
+        lines.append(f"| {cell(sample['prompt'])} | {cell(sample['original'])} | {cell(sample['adapted'])} |")
+    return "\n".join(lines)
+
+
+def paper() -> str:
+    """The paper's own model, our estimate beside the published figure where there is one."""
+    lines = ["| GPT-2 at `leroux2025` | ours | published | unit |", "| --- | --- | --- | --- |"]
+    for row in paper_table():
+        published = "" if row.published is None else number(row.published)
+        lines.append(f"| {row.name} | {number(row.value)} | {published} | {row.unit} |")
+    return "\n".join(lines)
+
+
+def picture(results: dict[str, Any]) -> str:
+    """The plot as a file of its own: the page's colours, light and dark, go with it."""
+    plot = perplexity_plot(results["perplexities"])
+    namespace = "" if "xmlns=" in plot[: plot.index(">")] else ' xmlns="http://www.w3.org/2000/svg"'
+    variables = "".join(re.findall(r"(?:@media[^{]*\{\s*)?:root\s*\{[^}]*\}(?:\s*\})?", STYLE.read_text("utf-8")))
+    head, _, body = plot.partition(">")
+    return f"{head}{namespace}><style>{variables}</style>{body}"
+
+
+def fill(text: str, name: str, content: str) -> str:
+    """Put content between the marks of that name."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"README.md has no marks {begin} ... {end}")
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def main(folder: Path) -> None:
+    """Fill README.md and docs/images/perplexity.svg from a run's results.json."""
+    results = json.loads((folder / "results.json").read_text("utf-8"))["results"]
+    readme = ROOT / "README.md"
+    text = readme.read_text("utf-8")
+    for name, content in (
+        ("perplexities", perplexities(results)),
+        ("samples", samples(results)),
+        ("paper", paper()),
+    ):
+        text = fill(text, name, content)
+    readme.write_text(text, "utf-8")
+    (ROOT / "docs" / "images" / "perplexity.svg").write_text(picture(results), "utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
