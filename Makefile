@@ -10,7 +10,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest check docs clean
+.PHONY: help demo test test-oldest test-wheel check docs clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
@@ -25,6 +25,17 @@ test-oldest: .venv-oldest/.installed ## run the model tests with the oldest supp
 	@.venv-oldest/bin/python -c 'import transformers; print("transformers", transformers.__version__)'
 	.venv-oldest/bin/python -m pytest tests/models -m "not slow" $(ARGS)
 
+# In an environment of its own and from another folder, so that nothing of the checkout is found by chance.
+test-wheel: .venv/.installed ## build the wheel and use it in an empty environment
+	rm -rf dist .venv-wheel
+	.venv/bin/python -m build --wheel --quiet --outdir dist
+	$(call make_venv,.venv-wheel,torch)
+	.venv-wheel/bin/python -m pip install -c .venv-wheel/constraints.txt dist/gaincell-*.whl
+	cd / && $(CURDIR)/.venv-wheel/bin/gaincell doctor
+	cd / && $(CURDIR)/.venv-wheel/bin/gaincell cost gpt2 --config extended
+	cd / && $(CURDIR)/.venv-wheel/bin/python -c 'import gaincell.models; from gaincell.evaluate import default_text; \
+	  assert "site-packages" in gaincell.__file__ and len(default_text()) > 500_000; print("the wheel works")'
+
 check: .venv/.installed ## check style and types, build the documentation, run every example
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -37,7 +48,7 @@ docs: .venv/.installed ## write docs/parameters.md anew and build the documentat
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 clean: ## remove what make made (.venv, site, caches); runs/ stays
-	rm -rf .venv .venv-oldest site dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-wheel site dist .pytest_cache .ruff_cache .hypothesis
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(call make_venv,.venv,torch)

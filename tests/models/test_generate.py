@@ -46,6 +46,17 @@ def test_prefill_equals_chunks_and_single_tokens(model: PreTrainedModel, lengths
     assert cache.get_seq_length() == 45
 
 
+def test_a_refused_chunk_leaves_the_cache_as_it_was(llama: PreTrainedModel) -> None:
+    ids, cache = tokens(1, 12), RingCache(llama)
+    first = logits(llama, ids[:, :6], past_key_values=cache, use_cache=True)
+    hole = torch.ones(1, 12, dtype=torch.long)
+    hole[0, 8] = 0
+    with pytest.raises(InputError, match="pad on the left"):
+        logits(llama, ids[:, 6:], past_key_values=cache, use_cache=True, attention_mask=hole)
+    second = logits(llama, ids[:, 6:], past_key_values=cache, use_cache=True)
+    torch.testing.assert_close(torch.cat((first, second), 1), logits(llama, ids), rtol=0, atol=1e-9)
+
+
 def test_left_padded_chunks_equal_the_row_alone(model: PreTrainedModel) -> None:
     ids, mask = tokens(2, 45), torch.ones(2, 45, dtype=torch.long)
     mask[1, :22] = 0  # pads in the first chunk and in the second

@@ -12,7 +12,7 @@ from gaincell.errors import InputError
 STAGES = ("statistics", "transfer")
 
 #: How much `--quick` takes: enough to see that everything works, too little to judge by.
-QUICK = {"sequences": 8, "length": 256, "steps": 12}
+QUICK = {"sequences": 16, "length": 128, "steps": 8}
 
 
 def adapt(

@@ -82,7 +82,7 @@ class DemoSettings:
             plans = tuple(PointPlan(plan.name, ("statistics", "transfer")) for plan in plans)
         if not quick:
             return cls(plans=plans)
-        return cls(quick=True, plans=plans, sequences=8, length=256, steps=12, evaluate_tokens=1024, sample_tokens=32)
+        return cls(quick=True, plans=plans, sequences=16, length=128, steps=8, evaluate_tokens=1024, sample_tokens=32)
 
 
 class Workbench:

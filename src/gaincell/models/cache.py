@@ -46,10 +46,13 @@ class RingLayer(CacheLayerMixin):
         key_states.ring_layer = self  # pyright: ignore[reportAttributeAccessIssue]
         return key_states, value_states
 
+    def arrive(self) -> None:
+        """Note that the attention function got what `update` handed on: what it then refuses is not lost on the way."""
+        self._handed_on = False
+
     def extend(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None) -> Tensor:
         """Write and read the tokens that `update` handed on; operands after scaling."""
         assert self.ring is not None
-        self._handed_on = False
         self.length += q.shape[2]
         return self.ring.extend(q, k, v, real)
 

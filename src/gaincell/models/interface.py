@@ -46,6 +46,8 @@ def gaincell_attention(
         if kwargs.get(name) is not None:
             raise InputError(f"gain cells cannot serve an attention with {name}; use another model.")
     ring_layer = getattr(key, "ring_layer", None)
+    if ring_layer is not None:
+        ring_layer.arrive()
     if ring_layer is None and key.shape[2] != query.shape[2]:
         raise InputError(
             f"a converted model stores keys in its ring: {key.shape[2]} keys arrived for {query.shape[2]} queries; "
