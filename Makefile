@@ -1,4 +1,4 @@
-# `make help` lists what there is. Everything installs into .venv here; nothing outside this folder is touched.
+# `make help` lists what there is. Everything installs into .venv here; outside this folder only caches are written.
 
 # The Python that .venv is made with, and the torch that goes into it. Both count when .venv is first made, so to change
 # one later: make clean, then for example  make test TORCH=torch==2.11.0  or a wheel's path, or a build for your GPU.

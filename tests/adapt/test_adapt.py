@@ -11,6 +11,8 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BertConfig,
+    BertModel,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     GPT2Config,
@@ -140,6 +142,43 @@ def test_a_layer_is_not_learned_twice(small_llama: Path, small_design: GainCellC
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("batch", [1, 3, 8])
+def test_errors_are_measured_at_every_batch(
+    batch: int, small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    settings = AdaptSettings(batch=batch, steps=2)
+    result = adapt(
+        load(small_llama), small_design, tokenizer=None, out=tmp_path, calibration=token_ids(), settings=settings
+    )
+    assert all(0.01 < metrics["relative_error"] < 10 for metrics in result.metrics)
+
+
+def test_stages_in_calls_of_their_own_give_what_one_call_gives(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    def run(folder: str, *stages: str) -> list[torch.Tensor]:
+        settings = AdaptSettings(steps=4)
+        out = tmp_path / folder
+        adapt(
+            model := load(small_llama),
+            small_design,
+            tokenizer=None,
+            out=out,
+            calibration=token_ids(),
+            stages=stages,
+            settings=settings,
+        )
+        return list(model.parameters())
+
+    whole = run("whole", "statistics", "transfer")
+    run("parts", "statistics")
+    for a, b in zip(whole, run("parts", "transfer"), strict=True):
+        assert torch.equal(a, b)
+    run("bare", "transfer")
+    with pytest.raises(InputError, match="did not start from statistics"):
+        run("bare", "statistics", "transfer")
+
+
 def refused(message: str, model: PreTrainedModel, design: Any, **kwargs: Any) -> None:
     with pytest.raises(InputError, match=message) as caught:
         adapt(model, design, **{"tokenizer": None, "calibration": token_ids(), **kwargs})
@@ -165,6 +204,19 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: G
     refused("unknown statistics", model, small_design, out=tmp_path / "c", statistics="magic")
     refused("unknown preset", model, "nope", out=tmp_path / "c")
     refused("token ids of shape", model, small_design, out=tmp_path / "c", calibration=torch.zeros(3))
+    refused(
+        "holds 12 tokens",
+        model,
+        small_design,
+        out=tmp_path / "c",
+        calibration=None,
+        tokenizer=Letters(),
+        text="a short text",
+    )
+    refused("smaller batch", model, small_design, out=tmp_path / "c", calibration=token_ids(3))
+    bert = BertModel(BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32))
+    refused("both directions|interface", bert, small_design, out=tmp_path / "c")
+    refused("leak", model, small_design.replace(leak_per_token=1.0, subtile_columns=32), out=tmp_path / "c")
     refused("float32", load(small_llama).bfloat16(), small_design, out=tmp_path / "c")
     assert not (tmp_path / "c").exists(), "a refused run leaves nothing behind"
     refused("already", convert_(model, small_design), small_design, out=tmp_path / "c")

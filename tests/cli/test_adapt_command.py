@@ -189,14 +189,17 @@ def test_ctrl_c_and_the_same_command_again(
     tiny: Path, text_file: Path, tmp_path: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     args = ["adapt", str(tiny), "--out", "run", "--quick", "--text", str(text_file)]
+    # A background job of a shell ignores Ctrl-C, and its children would, too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*COMMAND, *args], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
     while not (tmp_path / "run" / "config.json").exists():
         assert process.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -17,7 +17,8 @@ from gaincell.adapt.statistics import least_squares_layer, match_layer
 from gaincell.adapt.transfer import transfer_layer
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.models import HeadScalers, convert_, scalers_of
+from gaincell.models import HeadScalers, check_servable, convert_, scalers_of
+from gaincell.ops.check import check_leak
 
 Progress = Callable[[str, int, int], None]
 STAGES = ("statistics", "transfer")
@@ -86,6 +87,9 @@ def adapt(
         raise InputError("adaptation learns in float32: load the model with dtype=torch.float32.")
     if calibration is not None and (calibration.dim() != 2 or calibration.shape[0] < 1 or calibration.shape[1] < 2):
         raise InputError(f"calibration must be token ids of shape (N, T); got {tuple(calibration.shape)}.")
+    check_leak(config.for_layers(len(check_servable(model))))
+    ids = _given(tokenizer, text, calibration, settings)
+    _check_batches(settings.sequences if ids is None else len(ids), stages, settings)
     source = {
         "design_point": config.model_dump(mode="json"),
         "settings": settings.model_dump(),
@@ -94,14 +98,17 @@ def adapt(
         "text": _source_of(text, calibration),
     }
     run = Run(out, source)
-    ids = _calibration(model, tokenizer, run, text, calibration, settings, progress)
+    ids = _own_text(model, tokenizer, run, settings, progress) if ids is None else ids
     was_training = model.training
     model.eval()
     convert_(model, config)
-    for stage in STAGES:
-        if stage in stages:
-            _run_stage(model, ids, run, stage, statistics, settings, progress)
-    model.train(was_training)
+    # Statistics that the folder holds are what `transfer` starts from, in whichever call they were taken.
+    wanted = [stage for stage in STAGES if stage in stages or (stage == "statistics" and run.holds(stage))]
+    try:
+        for stage in wanted:
+            _run_stage(model, ids.to(model.device), run, stage, "statistics" in wanted, statistics, settings, progress)
+    finally:
+        model.train(was_training)
     return AdaptResult(model, run.metrics(), run.folder)
 
 
@@ -110,20 +117,23 @@ def _run_stage(
     ids: Tensor,
     run: Run,
     stage: str,
+    after_statistics: bool,
     statistics: str,
     settings: AdaptSettings,
     progress: Progress | None,
 ) -> None:
     batch = settings.statistics_sequences if stage == "statistics" else settings.batch
     count = min(len(ids), settings.statistics_sequences) if stage == "statistics" else len(ids) // batch * batch
-    if count == 0:
-        raise InputError(f"a learning step takes {batch} sequences, but there are {len(ids)}; use a smaller batch.")
     walk = LayerWalk(model, ids[:count], min(batch, count))
     for index, module in enumerate(walk.modules.values()):
         teaching = walk.advance(index)
         # `statistics` decides the scalers, `transfer` the whole attention module.
         target = _scalers(module) if stage == "statistics" else module
         metrics = run.load(stage, index, target)
+        if metrics is not None and metrics.get("after_statistics", after_statistics) != after_statistics:
+            raise InputError(
+                f"{run.folder} holds a transfer that did not start from statistics; choose another output folder."
+            )
         if metrics is None:
             metrics = {"stage": stage, "layer": index}
             if stage == "statistics":
@@ -135,6 +145,7 @@ def _run_stage(
                     teaching = replace(teaching, inputs=walk.student_inputs(index))
                 before, after = transfer_layer(module, teaching, settings, settings.seed + index)
                 metrics |= {"relative_error_before": before, "relative_error": after}
+                metrics["after_statistics"] = after_statistics
             run.save(stage, index, target.state_dict(), metrics)
         if stage == "transfer" and settings.inputs == "student":
             walk.follow(index)
@@ -148,19 +159,23 @@ def _scalers(module: nn.Module) -> HeadScalers:
     return scalers
 
 
-def _calibration(
-    model: PreTrainedModel,
-    tokenizer: Any,
-    run: Run,
-    text: str | None,
-    calibration: Tensor | None,
-    settings: AdaptSettings,
-    progress: Progress | None,
-) -> Tensor:
+def _given(tokenizer: Any, text: str | None, calibration: Tensor | None, settings: AdaptSettings) -> Tensor | None:
+    """The token ids that the caller gave, or None where the model is to write its own."""
     if calibration is not None:
-        return calibration.to(model.device)
-    if text is not None:
-        return read_sequences(tokenizer, text, settings.sequences, settings.length).to(model.device)
+        return calibration
+    return None if text is None else read_sequences(tokenizer, text, settings.sequences, settings.length)
+
+
+def _check_batches(sequences: int, stages: Sequence[str], settings: AdaptSettings) -> None:
+    if "transfer" in stages and sequences < settings.batch:
+        raise InputError(
+            f"a learning step takes {settings.batch} sequences, but there are {sequences}; use a smaller batch."
+        )
+
+
+def _own_text(
+    model: PreTrainedModel, tokenizer: Any, run: Run, settings: AdaptSettings, progress: Progress | None
+) -> Tensor:
     cached = run.tensor("calibration")
     if cached is None:
 
@@ -170,7 +185,7 @@ def _calibration(
 
         cached = write_text(model, tokenizer, settings.sequences, settings.length, settings.seed, report)
         run.keep("calibration", cached)
-    return cached.to(model.device)
+    return cached
 
 
 def _source_of(text: str | None, calibration: Tensor | None) -> str:

@@ -72,5 +72,8 @@ def read_sequences(tokenizer: Any, text: str, sequences: int, length: int) -> Te
 
 def fingerprint(value: Tensor | dict[str, Any]) -> str:
     """A short checksum of token ids or of settings."""
-    data = value.cpu().numpy().tobytes() if isinstance(value, Tensor) else json.dumps(value, sort_keys=True).encode()
+    if isinstance(value, Tensor):
+        data = f"{tuple(value.shape)} {value.dtype} ".encode() + value.cpu().numpy().tobytes()
+    else:
+        data = json.dumps(value, sort_keys=True).encode()
     return hashlib.sha256(data).hexdigest()[:16]

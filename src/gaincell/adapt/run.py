@@ -76,6 +76,10 @@ class Run:
         path = self.folder / f"{name}.safetensors"
         return load_file(path)[name] if path.is_file() else None
 
+    def holds(self, stage: str) -> bool:
+        """Whether any layer of a stage is finished."""
+        return any(m["stage"] == stage for m in self.metrics())
+
     def metrics(self) -> list[dict[str, Any]]:
         """One entry per finished layer of a stage, in the order in which they finished."""
         path = self.folder / "metrics.jsonl"

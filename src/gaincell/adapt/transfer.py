@@ -10,7 +10,7 @@ from gaincell.adapt.settings import AdaptSettings
 
 
 def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed: int) -> tuple[float, float]:
-    """Train one attention module's projections and scalers towards the teacher's output.
+    """Train one attention module's parameters (projections, norms of queries and keys, scalers) towards the teacher's.
 
     The loss is the mean squared error of the module's output (after its projection) over the output's power; Adam with
     beta = (0.9, 0.98), a cosine to zero, quantisers straight-through, `settings.steps` steps.
@@ -22,7 +22,7 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
         seed: of the order in which sequences are seen.
 
     Returns:
-        Relative error of the output over all sequences, before and after.
+        Relative error of the output on the first sequences, before and after.
     """
     parameters = dict(module.named_parameters())
     groups = [
@@ -58,14 +58,14 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
 
 
 @torch.no_grad()
-def relative_error(module: nn.Module, teaching: Teaching, batch: int, sequences: int = 4) -> float:
-    """Squared error of a module's output over its power, on the first sequences."""
+def relative_error(module: nn.Module, teaching: Teaching, batch: int) -> float:
+    """Squared error of a module's output over its power, on the first whole batches: some four sequences."""
     error, power = 0.0, 0.0
-    for rows in torch.arange(min(sequences, len(teaching.inputs))).split(batch):
-        if len(rows) == batch:
-            target = teaching.outputs[rows]
-            error += float((_run(module, teaching, rows) - target).square().sum())
-            power += float(target.square().sum())
+    count = min(max(4 // batch, 1), len(teaching.inputs) // batch) * batch
+    for rows in torch.arange(count).split(batch):
+        target = teaching.outputs[rows]
+        error += float((_run(module, teaching, rows) - target).square().sum())
+        power += float(target.square().sum())
     return error / max(power, 1e-12)
 
 

@@ -100,7 +100,7 @@ def _matplotlib() -> Finding:
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
-        return Finding("matplotlib", "note", "not installed; reports have no plots", "pip install 'gaincell[report]'")
+        return Finding("matplotlib", "note", "not installed; reports have no plots", "pip install matplotlib")
     return Finding("matplotlib", "ok", "installed")
 
 

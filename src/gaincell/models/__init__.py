@@ -2,7 +2,7 @@
 
 from gaincell.models.cache import RingCache
 from gaincell.models.checkpoint import GainCellCheckpointConfig
-from gaincell.models.convert import attention_modules, convert_, design_point, scalers_of
+from gaincell.models.convert import attention_modules, check_servable, convert_, design_point, scalers_of
 from gaincell.models.demo import load_demo_model
 from gaincell.models.interface import register
 from gaincell.models.scalers import HeadScalers
@@ -14,6 +14,7 @@ __all__ = [
     "HeadScalers",
     "RingCache",
     "attention_modules",
+    "check_servable",
     "convert_",
     "design_point",
     "load_demo_model",

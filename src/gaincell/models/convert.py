@@ -13,6 +13,7 @@ from gaincell.errors import InputError
 from gaincell.models.cache import RingCache
 from gaincell.models.interface import IMPLEMENTATION
 from gaincell.models.scalers import HeadScalers
+from gaincell.ops.check import check_leak
 
 logger = logging.getLogger("gaincell")
 
@@ -37,9 +38,9 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
     """
     if isinstance(config, str):
         config = GainCellConfig.preset(config)
-    modules = attention_modules(model)
-    _check_servable(model, modules)
+    modules = check_servable(model)
     config = config.for_layers(len(modules))
+    check_leak(config)
     before = design_point(model)
     if before is not None and before != config:
         logger.warning("design point changed from %s to %s", before.name, config.name)
@@ -86,7 +87,9 @@ def design_point(model: PreTrainedModel) -> GainCellConfig | None:
     return GainCellConfig(**fields) if isinstance(fields, dict) else None
 
 
-def _check_servable(model: PreTrainedModel, modules: dict[str, nn.Module]) -> None:
+def check_servable(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """Raise InputError if gain cells cannot serve this model; else its attention modules, as `attention_modules`."""
+    modules = attention_modules(model)
     kind, config = type(model).__name__, model.config
     text_config = config.get_text_config(decoder=True)
     if getattr(config, "is_encoder_decoder", False) or getattr(text_config, "add_cross_attention", False):
@@ -109,6 +112,7 @@ def _check_servable(model: PreTrainedModel, modules: dict[str, nn.Module]) -> No
             raise InputError(f"{kind} attends in both directions ({name}); gain cells serve causal decoders only.")
         if hasattr(module, "sinks"):
             raise InputError(f"{kind} has attention sinks in its softmax ({name}); gain cells cannot serve them.")
+    return modules
 
 
 def _heads(module: nn.Module, text_config: Any) -> tuple[int, int]:

