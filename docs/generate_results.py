@@ -26,7 +26,9 @@ def perplexities(results: dict[str, Any]) -> str:
         "| --- | --- | --- | --- |",
     ]
     for point in results["costs"]["design_points"]:
-        cells = [f"{number(row['perplexity'])} (×{number(row['ratio'])})" for row in rows if row["attention"] == point]
+        cells = [
+            f"{number(row['perplexity'])} (×{number(row['ratio'], 3)})" for row in rows if row["attention"] == point
+        ]
         lines.append(f"| `{point}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -44,9 +46,11 @@ def samples(results: dict[str, Any]) -> str:
 
 
 def paper() -> str:
-    """The paper's own model, our estimate beside the published figure where there is one."""
+    """The paper's own model, our estimate beside the published figures."""
     lines = ["| GPT-2 at `leroux2025` | ours | published | unit |", "| --- | --- | --- | --- |"]
     for row in paper_table():
+        if row.published is None and row.name != "energy, one layer":
+            continue
         published = "" if row.published is None else number(row.published)
         lines.append(f"| {row.name} | {number(row.value)} | {published} | {row.unit} |")
     return "\n".join(lines)
