@@ -8,6 +8,10 @@ from hypothesis import settings
 # are many times faster where other work shares the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Triton reads it when it is first imported: without a GPU its kernels run in the interpreter.
+if not os.path.exists("/proc/driver/nvidia/version"):
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # The same examples on every run; `pytest --hypothesis-profile=thorough` looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=1000)

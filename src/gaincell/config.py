@@ -168,6 +168,33 @@ class GainCellConfig(BaseModel, frozen=True):
         "f(V) is even between its values at 0 V and stored_max_v.",
     )
 
+    leak_form: Literal["cell", "factored"] = _field(
+        "cell",
+        "-",
+        "option: an approximation (factored)",
+        "'cell': the stored voltage decays and the law is read at what is left, f(y e^(-leak age)). 'factored': the "
+        "charge decays as a whole, f(y) e^(-leak age), which costs no more than no leak; for training.",
+    )
+    arithmetic: Literal["float", "integer"] = _field(
+        "float",
+        "-",
+        "option: how the simulation computes, not what (integer)",
+        "'integer': pulses on a grid of 2^-15, the law as a table of integers, exact sums: the same bits on every path "
+        "and device. 'float': floating point, where the order of a sum may flip a read-out code.",
+    )
+    matmul: Literal["float32", "tf32", "bfloat16"] = _field(
+        "float32",
+        "-",
+        "option: how the simulation computes, not what (tf32, bfloat16)",
+        "What the operands of the two products are rounded to; sums are in float32 always. float64 operands stay.",
+    )
+    path: Literal["auto", "naive", "blocked", "triton"] = _field(
+        "auto",
+        "-",
+        "option: how the simulation computes, not what",
+        "Which implementation computes: 'auto' takes 'triton' on a GPU and 'blocked' elsewhere; 'naive' is the oracle.",
+    )
+
     def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)

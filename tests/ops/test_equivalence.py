@@ -23,6 +23,8 @@ def assert_same(found: Tensor, expected: Tensor, path: str) -> None:
 @given(cases())
 def test_blocked_and_streamed_equal_token_by_token(case: Case) -> None:
     expected, phi = naive_attention(case.q, case.k, case.v, case.config, **case.options)
+    naive = case.config.replace(path="naive")
+    assert_same(gaincell.attention(case.q, case.k, case.v, naive, **case.options), expected, "naive, by config")
     assert_same(gaincell.attention(case.q, case.k, case.v, case.config, **case.options), expected, "blocked")
     assert_same(case.stream((1,)), expected, "ring, token by token")
     assert_same(case.stream(case.chunks), expected, "ring, in chunks")
@@ -52,7 +54,7 @@ def operands(heads: int, kv_heads: int, tokens: int, head_dim: int) -> tuple[Ten
 def exact(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig) -> Tensor:
     """The same converted operands summed in float64; in blocks, which equal the oracle as shown above."""
     converted = query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)
-    return blocked_products(*(x.double() for x in converted), config)[0]
+    return blocked_products(*(x.double() for x in converted), config, converted=True)[0]
 
 
 def count_flips(found: Tensor, expected: Tensor, config: GainCellConfig) -> int:
@@ -82,3 +84,32 @@ def test_a_float32_ring_flips_fewer_than_one_output_in_a_hundred_thousand() -> N
     ring = Ring(1, 8, 64, config)
     tokens = [ring.extend(*(x[:, :, t : t + 1] for x in (q, k, v))) for t in range(q.shape[2])]
     assert count_flips(torch.cat(tokens, 2), exact(q, k, v, config), config) < 1e-5 * q.numel()
+
+
+def test_a_million_tokens_leave_the_ring_as_exact_as_none() -> None:
+    """Ages stay below the window, so no exponent grows with the token's index."""
+    config = GainCellConfig(window=8, subtile_columns=4, leak_per_token=0.3, score_saturation=5.1, output_scale=3.7)
+    generator = torch.Generator().manual_seed(2)
+
+    def tokens(n: int) -> tuple[Tensor, ...]:
+        q, k, v = (m + 0.3 * torch.randn(1, 1, n, 4, generator=generator).double() for m in (0.3, 0.45, 0.45))
+        return q, k, v
+
+    q, k, v = tokens(1_000_000)
+    more = tokens(21)
+    ring = Ring(1, 1, 4, config)
+    ring.write(k, v)
+    one_by_one = [ring.extend(*(x[:, :, t : t + 1] for x in more)) for t in range(5)]
+    chunk = ring.extend(*(x[:, :, 5:] for x in more))
+    # Column = token mod window, and 1,000,000 is a multiple of it: the last 16 tokens before are all that counts.
+    recent = [torch.cat((x[:, :, -16:], y), 2) for x, y in zip((q, k, v), more, strict=True)]
+    expected = naive_attention(recent[0], recent[1], recent[2], config)[0][:, :, 16:]
+    assert_same(torch.cat((*one_by_one, chunk), 2), expected, "ring")
+
+
+def test_a_long_sequence_equals_its_end_alone() -> None:
+    config = GainCellConfig.preset("leroux2025").replace(window=256)
+    q, k, v = (x.double() for x in operands(heads=1, kv_heads=1, tokens=32_768, head_dim=16))
+    end = [x[:, :, -512:] for x in (q, k, v)]  # begins in column 0
+    expected = naive_attention(end[0], end[1], end[2], config)[0][:, :, 256:]
+    assert_same(gaincell.attention(q, k, v, config)[:, :, -256:], expected, "blocked")

@@ -53,10 +53,15 @@ def test_operands_that_do_not_fit_are_refused_in_one_sentence(name: str) -> None
     assert "\n" not in sentence
 
 
+def test_a_negative_leak_is_refused() -> None:
+    with pytest.raises(InputError, match="leak_per_token"):
+        CONFIG.replace(leak_per_token=-1e-4)
+
+
 @pytest.mark.parametrize("take", [lambda c: gaincell.attention(Q, K, K, c), lambda c: Ring(1, 1, 8, c)])
-def test_a_leak_that_empties_a_cell_within_one_sub_tile_is_refused(take: Any) -> None:
-    with pytest.raises(InputError, match=r"leak 1 per token empties the cell within one sub-tile of 64 tokens"):
-        take(GainCellConfig.preset("leroux2025").replace(leak_per_token=1.0))
+def test_integer_arithmetic_without_levels_is_refused(take: Any) -> None:
+    with pytest.raises(InputError, match="query_levels is null"):
+        take(CONFIG.replace(arithmetic="integer", query_levels=None))
 
 
 def test_a_design_point_without_a_leak_is_refused() -> None:

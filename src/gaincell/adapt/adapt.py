@@ -18,7 +18,7 @@ from gaincell.adapt.transfer import transfer_layer
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models import HeadScalers, check_servable, convert_, scalers_of
-from gaincell.ops.check import check_leak
+from gaincell.ops.check import check_design
 
 Progress = Callable[[str, int, int], None]
 STAGES = ("statistics", "transfer")
@@ -87,7 +87,7 @@ def adapt(
         raise InputError("adaptation learns in float32: load the model with dtype=torch.float32.")
     if calibration is not None and (calibration.dim() != 2 or calibration.shape[0] < 1 or calibration.shape[1] < 2):
         raise InputError(f"calibration must be token ids of shape (N, T); got {tuple(calibration.shape)}.")
-    check_leak(config.for_layers(len(check_servable(model))))
+    check_design(config.for_layers(len(check_servable(model))))
     ids = _given(tokenizer, text, calibration, settings)
     _check_batches(settings.sequences if ids is None else len(ids), stages, settings)
     source = {

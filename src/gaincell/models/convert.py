@@ -13,7 +13,7 @@ from gaincell.errors import InputError
 from gaincell.models.cache import RingCache
 from gaincell.models.interface import IMPLEMENTATION
 from gaincell.models.scalers import HeadScalers
-from gaincell.ops.check import check_leak
+from gaincell.ops.check import check_design
 
 logger = logging.getLogger("gaincell")
 
@@ -40,7 +40,7 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
         config = GainCellConfig.preset(config)
     modules = check_servable(model)
     config = config.for_layers(len(modules))
-    check_leak(config)
+    check_design(config)
     before = design_point(model)
     if before is not None and before != config:
         logger.warning("design point changed from %s to %s", before.name, config.name)

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
-from gaincell.ops.blocked import blocked_products
 from gaincell.ops.check import check_operands
 from gaincell.ops.convert import query_pulse, stored_voltage
+from gaincell.ops.dispatch import products
 from gaincell.ops.precision import outside_autocast
+from gaincell.ops.terms import Terms
 
 
 def attention(
@@ -50,9 +51,7 @@ def attention(
         preset = None if preset is None else gather_tokens(preset, shift)
         out = attention(q, k, v, config, preset=preset, validate=False)
         return gather_tokens(out, back) * ~pad_mask(pad, q.shape[2])[:, None, :, None]
-    out, z = blocked_products(
-        query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config), config, preset
-    )
+    out, z = products(q, k, v, config, preset)
     return normalise(out, z, config).to(q.dtype)
 
 
@@ -70,11 +69,12 @@ def attention_map(
     q, y = query_pulse(q, config), stored_voltage(k, config).repeat_interleave(groups, 1)
     index = torch.arange(tokens, device=q.device)
     age = index[:, None] - index
-    score = torch.zeros((), dtype=q.dtype, device=q.device)
-    for i, c in enumerate(config.cell.model_law.coefficients):
-        decay = torch.exp(-i * config.leak * age.clamp(min=0).double()).to(q.dtype)
-        score = score + c * decay * (q @ (y**i).mT)
-    gate = score / config.score_saturation + (0.0 if preset is None else preset[..., None])
+    terms = Terms.of(config.cell.model_law, config, 1.0 / config.score_saturation)
+    gate = terms.constant * q.sum(-1, keepdim=True)
+    for rate, value in zip(terms.rates, terms.values(y), strict=True):
+        gate = gate + torch.exp(-rate * config.leak * age.clamp(min=0).double()).to(q.dtype) * (q @ value.mT)
+    if preset is not None:
+        gate = gate + preset[..., None]
     seen = (age >= 0) & (age < config.window)
     if pad is not None:
         real = ~pad_mask(pad, tokens)

@@ -1,266 +1,341 @@
 """Both products, sub-tile by sub-tile, exact, in memory linear in the number of tokens, with their own backward.
 
-Nothing is normalised across keys, so sub-tiles are independent: for every key/value head the loop runs over blocks of
-`subtile_columns` keys and, for each, over all queries that see them. Past the window a sub-tile holds its newest and
-its oldest tokens together: what block j still gives to the queries that are overwriting it (its *tail*) is added to the
-charge of block j + window / subtile_columns before that sub-tile is clamped and quantised, as the ring of columns does.
+Nothing is normalised across keys, so sub-tiles are independent: for a few heads at a time the loop runs over blocks of
+`subtile_columns` keys and, for each, over all queries that see them, so that every tensor on the way stays in the
+processor's cache. Past the window a sub-tile holds its newest and its oldest tokens together: what block j still gives
+to the queries that are overwriting it (its *tail*) is added to the charge of block j + window / subtile_columns before
+that sub-tile is clamped and quantised, as the ring of columns does.
 
-Without leak f folds into the stored operand, and each product is one matrix product. With leak, e^{-i leak (t - s)}
-separates into a factor of the query and one of the key, so that the powers of the law stand side by side in one product
-of width (order x head_dim). Both factors are relative to the start of a segment of keys that is short enough for
-neither to leave the range of float32, however long the sequence.
+Without leak f folds into the stored operand, and each product is one matrix product. With leak every power of the law
+decays at its own rate (`Terms`), so each product is one matrix product a power, weighted by a table of e^{-rate age}
+that all blocks and heads share: an age never exceeds the window, so nothing overflows however long the sequence.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
 
 from gaincell.cell import PolynomialLaw
 from gaincell.config import GainCellConfig
-from gaincell.ops.convert import readout_code_, readout_step
-from gaincell.ops.precision import outside_autocast
+from gaincell.ops.convert import (
+    clamp_backward,
+    full_scale,
+    query_gradient,
+    query_pulse,
+    readout_,
+    stored_gradient,
+    stored_voltage,
+)
+from gaincell.ops.precision import matmul, outside_autocast, rounding, widen
+from gaincell.ops.terms import Terms
 
-#: Largest exponent order * leak * (tokens of a segment) that is allowed: e^40 lies well within float32.
-_LARGEST_EXPONENT = 40.0
+#: Queries times heads that are worked on at once: large enough that the matrix products are fast, small enough that
+#: what lies between them stays in a core's cache of 2 MB (found by measuring: 2,000 to 12,000 differ by 10 %).
+_ROWS = 6144
+
+
+#: One term's factor of a product, block by block.
+_Factor = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Keys of one sub-tile and the rows that see them; a row is a query of one head of the group, tokens first."""
+    """One sub-tile's keys, and the queries that see them: `tail` of them, then those that overwrite it."""
 
     index: int
-    keys: slice
     rows: slice
-    head: int  # so many rows belong to the block's own tokens: causal
     tail: int  # from this row on the block is being overwritten
+    new: int  # the first query that no earlier block is read out for
 
 
-class _Segment:
-    """A run of blocks with one base for the exponents, and what no head changes: row weights and masks."""
+class _Buffers:
+    """Tensors that the loop writes again and again, by name and shape."""
 
-    def __init__(self, lo: int, hi: int, tokens: int, groups: int, config: GainCellConfig, like: Tensor) -> None:
-        columns, window = config.subtile_columns, config.window
-        self.keys, self.rows = slice(lo, hi), slice(lo * groups, min(tokens, hi + window) * groups)
+    def __init__(self, like: Tensor) -> None:
+        self.like, self.flat, self.views = like, {}, {}
+
+    def __call__(self, name: str, *shape: int) -> Tensor:
+        view = self.views.get((name, shape))
+        if view is None:
+            size, flat = prod(shape), self.flat.get(name)
+            if flat is None or len(flat) < size:
+                flat = self.flat[name] = self.like.new_empty(size)
+            view = self.views[name, shape] = flat[:size].view(shape)
+        return view
+
+
+class _Plan:
+    """What no head changes: blocks, decays and terms of one call."""
+
+    def __init__(self, config: GainCellConfig, like: Tensor, converted: bool) -> None:
+        tokens = like.shape[1]
+        self.config, self.tokens, self.like, self.converted = config, tokens, like, converted
+        self.columns, self.window = config.subtile_columns, config.window
+        law = config.cell.model_law
+        score, output = 1.0 / config.score_saturation, full_scale(config) / config.output_scale
+        self.key, self.value = Terms.of(law, config, score), Terms.of(law, config, output)
+        self.back_key, self.back_value = self.key, self.value
+        if config.gradient == "linear-law":
+            slope = PolynomialLaw(coefficients=(0.0, config.surrogate_slope), unit="model", source="surrogate")
+            self.back_key, self.back_value = Terms.of(slope, config, score), Terms.of(slope, config, output)
+        self.buffer = _Buffers(like)
         self.blocks = []
-        for first in range(lo, hi, columns):
-            end = min(tokens, first + window + columns)
-            head, tail = min(columns, end - first) * groups, min(window, end - first) * groups
-            rows = slice((first - lo) * groups, (end - lo) * groups)
-            keys = slice(first - lo, min(hi, first + columns) - lo)
-            self.blocks.append(_Block(first // columns, keys, rows, head, tail))
-        age = torch.arange(self.rows.stop // groups - lo, dtype=torch.float64, device=like.device)
-        self.decay = torch.exp(-config.leak * age).repeat_interleave(groups)[:, None].to(like.dtype)
-        self.growth = torch.exp(config.leak * age[: hi - lo])[:, None]
-        column = torch.arange(columns, device=like.device)
-        row = column.repeat_interleave(groups)[:, None]
-        self.causal, self.live = (row >= column).to(like.dtype), (row < column).to(like.dtype)
+        for first in range(0, tokens, self.columns):
+            end = min(tokens, first + self.window + self.columns)
+            tail = min(self.window, end - first)
+            new = 0 if not first else min(tokens, first - self.columns + self.window)
+            self.blocks.append(_Block(first // self.columns, slice(first, end), tail, new))
+        self.longest = min(tokens, self.window + self.columns)
+        self.rounding = rounding(config, like.dtype)
+        age = torch.arange(self.longest)[:, None] - torch.arange(self.columns)
+        self.step_decays = {
+            step: torch.exp(-step * config.leak * age.clamp(min=0).double()).to(like)
+            for terms in (self.key, self.value, self.back_key, self.back_value)
+            for step in terms.steps
+            if step
+        }
+        self.views: dict[tuple[int, int], Tensor] = {}
+
+    def steps(self, terms: Terms) -> list[tuple[int, int]]:
+        """Index and step of every term."""
+        return list(enumerate(terms.steps))
+
+    def decay(self, step: int, rows: int) -> Tensor:
+        """e^{-step leak age} of a block's first rows: (rows, C)."""
+        found = self.views.get((step, rows))
+        if found is None:
+            found = self.views[step, rows] = self.step_decays[step][:rows]
+        return found
 
     def mask_(self, x: Tensor, block: _Block) -> Tensor:
         """Zero what a row does not see: keys of its future, and keys that are overwritten by then."""
-        x[: block.head] *= self.causal[: block.head, : x.shape[1]]
-        x[block.tail :] *= self.live[: len(x) - block.tail, : x.shape[1]]
+        x[:, : self.columns].tril_()
+        if x.shape[1] > block.tail:
+            x[:, block.tail :].triu_(1)
         return x
 
-
-class _Stored:
-    """A stored operand y (keys, D) of one segment under a law: factors whose product with rows gives the charge.
-
-    Attributes:
-        value: (keys, n D), C_i y^i e^{i leak (s - base)} for each power, times `scale`; f(y) without leak.
-        slope: its derivative in y.
-        constant: C_0 times `scale`, which needs no factor; 0 without leak.
-    """
-
-    def __init__(self, y: Tensor, law: PolynomialLaw, config: GainCellConfig, segment: _Segment, scale: float) -> None:
-        self.decay, self.powers = segment.decay, [0]
-        self.dim, self.constant = y.shape[1], 0.0
-        if config.leak == 0.0:
-            self.value, self.slope = law(y) * scale, law.derivative()(y) * scale
-            return
-        self.powers = [i for i, c in enumerate(law.coefficients) if i and c]
-        factors = [(scale * law.coefficients[i] * segment.growth**i).to(y.dtype) for i in self.powers]
-        self.value = torch.cat([c * y**i for i, c in zip(self.powers, factors, strict=True)], 1)
-        self.slope = torch.cat([c * i * y ** (i - 1) for i, c in zip(self.powers, factors, strict=True)], 1)
-        self.constant = scale * law.coefficients[0]
-
-    def spread(self, x: Tensor, rows: slice) -> Tensor:
-        """Rows (r, D) side by side, once for each power and weighted by e^{-i leak (t - base)}: (r, n D)."""
-        if self.powers == [0]:
-            return x
-        weight = self.decay[rows]
-        return torch.cat([x * weight**i for i in self.powers], 1)
-
-    def gather(self, x: Tensor, rows: slice) -> Tensor:
-        """The transpose of `spread`: (r, n D) -> (r, D), weighted and summed over powers."""
-        if self.powers == [0]:
-            return x
-        weight = self.decay[rows]
-        parts = x.split(self.dim, 1)
-        total = parts[0] * weight ** self.powers[0]
-        for part, i in zip(parts[1:], self.powers[1:], strict=True):
-            total.addcmul_(part, weight**i)
-        return total
-
-    def fold(self, x: Tensor, block: _Block) -> Tensor:
-        """Gradient of a block's `value` (keys, n D) -> gradient of its y (keys, D)."""
-        return (x * self.slope[block.keys]).unflatten(1, (-1, self.dim)).sum(1)
+    def parts(self, q: Tensor, yk: Tensor) -> Iterator[tuple[slice, slice]]:
+        """Which query heads to work on at once, and their key/value heads."""
+        groups = len(q) // len(yk)
+        step = max(1, round(_ROWS / (self.longest * groups)))
+        for first in range(0, len(yk), step):
+            last = min(first + step, len(yk))
+            yield slice(first * groups, last * groups), slice(first, last)
 
 
-class _Head:
-    """One key/value head's rows and stored operands, segment by segment."""
+class _Heads:
+    """Some query heads at once: their pulses (n, T, D) and the voltages (m, T', D) stored, T' whole sub-tiles."""
 
-    def __init__(self, q: Tensor, yk: Tensor, yv: Tensor, preset: Tensor, config: GainCellConfig) -> None:
-        self.q, self.yk, self.yv = q.flatten(0, 1), yk, yv
-        self.preset = preset.flatten()[:, None] if preset.numel() else None
-        self.config = config
+    def __init__(self, plan: _Plan, q: Tensor, k: Tensor, v: Tensor, preset: Tensor) -> None:
+        self.plan, self.buffer = plan, plan.buffer
+        (self.count, _, self.dim), self.groups = q.shape, len(q) // len(k)
+        # Converted here, for a few heads at a time, while they are in the cache.
+        self.q = q if plan.converted else query_pulse(q, plan.config, self.buffer("q", *q.shape))
+        self.yk, self.yv = self.voltages("k", k), self.voltages("v", v)
+        self.offset = preset[..., None] if preset.numel() else None
+        if plan.key.constant:
+            constant = self.q.sum(2, keepdim=True) * plan.key.constant
+            self.offset = constant if self.offset is None else constant.add_(self.offset)
 
-    def key(self, segment: _Segment, law: PolynomialLaw) -> _Stored:
-        return _Stored(self.yk[segment.keys], law, self.config, segment, 1.0 / self.config.score_saturation)
+    def voltages(self, name: str, x: Tensor) -> Tensor:
+        """Stored voltages (m, T', D) of k or v (m, T, D); nobody sees what fills the last sub-tile up."""
+        plan, tokens = self.plan, x.shape[1]
+        y = self.buffer(name, len(x), len(plan.blocks) * plan.columns, self.dim)
+        y[:, tokens:] = 0.0
+        if plan.converted:
+            y[:, :tokens] = x
+        else:
+            stored_voltage(x, plan.config, y[:, :tokens])
+        return y
 
-    def value(self, segment: _Segment, law: PolynomialLaw) -> _Stored:
-        return _Stored(self.yv[segment.keys], law, self.config, segment, 1.0 / self.config.output_scale)
+    def stored(self, name: str, y: Tensor, terms: Terms) -> list[_Factor]:
+        """The factor of a product for every term and block: (n, C, D)."""
+        factors = []
+        for p in range(len(terms.rates)):
+            x = terms.value(p, y, self.buffer(f"{name}{p}", *y.shape))
+            x = x.repeat_interleave(self.groups, 0) if self.groups > 1 else x
+            factors.append(x.unflatten(1, (-1, self.plan.columns)).unbind(1))
+        return factors
 
-    def gates(self, segment: _Segment, key: _Stored) -> Iterator[tuple[_Block, Tensor]]:
-        """Per block S / S_sat + preset, before the clamp: (rows, keys)."""
-        q = self.q[segment.rows]
-        offset = None if self.preset is None else self.preset[segment.rows]
-        if key.constant:
-            constant = key.constant * q.sum(1, keepdim=True)
-            offset = constant if offset is None else offset + constant
-        spread = key.spread(q, slice(0, len(q)))
-        for block in segment.blocks:
-            factor = key.value[block.keys].T
-            if offset is None:
-                yield block, spread[block.rows] @ factor
-            else:
-                yield block, torch.addmm(offset[block.rows], spread[block.rows], factor)
+    def gate(self, block: _Block, keys: list[_Factor]) -> Tensor:
+        """S / S_sat + preset of a block, before the clamp: (n, r, C)."""
+        terms = self.plan.key
+        gate = self.onto_columns("gate", self.q[:, block.rows], block, keys, terms)
+        return gate if self.offset is None else gate.add_(self.offset[:, block.rows])
 
+    def charge(self, phi: Tensor, block: _Block, values: list[_Factor]) -> Tensor:
+        """What a block's columns add to each output line, in counts: phi (n, r, C) -> (n, r, D). Uses phi up."""
+        terms = self.plan.value
+        if not terms.constant:
+            return self.onto_lines("charge", phi, block, values, terms)
+        constant = phi.sum(2, keepdim=True)
+        return self.onto_lines("charge", phi, block, values, terms).add_(constant, alpha=terms.constant)
 
-def _segments(tokens: int, groups: int, config: GainCellConfig, like: Tensor) -> list[_Segment]:
-    columns, order = config.subtile_columns, len(config.cell.model_law.coefficients) - 1
-    blocks = -(-tokens // columns)
-    if config.leak:
-        blocks = max(1, min(blocks, int(_LARGEST_EXPONENT / (order * config.leak) / columns)))
-    step = blocks * columns
-    return [_Segment(lo, min(tokens, lo + step), tokens, groups, config, like) for lo in range(0, tokens, step)]
+    def onto_columns(self, name: str, x: Tensor, block: _Block, factors: list[_Factor], terms: Terms) -> Tensor:
+        """sum_p decay_p (x factor_p^T): x (n, r, D) -> (n, r, C). By Horner's rule, from the fastest decay down."""
+        plan, rows = self.plan, x.shape[1]
+        out = self.buffer(name, self.count, rows, plan.columns)
+        for p, step in reversed(plan.steps(terms)):
+            matmul(x, factors[p][block.index].mT, out, plan.rounding, add=p < len(factors) - 1)
+            if step:
+                out.mul_(plan.decay(step, rows))
+        return out
 
+    def onto_lines(self, name: str, x: Tensor, block: _Block, factors: list[_Factor], terms: Terms) -> Tensor:
+        """sum_p (decay_p x) factor_p: x (n, r, C) -> (n, r, D). Uses x up."""
+        out = self.buffer(name, self.count, x.shape[1], self.dim)
+        for p in self.weigh_(x, terms):
+            matmul(x, factors[p][block.index], out, self.plan.rounding, add=p > 0)
+        return out
 
-def _charge(phi: Tensor, block: _Block, value: _Stored) -> Tensor:
-    """What a block's columns add to each output line, over the output scale: (rows, D)."""
-    charge = value.gather(phi @ value.value[block.keys], block.rows)
-    return charge.add_(phi.sum(1, keepdim=True), alpha=value.constant) if value.constant else charge
+    def weigh_(self, x: Tensor, terms: Terms) -> Iterator[int]:
+        """Every term's index, while x (n, r, C) is what it was times the decay of that term."""
+        for p, step in self.plan.steps(terms):
+            if step:
+                x.mul_(self.plan.decay(step, x.shape[1]))
+            yield p
+
+    def blank(self, terms: Terms) -> list[Tensor]:
+        """For the gradient of every term's factor: (blocks, n, C, D), so that each block's part is contiguous."""
+        shape = len(self.plan.blocks), self.count, self.plan.columns, self.dim
+        return [self.q.new_empty(shape) for _ in terms.rates]
+
+    def fold(self, gradients: list[Tensor], y: Tensor, terms: Terms) -> Tensor:
+        """Gradients of every block's factors (blocks, n, C, D) -> gradient of the stored voltages (m, T, D)."""
+        total = torch.zeros_like(y)
+        for x, slope in zip(gradients, terms.derivative().values(y), strict=True):
+            x = x.transpose(0, 1).flatten(1, 2)
+            total.addcmul_(x.unflatten(0, (-1, self.groups)).sum(1) if self.groups > 1 else x, slope)
+        return total[:, : self.plan.tokens]
 
 
 class _Products(torch.autograd.Function):
     @staticmethod
     @outside_autocast
-    def forward(ctx, q, yk, yv, preset, config):  # pyright: ignore[reportIncompatibleMethodOverride]
-        tokens, groups = q.shape[1:3]
-        law, ring = config.cell.model_law, config.tiles
-        out, z = torch.zeros_like(q), q.new_zeros(q.shape[:3])
-        # Where a sub-tile that two blocks share was not clamped; only past the window.
-        inside = torch.ones_like(q, dtype=torch.bool) if tokens > config.window else q.new_ones(0, dtype=torch.bool)
-        segments = _segments(tokens, groups, config, q)
-        for n in range(len(q)):
-            head = _Head(q[n], yk[n], yv[n], preset[n] if preset.numel() else preset, config)
-            rows_out, rows_z, tails = out[n].flatten(0, 1), z[n].flatten(), {}
-            for segment in segments:
-                value, base = head.value(segment, law), segment.rows.start
-                for block, gate in head.gates(segment, head.key(segment, law)):
-                    phi = segment.mask_(gate.clamp_(0.0, 1.0), block)
-                    charge = _charge(phi, block, value)
-                    first = base + block.rows.start
-                    if config.normaliser != "none":
-                        rows_z[first : first + len(phi)] += phi.sum(1)
-                    if block.index >= ring:
-                        charge[: block.head] += tails.pop(block.index - ring)
-                        inside[n].flatten(0, 1)[first : first + block.head] = charge[: block.head].abs() <= 1
-                    tails[block.index] = charge[block.tail :].clone()
-                    rows_out[first : first + block.tail] += readout_code_(charge[: block.tail], config)
-        ctx.save_for_backward(q, yk, yv, preset, inside)
-        ctx.config = config
-        return out.mul_(readout_step(config)), z
+    def forward(ctx, q, k, v, preset, config, converted, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        plan, full = _Plan(config, q, converted), full_scale(config)
+        out, z = torch.empty_like(q), q.new_zeros(q.shape[:2])
+        # For the way back: where a sub-tile that two blocks share stayed open, and which blocks were clamped at all.
+        past = grad and plan.tokens > config.window
+        opened = torch.ones_like(q, dtype=torch.bool) if past else q.new_empty(0, dtype=torch.bool)
+        clamped: set[tuple[int, int]] = set()
+        for part, kv_part in plan.parts(q, k):
+            heads = _Heads(plan, q[part], k[kv_part], v[kv_part], preset[part])
+            keys, values = heads.stored("key", heads.yk, plan.key), heads.stored("value", heads.yv, plan.value)
+            tails: dict[int, Tensor] = {}
+            for block in plan.blocks:
+                phi = plan.mask_(heads.gate(block, keys).clamp_(0.0, 1.0), block)
+                if config.normaliser != "none":
+                    z[part, block.rows].add_(phi.sum(2))
+                charge = heads.charge(phi, block, values)
+                before = tails.pop(block.index - config.tiles, None)
+                if before is not None:
+                    charge[:, : before.shape[1]].add_(before)
+                if charge.shape[1] > block.tail:
+                    tails[block.index] = charge[:, block.tail :].clone()
+                read = charge[:, : block.tail]
+                rows = slice(block.rows.start, block.rows.start + block.tail)
+                if grad and max(abs(float(x)) for x in torch.aminmax(read)) > full:
+                    clamped.add((part.start, block.index))
+                    if before is not None:
+                        shared = slice(rows.start, rows.start + before.shape[1])
+                        opened[part, shared] = read[:, : before.shape[1]].abs() <= full
+                code, new = readout_(read, config), block.new
+                out[part, rows.start : new].add_(code[:, : new - rows.start])
+                out[part, new : rows.stop].copy_(code[:, new - rows.start :])
+        ctx.save_for_backward(q, k, v, preset, opened)
+        ctx.config, ctx.converted, ctx.clamped = config, converted, clamped
+        return out.div_(full), z
 
     @staticmethod
     @outside_autocast
     def backward(ctx, *grads):
-        q, yk, yv, preset, inside = ctx.saved_tensors
+        q, k, v, preset, opened = ctx.saved_tensors
         config: GainCellConfig = ctx.config
-        tokens, groups = q.shape[1:3]
-        law, ring = config.cell.model_law, config.tiles
-        back_law = law
-        if config.gradient == "linear-law":
-            back_law = PolynomialLaw(coefficients=(0.0, config.surrogate_slope), unit="model", source="surrogate")
-        grad_out, grad_z = (g.contiguous() for g in grads)
-        grad_q, grad_yk, grad_yv = torch.zeros_like(q), torch.zeros_like(yk), torch.zeros_like(yv)
+        plan, full = _Plan(config, q, ctx.converted), full_scale(config)
+        # d read-out / d charge in counts is one count, straight through.
+        grad_out, grad_z = grads[0] / full, grads[1][..., None]
+        grad_q, grad_k, grad_v = torch.zeros_like(q), torch.empty_like(k), torch.empty_like(v)
         grad_preset = torch.zeros_like(preset)
-        segments = _segments(tokens, groups, config, q)
-        for n in range(len(q)):
-            head = _Head(q[n], yk[n], yv[n], preset[n] if preset.numel() else preset, config)
-            rows_grad, rows_z, rows_q = (x[n].flatten(0, 1) for x in (grad_out, grad_z[..., None], grad_q))
-            for segment in segments:
-                key, value, base = head.key(segment, law), head.value(segment, law), segment.rows.start
-                back_key, back_value = key, value
-                if back_law is not law:
-                    back_key, back_value = head.key(segment, back_law), head.value(segment, back_law)
-                spread_q = back_key.spread(head.q[segment.rows], slice(0, segment.rows.stop - base))
-                grad_spread, grad_sum = torch.zeros_like(spread_q), q.new_zeros(len(spread_q), 1)
-                for block, gate in head.gates(segment, key):
-                    rows = slice(base + block.rows.start, base + block.rows.stop)
-                    passed = (gate >= 0) & (gate <= 1)  # edges too: a query that rounds to zero still learns
-                    phi = segment.mask_(gate.clamp_(0.0, 1.0), block)
-                    # Where the sub-tile was clamped no gradient passes; shared sub-tiles were noted on the way forward.
-                    open_ = _charge(phi, block, value).abs_() <= 1
-                    if inside.numel():
-                        shared = inside[n].flatten(0, 1)[rows]
-                        if block.index >= ring:
-                            open_[: block.head] = shared[: block.head]
-                        open_[block.tail :] = shared[block.tail :]
-                    charge = rows_grad[rows] * open_
-                    spread = back_value.spread(charge, block.rows)
-                    grad_yv[n, segment.keys][block.keys] += back_value.fold(phi.T @ spread, block)
-                    gradient = spread @ back_value.value[block.keys].T
-                    if back_value.constant:
-                        gradient += back_value.constant * charge.sum(1, keepdim=True)
-                    gradient += rows_z[rows]
-                    gradient = segment.mask_(gradient.mul_(passed), block)
-                    grad_spread[block.rows].addmm_(gradient, back_key.value[block.keys])
-                    grad_yk[n, segment.keys][block.keys] += back_key.fold(gradient.T @ spread_q[block.rows], block)
-                    grad_sum[block.rows] += gradient.sum(1, keepdim=True)
-                rows_q[segment.rows] += back_key.gather(grad_spread, slice(0, len(grad_spread)))
-                rows_q[segment.rows] += back_key.constant * grad_sum
-                if preset.numel():
-                    grad_preset[n].flatten()[segment.rows] += grad_sum[:, 0]
-        return grad_q, grad_yk, grad_yv, grad_preset, None
+        for part, kv_part in plan.parts(q, k):
+            heads = _Heads(plan, q[part], k[kv_part], v[kv_part], preset[part])
+            keys, values = heads.stored("key", heads.yk, plan.key), heads.stored("value", heads.yv, plan.value)
+            back_keys, back_values = keys, values
+            if plan.back_key is not plan.key:
+                back_keys = heads.stored("back key", heads.yk, plan.back_key)
+                back_values = heads.stored("back value", heads.yv, plan.back_value)
+            grad_keys, grad_values = heads.blank(plan.back_key), heads.blank(plan.back_value)
+            for block in plan.blocks:
+                gate = heads.gate(block, keys)
+                phi = torch.clamp(gate, 0.0, 1.0, out=heads.buffer("phi", *gate.shape))
+                plan.mask_(phi, block)
+                slope = grad_out[part, block.rows]
+                if {(part.start, block.index), (part.start, block.index + config.tiles)} & ctx.clamped:
+                    # No gradient passes where the sub-tile was clamped.
+                    open_ = opened[part, block.rows] if len(opened) else opened
+                    charge = heads.charge(heads.buffer("spare", *phi.shape).copy_(phi), block, values)
+                    passed = clamp_backward(slope, charge, -full, full, out=heads.buffer("slope", *slope.shape))
+                    if block.index >= config.tiles:
+                        shared = slice(plan.columns)
+                        torch.mul(slope[:, shared], open_[:, shared], out=passed[:, shared])
+                    if gate.shape[1] > block.tail:
+                        shared = slice(block.tail, None)
+                        torch.mul(slope[:, shared], open_[:, shared], out=passed[:, shared])
+                    slope = passed
+                for p in heads.weigh_(phi, plan.back_value):
+                    matmul(phi.mT, slope, grad_values[p][block.index], plan.rounding)
+                gradient = heads.onto_columns("gradient", slope, block, back_values, plan.back_value)
+                if plan.back_value.constant:
+                    gradient.add_(slope.sum(2, keepdim=True), alpha=plan.back_value.constant)
+                if config.normaliser != "none":
+                    gradient.add_(grad_z[part, block.rows])
+                # Inside the clamp, edges too: a query that rounds to zero still learns.
+                clamp_backward(gradient, gate, 0.0, 1.0, out=phi)
+                plan.mask_(phi, block)
+                if plan.back_key.constant or preset.numel():
+                    total = phi.sum(2, keepdim=True)
+                    grad_q[part, block.rows].add_(total, alpha=plan.back_key.constant)
+                    if preset.numel():
+                        grad_preset[part, block.rows].add_(total[..., 0])
+                lines = heads.buffer("charge", *slope.shape)
+                for p in heads.weigh_(phi, plan.back_key):
+                    matmul(phi.mT, heads.q[:, block.rows], grad_keys[p][block.index], plan.rounding)
+                    matmul(phi, back_keys[p][block.index], lines, plan.rounding, add=p > 0)
+                grad_q[part, block.rows].add_(lines)
+            grad_k[kv_part] = heads.fold(grad_keys, heads.yk, plan.back_key)
+            grad_v[kv_part] = heads.fold(grad_values, heads.yv, plan.back_value)
+        if not ctx.converted:
+            grad_q = query_gradient(grad_q, q, config)
+            grad_k, grad_v = stored_gradient(grad_k, k, config), stored_gradient(grad_v, v, config)
+        return grad_q, grad_k, grad_v, grad_preset, None, None, None
 
 
 def blocked_products(
-    q: Tensor, yk: Tensor, yv: Tensor, config: GainCellConfig, preset: Tensor | None = None
+    q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None, *, converted: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Both products for converted operands of rows without pads.
+    """Conversion and both products for rows without pads.
 
     Args:
-        q: (B, Hq, T, D) converted pulse widths.
-        yk, yv: (B, Hkv, T, D) stored voltages minus zero, in volt.
+        q: (B, Hq, T, D) pulse widths after scaling.
+        k, v: (B, Hkv, T, D) voltages in volt after scaling.
         config: the design point.
         preset: (B, Hq, T) offset on S / S_sat, or None.
+        converted: q holds converted pulse widths already, k and v stored voltages minus zero.
 
     Returns:
-        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z = sum of phi.
+        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z = sum of phi (zeros without a normaliser),
+        both in float32 or float64.
     """
-    batch, heads, tokens, _ = q.shape
-    groups = heads // yk.shape[1]
-
-    def grouped(x: Tensor) -> Tensor:  # (B, Hq, T, ...) -> (B Hkv, T, G, ...): a group's rows share one key block
-        return x.reshape(batch * yk.shape[1], groups, *x.shape[2:]).transpose(1, 2).contiguous()
-
-    def ungrouped(x: Tensor) -> Tensor:
-        return x.transpose(1, 2).reshape(batch, heads, tokens, *x.shape[3:])
-
-    offset = q.new_zeros(0) if preset is None else grouped(preset.to(q.dtype))
+    q, k, v = (widen(x) for x in (q, k, v))
+    if not q.numel():
+        return q.clone(), q.sum(3)
+    batch, heads = q.shape[:2]
+    offset = q.new_empty(batch * heads, 0) if preset is None else preset.to(q.dtype).flatten(0, 1)
+    grad = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, offset))
     out, z = _Products.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        grouped(q), yk.flatten(0, 1).contiguous(), yv.flatten(0, 1).contiguous(), offset, config
+        q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), offset, config, converted, grad
     )
-    return ungrouped(out), ungrouped(z)
+    return out.unflatten(0, (batch, heads)), z.unflatten(0, (batch, heads))

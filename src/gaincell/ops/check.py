@@ -5,6 +5,7 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
+from gaincell.ops.integer import check_integer
 
 
 def check_operands(
@@ -29,14 +30,11 @@ def check_operands(
     for name, x in (("q", q), ("k", k), ("v", v), ("preset", preset)):
         if x is not None and not bool(torch.isfinite(x).all()):
             raise InputError(f"{name} holds NaN or Inf; clean it before attention.")
-    check_leak(config)
+    check_design(config)
 
 
-def check_leak(config: GainCellConfig) -> None:
-    """Raise InputError where the leak over one sub-tile would leave the range of float32."""
-    order = len(config.cell.model_law.coefficients) - 1
-    if order * config.leak * config.subtile_columns > 80:
-        raise InputError(
-            f"leak {config.leak:g} per token empties the cell within one sub-tile of {config.subtile_columns} tokens; "
-            "use a longer retention or a shorter token period."
-        )
+def check_design(config: GainCellConfig) -> None:
+    """Raise InputError where no path could compute the design point: levels that integers need, leak not set."""
+    if config.arithmetic == "integer":
+        check_integer(config)
+    assert config.leak >= 0.0  # raises where it is not set

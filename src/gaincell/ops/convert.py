@@ -5,6 +5,8 @@ lies exactly between two codes falls on the same side everywhere. Rounding is ha
 al. 2025]. Training passes straight through the rounding, and stops at the clamp [Leroux et al. 2025].
 """
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -15,97 +17,164 @@ from gaincell.ops.precision import widen
 
 
 class _StraightThrough(torch.autograd.Function):
-    """Value `converted`; gradient that of `x` times `slope`, and zero where the clamp [low, high] held `x` back."""
+    """Value `converted`; gradient what `backward` makes of it, x and the config."""
 
     @staticmethod
-    def forward(ctx, x, converted, low, high, slope):  # pyright: ignore[reportIncompatibleMethodOverride]
-        inside = (x >= low) & (x <= high)
-        ctx.save_for_backward(inside if slope is None else inside * slope)
+    def forward(ctx, x, converted, backward, config):  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.save_for_backward(x)
+        ctx.rest = backward, config
         return converted
 
     @staticmethod
     def backward(ctx, *grads):
-        (slope,) = ctx.saved_tensors
-        return grads[0] * slope, None, None, None, None
+        backward, config = ctx.rest
+        return backward(grads[0], ctx.saved_tensors[0], config), None, None, None
 
 
-def _convert(x: Tensor, converted: Tensor, low: float, high: float, slope: Tensor | None = None) -> Tensor:
+def clamp_backward(gradient: Tensor, x: Tensor, low: float, high: float, out: Tensor | None = None) -> Tensor:
+    """`gradient` where low <= x <= high, edges too, and zero elsewhere; of x's shape, in one pass."""
+    # hardtanh's backward leaves its edges out, so they are moved to the next number outside.
+    below, above = (_next(edge, toward, x.dtype) for edge, toward in ((low, -math.inf), (high, math.inf)))
+    if out is None:
+        return torch.ops.aten.hardtanh_backward(gradient, x, below, above)
+    return torch.ops.aten.hardtanh_backward(gradient, x, below, above, grad_input=out)
+
+
+@lru_cache(maxsize=64)
+def _next(edge: float, toward: float, dtype: torch.dtype) -> float:
+    if edge == 0.0:  # not a denormal number, which a processor may take for zero
+        return math.copysign(torch.finfo(dtype).tiny, toward)
+    return torch.nextafter(torch.tensor(edge, dtype=dtype), torch.tensor(toward, dtype=dtype)).item()
+
+
+def _convert(
+    x: Tensor,
+    converted: Tensor,
+    backward: Callable[[Tensor, Tensor, GainCellConfig], Tensor],
+    config: GainCellConfig,
+) -> Tensor:
     if not (torch.is_grad_enabled() and x.requires_grad):
         return converted
-    return _StraightThrough.apply(x, converted, low, high, slope)  # pyright: ignore[reportReturnType]
+    return _StraightThrough.apply(x, converted, backward, config)  # pyright: ignore[reportReturnType]
 
 
-def query_pulse(q: Tensor, config: GainCellConfig) -> Tensor:
-    """Pulse widths in units of T_max: clamp to [0, 1] ([-1, 1] when differential), then `query_levels` per polarity."""
+def query_pulse(q: Tensor, config: GainCellConfig, out: Tensor | None = None) -> Tensor:
+    """Pulse widths in units of T_max: clamp to [0, 1] ([-1, 1] when differential), then `query_levels` per polarity.
+
+    Into `out` where it is given, in the dtype of conversion; that is for callers that differentiate on their own.
+    """
     q = widen(q)
-    low = -1.0 if config.query_sign == "differential" else 0.0
     with torch.no_grad():
-        pulse = q.clamp(low, 1.0)
+        pulse = torch.clamp(q, _lowest_query(config), 1.0, out=out)
         if config.query_levels is not None:
             step = 1.0 / (config.query_levels - 1)
-            pulse = torch.round(pulse / step) * step
-    return _convert(q, pulse, low, 1.0)
+            divide_(pulse, step).round_().mul_(step)
+    return _convert(q, pulse, query_gradient, config)
+
+
+def query_gradient(gradient: Tensor, q: Tensor, config: GainCellConfig) -> Tensor:
+    """Gradient of `query_pulse` with respect to q, given that of its result."""
+    return clamp_backward(gradient, q, _lowest_query(config), 1.0)
+
+
+def _lowest_query(config: GainCellConfig) -> float:
+    return -1.0 if config.query_sign == "differential" else 0.0
+
+
+def divide_(x: Tensor, by: float) -> Tensor:
+    """x / by in place, divided on every device: by a plain number a GPU multiplies by its reciprocal, and ties move."""
+    return x.div_(by if x.device.type == "cpu" else x.new_full((), by))
 
 
 def stored_code(x: Tensor, config: GainCellConfig) -> Tensor:
     """The code 0...levels - 1 (uint8) that a voltage in volt is stored as; the clamped voltage if unquantised."""
-    clamped = widen(x).clamp(0.0, config.stored_max_v)
+    level = _level(x, config)
+    return level if config.stored_levels is None else level.to(torch.uint8)
+
+
+def _level(x: Tensor, config: GainCellConfig, out: Tensor | None = None) -> Tensor:
+    """`stored_code` in the precision of conversion."""
+    clamped = torch.clamp(widen(x), 0.0, config.stored_max_v, out=out)
     if config.stored_levels is None:
         return clamped
-    return torch.round(clamped / (config.stored_max_v / (config.stored_levels - 1))).to(torch.uint8)
+    return divide_(clamped, config.stored_max_v / (config.stored_levels - 1)).round_()
 
 
 def code_voltage(code: Tensor, config: GainCellConfig, dtype: torch.dtype = torch.float32) -> Tensor:
     """y = stored voltage - zero, in volt, of stored codes; same shape, in `dtype`."""
+    return _voltage_(code.to(dtype, copy=True), config)
+
+
+def _voltage_(level: Tensor, config: GainCellConfig) -> Tensor:
+    """y of codes in floating point, in place."""
     if config.stored_levels is None:
-        return code.to(dtype) - config.zero_v
-    return _lookup(_voltages(config), code, dtype)
+        return level.sub_(config.zero_v)
+    if config.storage == "uniform":
+        step = config.stored_max_v / (config.stored_levels - 1)
+        return level.sub_(config.zero_v / step).mul_(step)  # zero first: it lies on or between codes, without rounding
+    return level.copy_(_lookup(_linearised_voltages(config), level))
 
 
-def stored_voltage(x: Tensor, config: GainCellConfig) -> Tensor:
-    """y = stored voltage - zero of a voltage `x` to be written: clamp, quantise, and what the DAC then puts out."""
+def stored_voltage(x: Tensor, config: GainCellConfig, out: Tensor | None = None) -> Tensor:
+    """y = stored voltage - zero of a voltage `x` to be written: clamp, quantise, and what the DAC then puts out.
+
+    `out` as in `query_pulse`.
+    """
     x = widen(x)
     with torch.no_grad():
-        code = stored_code(x, config)
-        y = code_voltage(code, config, x.dtype)
-        slope = _lookup(_voltage_slopes(config), code, x.dtype) if config.storage == "linearised" else None
-    return _convert(x, y, 0.0, config.stored_max_v, slope)
+        y = _voltage_(_level(x, config, out), config)
+    return _convert(x, y, stored_gradient, config)
+
+
+def stored_gradient(gradient: Tensor, x: Tensor, config: GainCellConfig) -> Tensor:
+    """Gradient of `stored_voltage` with respect to x, given that of its result."""
+    gradient = clamp_backward(gradient, x, 0.0, config.stored_max_v)
+    if config.storage == "linearised":
+        gradient = gradient.mul_(_lookup(_voltage_slopes(config), _level(x, config)))
+    return gradient
 
 
 def readout(o: Tensor, config: GainCellConfig) -> Tensor:
     """What a sub-tile's counter reports for a charge `o` (1 = full scale): clamp to [-1, 1], then quantise."""
+    full = full_scale(config)
     with torch.no_grad():
-        value = readout_code_(o.clone(), config) * readout_step(config)
-    return _convert(o, value, -1.0, 1.0)
+        value = readout_(o * full, config) / full
+    return _convert(o, value, _readout_gradient, config)
 
 
-def readout_code_(o: Tensor, config: GainCellConfig) -> Tensor:
-    """The counter's code for a charge `o`, in place; times `readout_step` it is the read-out."""
-    o.clamp_(-1.0, 1.0)
-    return o if config.output_levels is None else o.div_(readout_step(config)).round_()
+def _readout_gradient(gradient: Tensor, o: Tensor, config: GainCellConfig) -> Tensor:
+    return clamp_backward(gradient, o, -1.0, 1.0)
 
 
-def readout_step(config: GainCellConfig) -> float:
-    """One count: 2/(levels - 1), or for the "counter" 1/(levels/2 - 1), its top code (assumption); 1 if unquantised."""
+def readout_(counts: Tensor, config: GainCellConfig) -> Tensor:
+    """The counter's code for a charge in counts, in place; divided by `full_scale` it is the read-out."""
+    full = full_scale(config)
+    counts.clamp_(-full, full)
+    return counts if config.output_levels is None else counts.round_()
+
+
+def full_scale(config: GainCellConfig) -> float:
+    """Counts at a charge of 1: (levels - 1)/2, or for the "counter" its top code levels/2 - 1 (assumption).
+
+    The reference's 15.5 rounds to even: code +-16 of 32 levels. 1 if unquantised.
+    """
     if config.output_levels is None:
         return 1.0
     if config.readout == "reference":
-        return 2.0 / (config.output_levels - 1)
-    return 1.0 / max(config.output_levels // 2 - 1, 1)
+        return (config.output_levels - 1) / 2
+    return float(max(config.output_levels // 2 - 1, 1))
 
 
-def _lookup(table: tuple[float, ...], code: Tensor, dtype: torch.dtype) -> Tensor:
-    return torch.tensor(table, dtype=dtype, device=code.device)[code.int()]
+def _lookup(table: tuple[float, ...], level: Tensor) -> Tensor:
+    """The table's entry for every code; index_select takes half the time of advanced indexing."""
+    entries = torch.tensor(table, dtype=level.dtype, device=level.device)
+    return entries.index_select(0, level.int().flatten()).view(level.shape)
 
 
 @lru_cache(maxsize=64)
-def _voltages(config: GainCellConfig) -> tuple[float, ...]:
-    """y of every code in double precision: even in voltage, or even in charge ("linearised")."""
-    top = (config.stored_levels or 2) - 1
-    even = [config.stored_max_v * m / top for m in range(top + 1)]
-    if config.storage == "uniform":
-        return tuple(v - config.zero_v for v in even)
-    law = config.cell.model_law
+def _linearised_voltages(config: GainCellConfig) -> tuple[float, ...]:
+    """y of every code in double precision, spaced so that the charge f(y) is even ("linearised")."""
+    top, law = (config.stored_levels or 2) - 1, config.cell.model_law
     bottom, head = law(-config.zero_v), law(config.stored_max_v - config.zero_v)
     return tuple(_solve(config, bottom + (head - bottom) * m / top) for m in range(top + 1))
 
@@ -125,4 +194,4 @@ def _voltage_slopes(config: GainCellConfig) -> tuple[float, ...]:
     law = config.cell.model_law
     mean = (law(config.stored_max_v - config.zero_v) - law(-config.zero_v)) / config.stored_max_v
     slope = law.derivative()
-    return tuple(mean / slope(y) for y in _voltages(config))
+    return tuple(mean / slope(y) for y in _linearised_voltages(config))

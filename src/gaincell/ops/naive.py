@@ -28,32 +28,56 @@ def naive_attention(
     Returns:
         (B, Hq, T, D) output before output scaling, and phi (B, Hq, T, T), both float64.
     """
-    groups, (batch, heads, tokens, _) = q.shape[1] // k.shape[1], q.shape
-    q = query_pulse(q, config).double()
-    yk = stored_voltage(k, config).double().repeat_interleave(groups, 1)
-    yv = stored_voltage(v, config).double().repeat_interleave(groups, 1)
+    q, yk, yv = (x.double() for x in (query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)))
+    out, z, phi = naive_products(q, yk, yv, config, preset, pad)
+    if config.normaliser == "ideal":
+        out = out / (z[..., None] + config.normaliser_epsilon)
+    return out, phi
+
+
+def naive_products(
+    q: Tensor,
+    yk: Tensor,
+    yv: Tensor,
+    config: GainCellConfig,
+    preset: Tensor | None = None,
+    pad: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The two products of converted operands, as `naive_attention` has them.
+
+    Args:
+        q: (B, Hq, T, D) converted pulse widths.
+        yk, yv: (B, Hkv, T, D) stored voltages minus zero, in volt.
+        config, pad, preset: as for `naive_attention`.
+
+    Returns:
+        (B, Hq, T, D) sum of the sub-tiles' read-outs, (B, Hq, T) Z = sum of phi, and phi (B, Hq, T, T), all float64.
+    """
+    groups, (batch, heads, tokens, _) = q.shape[1] // yk.shape[1], q.shape
+    q, yk, yv = q.double(), yk.double().repeat_interleave(groups, 1), yv.double().repeat_interleave(groups, 1)
     out, all_phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens, tokens)
     for b in range(batch):
         first = int(pad[b]) if pad is not None else 0
         for t in range(first, tokens):
-            s = torch.arange(max(first, t - config.window + 1), t + 1)
+            s = torch.arange(max(first, t - config.window + 1), t + 1, device=q.device)
             decay = torch.exp(-config.leak * (t - s).double())[:, None]
-            score = _product(q[b, :, t, None, :], yk[b][:, s] * decay, config).sum(-1)
+            score = _product(q[b, :, t, None, :], yk[b][:, s], decay, config).sum(-1)
             offset = 0.0 if preset is None else preset[b, :, t, None].double()
             phi = (score / config.score_saturation + offset).clamp(0.0, 1.0)
-            charge = _product(phi[..., None], yv[b][:, s] * decay, config)
+            charge = _product(phi[..., None], yv[b][:, s], decay, config)
             tile = ((s - first) % config.window) // config.subtile_columns
-            total = sum(readout(charge[:, tile == j].sum(1) / config.output_scale, config) for j in tile.unique())
-            if config.normaliser == "ideal":
-                total = total / (phi.sum(-1, keepdim=True) + config.normaliser_epsilon)
-            out[b, :, t], all_phi[b, :, t, s] = total, phi
-    return out, all_phi
+            out[b, :, t] = sum(
+                readout(charge[:, tile == j].sum(1) / config.output_scale, config) for j in tile.unique()
+            )
+            all_phi[b, :, t, s] = phi
+    return out, all_phi.sum(-1), all_phi
 
 
-def _product(pulse: Tensor, y: Tensor, config: GainCellConfig) -> Tensor:
-    """pulse * f(y); under the published surrogate its gradient is that of pulse * slope * y."""
-    exact = pulse * config.cell.model_law(y)
+def _product(pulse: Tensor, y: Tensor, decay: Tensor, config: GainCellConfig) -> Tensor:
+    """pulse * f(y decay); under the published surrogate its gradient is that of pulse * slope * y decay."""
+    law = config.cell.model_law
+    exact = pulse * (law(y) * decay if config.leak_form == "factored" else law(y * decay))
     if config.gradient == "true-law":
         return exact
-    linear = pulse * config.surrogate_slope * y
+    linear = pulse * config.surrogate_slope * y * decay
     return linear + (exact - linear).detach()

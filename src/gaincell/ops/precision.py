@@ -7,6 +7,8 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from gaincell.config import GainCellConfig
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -26,3 +28,24 @@ def outside_autocast(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return run
+
+
+def rounding(config: GainCellConfig, dtype: torch.dtype) -> str | None:
+    """What a product in `dtype` rounds its operands to: "tf32", "bfloat16", or None where it takes them as they are."""
+    return None if config.matmul == "float32" or dtype == torch.float64 else config.matmul
+
+
+def matmul(a: Tensor, b: Tensor, out: Tensor, rounding: str | None, *, add: bool = False) -> Tensor:
+    """The batched product a b into `out`, or added to it; operands first rounded as `rounding` says."""
+    if rounding is not None:
+        a, b = round_operand(a, rounding), round_operand(b, rounding)
+    return out.baddbmm_(a, b) if add else torch.bmm(a, b, out=out)
+
+
+def round_operand(x: Tensor, rounding: str) -> Tensor:
+    """float32 x as a matrix unit takes it: with 10 (tf32) or 7 (bfloat16) bits behind the point."""
+    if rounding == "bfloat16":
+        return x.bfloat16().float()
+    # tf32 keeps 10 of float32's 23 bits; to the nearest, ties away from zero, as cvt.rna.tf32 does.
+    bits = x.contiguous().view(torch.int32)
+    return ((bits + (1 << 12)) & ~((1 << 13) - 1)).view(torch.float32)

@@ -6,9 +6,11 @@ from torch import Tensor
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.ops.attention import normalise
-from gaincell.ops.blocked import blocked_products
-from gaincell.ops.check import check_leak
-from gaincell.ops.convert import code_voltage, query_pulse, readout, stored_code
+from gaincell.ops.check import check_design
+from gaincell.ops.convert import code_voltage, query_pulse, stored_code
+from gaincell.ops.decoded import Decoded
+from gaincell.ops.dispatch import path_of, stored_products
+from gaincell.ops.integer import integer_products, integer_read
 from gaincell.ops.precision import outside_autocast, widen
 
 
@@ -17,6 +19,9 @@ class Ring:
 
     Token n of a row goes into column n mod window and overwrites what was there. The age of every column follows from
     the row's count, so it stays exact for any number of tokens. One byte a cell; two codes a byte when `packed`.
+
+    On a CPU, reads keep what the codes stand for beside them (`Decoded`): 4 bytes a cell without leak, 4 a power of the
+    law with it, many times faster than decoding the ring for every token. A packed ring keeps nothing but its codes.
 
     Args:
         batch, kv_heads, head_dim: B, Hkv, D.
@@ -35,7 +40,7 @@ class Ring:
         *,
         packed: bool = False,
     ) -> None:
-        check_leak(config)
+        check_design(config)
         if packed and (config.stored_levels is None or config.stored_levels > 16 or head_dim % 2):
             raise InputError(
                 f"two codes a byte need at most 16 stored levels and an even head_dim; got {config.stored_levels} "
@@ -46,6 +51,9 @@ class Ring:
         dtype = torch.float32 if config.stored_levels is None else torch.uint8
         self.codes = torch.zeros(2, batch, kv_heads, config.window, width, dtype=dtype, device=device)
         self.count = torch.zeros(batch, dtype=torch.long, device=device)
+        # While `decoded` is kept, `written` is `count` where no device needs to be asked.
+        self.decoded: Decoded | None = None
+        self.written: list[int] = []
 
     @property
     def nbytes(self) -> int:
@@ -55,16 +63,35 @@ class Ring:
     def write(self, k: Tensor, v: Tensor, real: Tensor | None = None) -> None:
         """Write tokens k, v (B, Hkv, n, D) in volt; `real` (B, n) is false at pads, which are not written."""
         batch, _, n, _ = k.shape
+        codes = stored_code(torch.stack((k, v)), self.config)
+        self.codes = self.codes.to(codes.dtype)  # unquantised voltages keep their operands' precision
+        if real is None and n == 1 and self.decoded is not None:
+            self._write_one(codes)
+            return
         if real is None:
             real = torch.ones(batch, n, dtype=torch.bool, device=k.device)
         index = self.count[:, None] + real.cumsum(1) - 1
         self.count = self.count + real.sum(1)
         keep = real & (index >= self.count[:, None] - self.config.window)
         rows, tokens = keep.nonzero(as_tuple=True)
-        codes = stored_code(torch.stack((k, v)), self.config)[:, rows, :, tokens]
         # Advanced indices on both sides of a slice put the token first: (tokens, 2, Hkv, D) on either side.
-        self.codes = self.codes.to(codes.dtype)  # unquantised voltages keep their operands' precision
-        self.codes[:, rows, :, index[rows, tokens] % self.config.window] = self._pack(codes)
+        self.codes[:, rows, :, index[rows, tokens] % self.config.window] = self._pack(codes)[:, rows, :, tokens]
+        self.decoded = None
+
+    def _write_one(self, codes: Tensor) -> None:
+        """A token of every row, codes (2, B, Hkv, 1, D), while the decoded contents are kept: in few small steps."""
+        assert self.decoded is not None
+        columns = [n % self.config.window for n in self.written]
+        if len(set(columns)) == 1:
+            column = columns[0]
+            self.codes[:, :, :, column] = codes[:, :, :, 0]
+        else:
+            column = self.count % self.config.window
+            rows = torch.arange(len(column), device=column.device)
+            self.codes[:, rows, :, column] = codes[:, :, :, 0].transpose(0, 1)
+        self.decoded.write(codes, column)
+        self.count = self.count + 1
+        self.written = [n + 1 for n in self.written]
 
     @outside_autocast
     def read(self, q: Tensor, preset: Tensor | None = None) -> Tensor:
@@ -72,25 +99,37 @@ class Ring:
 
         A row that has not written yet gives zero.
         """
-        config, (batch, heads, _, head_dim) = self.config, q.shape
-        columns, kv_heads = config.subtile_columns, self.codes.shape[2]
-        used = min(config.window, -(-max(int(self.count.max()), 1) // columns) * columns)
-        column = torch.arange(used, device=q.device)
-        age = (self.count[:, None] - 1 - column) % config.window
-        dtype = widen(q).dtype
-        y = code_voltage(self._unpack(self.codes[:, :, :, :used]), config, dtype)
-        if config.leak:
-            y = y * torch.exp(-config.leak * age.double()).to(dtype)[None, :, None, :, None]
-        charge_k, charge_v = config.cell.model_law(y)
-        pulse = query_pulse(q, config).view(batch, kv_heads, heads // kv_heads, head_dim)
-        gate = pulse @ charge_k.mT / config.score_saturation
-        if preset is not None:
-            gate = gate + preset.to(dtype).view(batch, kv_heads, -1, 1)
-        phi = gate.clamp(0.0, 1.0) * (column < self.count[:, None])[:, None, None]
-        tiles = phi.unflatten(-1, (-1, columns)).transpose(2, 3) @ charge_v.unflatten(2, (-1, columns))
-        out = readout(tiles / config.output_scale, config).sum(2)
-        out = normalise(out, phi.sum(-1), config)
-        return out.reshape(batch, heads, 1, head_dim).to(q.dtype)
+        config, pulse = self.config, query_pulse(q, self.config)
+        if config.arithmetic == "float" and path_of(pulse, config) == "triton":
+            from gaincell.ops.triton.decode import triton_read
+
+            offset = None if preset is None else preset[..., 0]
+            out, z = triton_read(pulse[:, :, 0], self.codes, self.count, config, offset, self.packed)
+            return normalise(out[:, :, None], z[..., None], config).to(q.dtype)
+        if config.arithmetic == "float":
+            out, z = self._decoded(pulse.dtype).read(pulse, self.written, preset)
+        else:
+            used = self._used(self.count.tolist())
+            column = torch.arange(used, device=q.device)
+            age = (self.count[:, None] - 1 - column) % config.window
+            key, value = self._unpack(self.codes[:, :, :, :used])
+            out, z = integer_read(pulse, key, value, age, column < self.count[:, None], config, preset)
+        return normalise(out, z, config).to(q.dtype)
+
+    def _used(self, written: list[int]) -> int:
+        """Columns of the sub-tiles that hold anything: one sub-tile at least."""
+        columns = self.config.subtile_columns
+        return min(self.config.window, -(-max([*written, 1]) // columns) * columns)
+
+    def _decoded(self, dtype: torch.dtype) -> Decoded:
+        """The ring's contents as factors of the products; kept from read to read unless the ring is packed."""
+        if self.decoded is not None and self.decoded.dtype == dtype:
+            return self.decoded
+        self.written = self.count.tolist()
+        decoded = Decoded(self._unpack(self.codes[:, :, :, : self._used(self.written)]), self.config, dtype)
+        if not self.packed:
+            self.decoded = decoded
+        return decoded
 
     def extend(
         self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, preset: Tensor | None = None
@@ -124,14 +163,19 @@ class Ring:
         rows, tokens = (torch.ones_like(place, dtype=torch.bool) if real is None else real).nonzero(as_tuple=True)
         at = place[rows, tokens]
         codes[rows, :, :, at] = new[rows, :, :, tokens]
-        yk, yv = code_voltage(codes, config, widen(q).dtype).unbind(2)
         queries = widen(q).new_zeros(batch, q.shape[1], length, q.shape[3])
         queries[rows, :, at] = query_pulse(q, config)[rows, :, tokens]
         offsets = None
         if preset is not None:
             offsets = queries.new_zeros(queries.shape[:3])
             offsets[rows, :, at] = preset[rows, :, tokens].to(queries.dtype)
-        full = normalise(*blocked_products(queries, yk, yv, config, offsets), config)
+        if config.arithmetic == "integer":
+            key, value = (x.contiguous() for x in codes.unbind(2))
+            out, z = integer_products(queries, key, value, config, offsets)
+        else:
+            yk, yv = code_voltage(codes, config, queries.dtype).unbind(2)
+            out, z = stored_products(queries, yk, yv, config, offsets)
+        full = normalise(out, z, config)
         out = torch.zeros_like(q)
         out[rows, :, tokens] = full[rows, :, at].to(q.dtype)
         self.write(k, v, real)
@@ -140,14 +184,15 @@ class Ring:
     def reorder(self, rows: Tensor) -> None:
         """Take the given rows (B',) of the batch, as beam search does."""
         self.codes, self.count = self.codes.index_select(1, rows), self.count.index_select(0, rows)
+        self.decoded = None
 
     def reset(self) -> None:
         """Forget every token; the arrays stay."""
-        self.count = torch.zeros_like(self.count)
+        self.count, self.decoded = torch.zeros_like(self.count), None
 
     def to(self, device: torch.device | str) -> None:
         """Move the arrays."""
-        self.codes, self.count = self.codes.to(device), self.count.to(device)
+        self.codes, self.count, self.decoded = self.codes.to(device), self.count.to(device), None
 
     def _pack(self, codes: Tensor) -> Tensor:
         return codes[..., ::2] | codes[..., 1::2] << 4 if self.packed else codes

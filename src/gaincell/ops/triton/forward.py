@@ -1,0 +1,132 @@
+"""The forward kernel: both products, HardSigmoid and the read-out of every sub-tile without leaving the registers."""
+
+# Triton's own names and types: constants in capitals, values that are tensors once compiled.
+# pyright: reportArgumentType=false, reportGeneralTypeIssues=false, reportCallIssue=false
+
+import triton
+import triton.language as tl
+
+from gaincell.ops.triton.tile import (
+    ALL,
+    OLD,
+    OWN,
+    along,
+    between,
+    decay,
+    hard_sigmoid,
+    load_rows,
+    load_terms,
+    load_vector,
+    read_out,
+    seen,
+    store_rows,
+)
+
+
+@triton.jit
+def _absorb(
+    charge,
+    fired,
+    q,
+    base,
+    key,
+    value,
+    first,
+    gap,
+    tokens,
+    leak,
+    KEY_STEPS: tl.constexpr,
+    VALUE_STEPS: tl.constexpr,
+    MASK: tl.constexpr,
+    AGED: tl.constexpr,
+    DIM: tl.constexpr,
+    BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr,
+    MATMUL: tl.constexpr,
+):
+    """Add the block of keys that lies `gap` tokens before the queries: to their charge, and to the pulses fired."""
+    w = decay(gap, leak, 0, BLOCK) if AGED else 1.0
+    keys = load_terms(key, first - gap, tokens, KEY_STEPS, DIM, BLOCK, WIDTH)
+    gate = between(q, keys, w, KEY_STEPS, 0, BLOCK, MATMUL) + base[:, None]
+    phi = seen(hard_sigmoid(gate), MASK, 0, BLOCK)
+    values = load_terms(value, first - gap, tokens, VALUE_STEPS, DIM, BLOCK, WIDTH)
+    return along(phi, values, w, charge, VALUE_STEPS, MATMUL), fired + tl.sum(phi, 1)
+
+
+@triton.jit
+def forward_kernel(
+    q,  # (heads, tokens, DIM) pulses
+    base,  # (heads, tokens) or None: what is added to S / S_sat whatever the keys
+    key,  # (kv heads, terms, tokens, DIM), such that pulses times key is S / S_sat
+    value,  # likewise, such that phi times value is a charge in counts
+    out,  # (heads, tokens, DIM) sum of read-outs
+    z,  # (heads, tokens) sum of phi
+    opened,  # (words, heads, tokens, DIM) or None: bit k % 32 of word k // 32, the sub-tile k back was not clamped
+    tokens,
+    leak,  # per token, in powers of two
+    constant,  # what every pulse adds to every output line besides its terms, in counts
+    full,  # counts of a read-out of 1
+    GROUPS: tl.constexpr,
+    WINDOW: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    KEY_STEPS: tl.constexpr,
+    VALUE_STEPS: tl.constexpr,
+    AGED: tl.constexpr,
+    QUANTISED: tl.constexpr,
+    DIM: tl.constexpr,
+    BLOCK: tl.constexpr,
+    WIDTH: tl.constexpr,
+    MATMUL: tl.constexpr,
+):
+    """One block of queries of one head against every sub-tile of its ring."""
+    CHUNKS: tl.constexpr = COLUMNS // BLOCK
+    RING: tl.constexpr = WINDOW // COLUMNS
+    first, head = tl.program_id(0) * BLOCK, tl.program_id(1).to(tl.int64)
+    tile, own = first // COLUMNS, first % COLUMNS // BLOCK
+    past = first >= WINDOW
+    plane = tl.num_programs(1).to(tl.int64) * tokens * DIM
+    key += head // GROUPS * len(KEY_STEPS) * tokens * DIM
+    value += head // GROUPS * len(VALUE_STEPS) * tokens * DIM
+    rows = load_rows(q + head * tokens * DIM, first, tokens, DIM, BLOCK, WIDTH)
+    offset = load_vector(base if base is None else base + head * tokens, first, tokens, BLOCK)
+    nothing = tl.full((BLOCK, WIDTH), 0.0, tl.float32)
+
+    # The sub-tile that these queries are being written into: their own past, and what it held before.
+    charge, fired = nothing, tl.full((BLOCK,), 0.0, tl.float32)
+    charge, fired = _absorb(
+        charge, fired, rows, offset, key, value, first, 0, tokens, leak,
+        KEY_STEPS, VALUE_STEPS, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
+    )  # fmt: skip
+    if past:
+        charge, fired = _absorb(
+            charge, fired, rows, offset, key, value, first, WINDOW, tokens, leak,
+            KEY_STEPS, VALUE_STEPS, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
+        )  # fmt: skip
+    for n in range(1, tl.where(past, CHUNKS, own + 1)):
+        gap = n * BLOCK + tl.where(n > own, WINDOW - COLUMNS, 0)
+        charge, fired = _absorb(
+            charge, fired, rows, offset, key, value, first, gap, tokens, leak,
+            KEY_STEPS, VALUE_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
+        )  # fmt: skip
+    charge += constant * fired[:, None]
+    total, bits = read_out(charge, full, QUANTISED), (tl.abs(charge) <= full).to(tl.int32)
+
+    # The others, 32 to a word of bits.
+    for word in range((RING + 31) // 32):
+        for k in range(tl.maximum(32 * word, 1), tl.minimum(32 * word + 32, tl.minimum(tile + 1, RING))):
+            charge, before = nothing, fired
+            for n in range(CHUNKS):
+                gap = k * COLUMNS + (own - n) * BLOCK
+                charge, fired = _absorb(
+                    charge, fired, rows, offset, key, value, first, gap, tokens, leak,
+                    KEY_STEPS, VALUE_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
+                )  # fmt: skip
+            charge += constant * (fired - before)[:, None]
+            total += read_out(charge, full, QUANTISED)
+            bits |= (tl.abs(charge) <= full).to(tl.int32) << (k % 32)
+        if opened is not None:
+            store_rows(opened + word * plane + head * tokens * DIM, bits, first, tokens, DIM, BLOCK, WIDTH)
+            bits = tl.full((BLOCK, WIDTH), 0, tl.int32)
+    store_rows(out + head * tokens * DIM, total / full, first, tokens, DIM, BLOCK, WIDTH)
+    row = first + tl.arange(0, BLOCK)
+    tl.store(z + head * tokens + row, fired, mask=row < tokens)

@@ -1,0 +1,207 @@
+"""Both products on a GPU, sub-tile by sub-tile, with their own backward: `blocked_products` in fused kernels."""
+
+# Triton's own types: arguments are constants and tensors once compiled, and launch options are no parameters.
+# pyright: reportArgumentType=false, reportCallIssue=false
+
+from dataclasses import dataclass
+from math import e, log2
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from gaincell.cell import PolynomialLaw
+from gaincell.config import GainCellConfig
+from gaincell.ops.convert import full_scale
+from gaincell.ops.precision import outside_autocast, round_operand
+from gaincell.ops.terms import Terms
+from gaincell.ops.triton.backward import query_kernel, stored_kernel
+from gaincell.ops.triton.forward import forward_kernel
+from gaincell.ops.triton.limits import cut, width
+
+#: Whether the kernels run in Triton's interpreter: it was asked for when they were first imported.
+INTERPRETED = not isinstance(forward_kernel, triton.JITFunction)
+
+
+def precision(config: GainCellConfig) -> str:
+    """What the kernels' products do to their operands.
+
+    "float32": three tf32 products of high and low parts, which keep 21 of 24 bits and run on the matrix units; float32
+    products proper ("ieee") would run beside them, several times slower.
+    """
+    if config.matmul == "bfloat16":
+        return "bfloat16, interpreted" if INTERPRETED else "bfloat16"
+    return {"float32": "tf32x3", "tf32": "tf32"}[config.matmul]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The four stored operands' terms, and what every launch of one call shares."""
+
+    key: Terms
+    value: Terms
+    back_key: Terms
+    back_value: Terms
+    pulse_scale: float
+    config: GainCellConfig
+
+    @classmethod
+    def of(cls, config: GainCellConfig) -> "_Plan":
+        law, slope = config.cell.model_law, (0.0, config.surrogate_slope)
+        surrogate = PolynomialLaw(coefficients=slope, unit="model", source="surrogate")
+        back_law = law if config.gradient == "true-law" else surrogate
+        # Pulses of few levels become small integers, which bfloat16 holds exactly.
+        levels = config.query_levels if config.matmul == "bfloat16" else None
+        pulse_scale = levels - 1.0 if levels is not None and levels <= 257 else 1.0
+        score, output = 1.0 / config.score_saturation, full_scale(config) / config.output_scale
+        return cls(
+            Terms.of(law, config, score / pulse_scale),
+            Terms.of(law, config, output),
+            Terms.of(back_law, config, score / pulse_scale),
+            Terms.of(back_law, config, output),
+            pulse_scale,
+            config,
+        )
+
+    def operand(self, x: Tensor) -> Tensor:
+        """x as the products take it: rounded, and in two bytes where that holds it."""
+        if self.config.matmul == "bfloat16":
+            return x.bfloat16().contiguous()
+        return (x if self.config.matmul == "float32" else round_operand(x, "tf32")).contiguous()
+
+    def stored(self, y: Tensor, terms: Terms) -> Tensor:
+        """A stored operand y (H, T, D), term by term: (H, terms, T, D)."""
+        return self.operand(torch.stack(terms.values(y), 1))
+
+    def base(self, q: Tensor, preset: Tensor | None) -> Tensor | None:
+        """What is added to S / S_sat whatever the keys: the preset, and the part of the law that is constant."""
+        if not self.key.constant:
+            return preset if preset is None else preset.contiguous()
+        constant = q.sum(-1) * (self.key.constant * self.pulse_scale)
+        return constant if preset is None else constant + preset
+
+    def constants(self, q: Tensor, groups: int) -> dict[str, Any]:
+        """Arguments that all kernels share."""
+        head_dim, config = q.shape[-1], self.config
+        return {
+            "tokens": q.shape[-2],
+            "leak": config.leak * log2(e),
+            "GROUPS": groups,
+            "WINDOW": config.window,
+            "COLUMNS": config.subtile_columns,
+            "AGED": config.leak > 0.0,
+            "DIM": head_dim,
+            "WIDTH": width(head_dim),
+            "MATMUL": precision(config),
+        }
+
+
+def _steps(terms: Terms) -> tuple[int, ...]:
+    """Each rate less the one before."""
+    return tuple(b - a for a, b in zip((0, *terms.rates), terms.rates, strict=False))
+
+
+def _bits(q: Tensor, config: GainCellConfig) -> Tensor:
+    """Room for one bit a sub-tile, query and output line: (words, heads, T, D)."""
+    dtype = torch.int8 if config.tiles <= 8 else torch.int16 if config.tiles <= 16 else torch.int32
+    return q.new_empty(-(-config.tiles // 32), *q.shape, dtype=dtype)
+
+
+def _fold(grad: Tensor, y: Tensor, terms: Terms) -> Tensor:
+    """Gradient of every term (H, terms, T, D) -> gradient of the stored voltages y (H, T, D)."""
+    slopes = terms.derivative().values(y)
+    return sum((part * slope for part, slope in zip(grad.unbind(1), slopes, strict=True)), torch.zeros_like(y))
+
+
+class _Products(torch.autograd.Function):
+    """q (H, T, D), yk and yv (H / groups, T, D), preset (H, T) or None."""
+
+    @staticmethod
+    @outside_autocast
+    def forward(ctx, q, yk, yv, preset, config, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        plan, groups = _Plan.of(config), len(q) // len(yk)
+        out, z = torch.empty_like(q), q.new_empty(q.shape[:2])
+        opened = _bits(q, config) if grad else None
+        layout = cut(config, q.shape[2], len(plan.key.laws) + len(plan.value.laws), 1, q.device)
+        with torch.cuda.device_of(q):
+            forward_kernel[(triton.cdiv(q.shape[1], layout["BLOCK"]), len(q))](
+                plan.operand(q * plan.pulse_scale),
+                plan.base(q, preset),
+                plan.stored(yk, plan.key),
+                plan.stored(yv, plan.value),
+                out,
+                z,
+                opened,
+                constant=plan.value.constant,
+                full=full_scale(config),
+                KEY_STEPS=_steps(plan.key),
+                VALUE_STEPS=_steps(plan.value),
+                QUANTISED=config.output_levels is not None,
+                **plan.constants(q, groups),
+                **layout,
+            )
+        ctx.save_for_backward(q, yk, yv, preset, opened)
+        ctx.plan = plan
+        return out, z
+
+    @staticmethod
+    @outside_autocast
+    def backward(ctx, *grads):
+        q, yk, yv, preset, opened = ctx.saved_tensors
+        plan: _Plan = ctx.plan
+        groups, full = len(q) // len(yk), full_scale(plan.config)
+        shared = plan.constants(q, groups) | {
+            "q": plan.operand(q * plan.pulse_scale),
+            "base": plan.base(q, preset),
+            "key": plan.stored(yk, plan.key),
+            "back_value": plan.stored(yv, plan.back_value),
+            "opened": opened,
+            "grad_out": plan.operand(grads[0] / full),  # d read-out / d charge in counts is one count, straight through
+            "grad_z": grads[1].contiguous(),
+            "back_constant": plan.back_value.constant,
+            "KEY_STEPS": _steps(plan.key),
+            "BACK_STEPS": _steps(plan.back_key),
+        }
+        terms, back_terms = len(plan.key.laws), len(plan.back_key.laws)
+        rows = cut(plan.config, q.shape[2], terms + 2 * back_terms, 2, q.device)
+        columns = cut(plan.config, q.shape[2], 3, terms + back_terms + 2, q.device)
+        grad_q, grad_base = torch.empty_like(q), q.new_empty(q.shape[:2])
+        back_key = plan.stored(yk, plan.back_key)
+        grad_key, grad_value = (torch.empty(back_key.shape, device=q.device) for _ in range(2))
+        with torch.cuda.device_of(q):
+            query_kernel[(triton.cdiv(q.shape[1], rows["BLOCK"]), len(q))](
+                back_key=back_key, grad_q=grad_q, grad_base=grad_base, **shared, **rows
+            )
+            stored_kernel[(triton.cdiv(q.shape[1], columns["BLOCK"]), len(yk), back_terms)](
+                grad_key=grad_key, grad_value=grad_value, **shared, **columns
+            )
+        grad_q *= plan.pulse_scale
+        if plan.back_key.constant:
+            grad_q += grad_base[..., None] * (plan.back_key.constant * plan.pulse_scale)
+        grad_yk, grad_yv = _fold(grad_key, yk, plan.back_key), _fold(grad_value, yv, plan.back_value)
+        return grad_q, grad_yk, grad_yv, None if preset is None else grad_base, None, None
+
+
+def triton_products(
+    q: Tensor, yk: Tensor, yv: Tensor, config: GainCellConfig, preset: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Both products for converted operands of rows without pads; see `blocked_products`.
+
+    Args:
+        q: (B, Hq, T, D) converted pulse widths, float32, in any layout.
+        yk, yv: (B, Hkv, T, D) stored voltages minus zero, in volt.
+        config: the design point; `gaincell.ops.triton.unsupported` says which ones fit.
+        preset: (B, Hq, T) offset on S / S_sat, or None.
+
+    Returns:
+        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z = sum of phi.
+    """
+    if not q.numel():
+        return q.clone(), q.sum(3)
+    batch, heads = q.shape[:2]
+    flat = [x.flatten(0, 1).contiguous() for x in (q, yk, yv)]
+    offset = None if preset is None else preset.to(q.dtype).flatten(0, 1)
+    grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (*flat, offset))
+    out, z = _Products.apply(*flat, offset, config, grad)  # pyright: ignore[reportGeneralTypeIssues]
+    return out.unflatten(0, (batch, heads)), z.unflatten(0, (batch, heads))

@@ -1,0 +1,147 @@
+"""What every kernel is made of: loads of blocks, ages, masks, and the two products of one block of keys.
+
+A block is BLOCK tokens by WIDTH columns, of which the first DIM exist; whatever lies beyond the tokens or the columns
+loads as zero. Stored operands come as terms (see `gaincell.ops.terms.Terms`): (TERMS, tokens, DIM), term p decaying as
+e^{-rate_p leak age}; STEPS holds the difference of each rate from the one before it, so that
+sum_p w^{rate_p} x_p = (...(x_P w^{step_P} + ...) w^{step_2} + x_1) w^{step_1} with w = e^{-leak age}.
+"""
+
+# Triton's own names and types: constants in capitals, values that are tensors once compiled.
+# pyright: reportArgumentType=false, reportGeneralTypeIssues=false, reportCallIssue=false
+
+import triton
+import triton.language as tl
+
+#: Which pairs a block of queries sees of a block of keys: all; the past of its own tokens; or, of the block that it
+#: is overwriting, the columns that still stand.
+ALL = tl.constexpr(0)
+OWN = tl.constexpr(1)
+OLD = tl.constexpr(2)
+
+#: 1.5 * 2^23: added to a float32 below 2^22 it leaves no fraction, so the sum rounds to the nearest, ties to even.
+_ROUNDER = tl.constexpr(12582912.0)
+
+
+@triton.jit
+def load_rows(pointer, first, tokens, DIM: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+    """Tokens first ... first + BLOCK - 1 of a (tokens, DIM) matrix: (BLOCK, WIDTH)."""
+    row = first + tl.arange(0, BLOCK)[:, None]
+    column = tl.arange(0, WIDTH)[None, :]
+    return tl.load(pointer + row * DIM + column, mask=(row < tokens) & (column < DIM), other=0)
+
+
+@triton.jit
+def store_rows(pointer, x, first, tokens, DIM: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr):
+    """The inverse of `load_rows`, in the dtype of the matrix."""
+    row = first + tl.arange(0, BLOCK)[:, None]
+    column = tl.arange(0, WIDTH)[None, :]
+    tl.store(pointer + row * DIM + column, x.to(pointer.dtype.element_ty), mask=(row < tokens) & (column < DIM))
+
+
+@triton.jit
+def load_terms(
+    pointer, first, tokens, STEPS: tl.constexpr, DIM: tl.constexpr, BLOCK: tl.constexpr, WIDTH: tl.constexpr
+):
+    """The same tokens of every term: a tuple of (BLOCK, WIDTH)."""
+    terms = ()
+    for p in tl.static_range(len(STEPS)):
+        terms = terms + (load_rows(pointer + p * tokens * DIM, first, tokens, DIM, BLOCK, WIDTH),)  # noqa: RUF005
+    return terms
+
+
+@triton.jit
+def load_vector(pointer, first, tokens, BLOCK: tl.constexpr):
+    """Entries first ... first + BLOCK - 1 of a vector; zeros if there is none."""
+    if pointer is None:
+        return tl.full((BLOCK,), 0.0, tl.float32)
+    else:
+        row = first + tl.arange(0, BLOCK)
+        return tl.load(pointer + row, mask=row < tokens, other=0.0)
+
+
+@triton.jit
+def decay(gap, leak, AXIS: tl.constexpr, BLOCK: tl.constexpr):
+    """2^{-leak age} of every pair, the queries along AXIS and `gap` tokens after the keys: (BLOCK, BLOCK).
+
+    A factor of the query and one of the key, relative to the queries' first token: no exponent is above
+    leak * (BLOCK - 1), wherever the block lies.
+    """
+    index = tl.arange(0, BLOCK)
+    query = tl.exp2(-leak * index.to(tl.float32))
+    key = tl.exp2(-leak * (gap - index).to(tl.float32))
+    return tl.expand_dims(query, 1 - AXIS) * tl.expand_dims(key, AXIS)
+
+
+@triton.jit
+def seen(x, MASK: tl.constexpr, AXIS: tl.constexpr, BLOCK: tl.constexpr):
+    """x (BLOCK, BLOCK) where a query sees a key, zero elsewhere; the queries lie along AXIS."""
+    index = tl.arange(0, BLOCK)
+    query, key = tl.expand_dims(index, 1 - AXIS), tl.expand_dims(index, AXIS)
+    if MASK == OWN:
+        x = tl.where(key <= query, x, 0.0)
+    elif MASK == OLD:
+        x = tl.where(key > query, x, 0.0)
+    return x
+
+
+@triton.jit
+def product(a, b, total, MATMUL: tl.constexpr):
+    """total + a b in float32, the operands rounded as MATMUL says."""
+    if MATMUL == "bfloat16":
+        total = tl.dot(a.to(tl.bfloat16), b.to(tl.bfloat16), total)
+    elif MATMUL == "bfloat16, interpreted":  # the interpreter multiplies the bit patterns of bfloat16
+        total = tl.dot(a.to(tl.bfloat16).to(tl.float32), b.to(tl.bfloat16).to(tl.float32), total)
+    else:
+        total = tl.dot(a, b, total, input_precision=MATMUL)
+    return total
+
+
+@triton.jit
+def age(x, w, STEP: tl.constexpr):
+    """x w^STEP."""
+    for _ in tl.static_range(STEP):
+        x = x * w
+    return x
+
+
+@triton.jit
+def between(rows, terms, w, STEPS: tl.constexpr, AXIS: tl.constexpr, BLOCK: tl.constexpr, MATMUL: tl.constexpr):
+    """sum_d rows_td charge_sd of every pair, the queries along AXIS: the product along head_dim."""
+    total = tl.full((BLOCK, BLOCK), 0.0, tl.float32)
+    for n in tl.static_range(len(STEPS)):
+        if AXIS == 0:
+            total = product(rows, tl.trans(terms[len(STEPS) - 1 - n]), total, MATMUL)
+        else:
+            total = product(terms[len(STEPS) - 1 - n], tl.trans(rows), total, MATMUL)
+        total = age(total, w, STEPS[len(STEPS) - 1 - n])
+    return total
+
+
+@triton.jit
+def along(pulses, terms, w, total, STEPS: tl.constexpr, MATMUL: tl.constexpr):
+    """total + sum_s pulses_ts charge_sd: the product along the keys."""
+    for p in tl.static_range(len(STEPS)):
+        pulses = age(pulses, w, STEPS[p])
+        total = product(pulses, terms[p], total, MATMUL)
+    return total
+
+
+@triton.jit
+def round_half_even(x):
+    """The nearest integer, ties to even, for |x| < 2^22."""
+    return (x + _ROUNDER) - _ROUNDER
+
+
+@triton.jit
+def hard_sigmoid(gate):
+    """clamp(gate, 0, 1)."""
+    return tl.minimum(tl.maximum(gate, 0.0), 1.0)
+
+
+@triton.jit
+def read_out(charge, full, QUANTISED: tl.constexpr):
+    """What a sub-tile's counter reports for a charge in counts."""
+    code = tl.minimum(tl.maximum(charge, -full), full)
+    if QUANTISED:
+        code = round_half_even(code)
+    return code

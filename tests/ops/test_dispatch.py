@@ -1,0 +1,99 @@
+"""Device, dtype and shape decide which implementation computes; the config overrides; what cannot be had is said."""
+
+import warnings
+
+import pytest
+import torch
+from torch import Tensor
+
+import gaincell
+from gaincell import GainCellConfig
+from gaincell.ops import Ring
+from gaincell.ops.dispatch import path_of
+
+CONFIG = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=32, normaliser="ideal")
+
+
+def operands(head_dim: int = 16, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+
+    def normal(heads: int, mean: float) -> Tensor:
+        return (mean + 0.3 * torch.randn(2, heads, 100, head_dim, generator=generator)).to(dtype)
+
+    return normal(4, 0.4), normal(2, 0.45), normal(2, 0.45)
+
+
+def test_a_cpu_computes_in_blocks_unless_told_otherwise() -> None:
+    q = operands()[0]
+    assert path_of(q, CONFIG) == "blocked"
+    assert path_of(q, CONFIG.replace(path="naive")) == "naive"
+
+
+@pytest.mark.parametrize(("head_dim", "dtype", "why"), [(7, torch.float32, "head_dim 7"), (16, torch.float64, "64")])
+def test_what_the_kernels_cannot_take_is_said_once_and_computed_all_the_same(
+    head_dim: int, dtype: torch.dtype, why: str
+) -> None:
+    pytest.importorskip("triton")
+    q, k, v = operands(head_dim, dtype)
+    with pytest.warns(RuntimeWarning, match=why):
+        found = gaincell.attention(q, k, v, CONFIG.replace(path="triton"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = gaincell.attention(q, k, v, CONFIG.replace(path="triton"))
+    assert torch.equal(found, gaincell.attention(q, k, v, CONFIG))
+    assert torch.equal(again, found)
+
+
+def test_the_kernels_are_reached_by_config_with_pads_and_from_the_ring() -> None:
+    pytest.importorskip("triton")
+    q, k, v = operands()
+    config = CONFIG.replace(path="triton", output_levels=None)
+    if path_of(q, config) != "triton":  # pragma: no cover
+        pytest.skip("neither a GPU nor Triton's interpreter")
+    pad = torch.tensor([0, 30])
+    real = torch.arange(100) >= pad[:, None]
+    expected = gaincell.attention(q, k, v, config.replace(path="blocked"), pad=pad)
+    torch.testing.assert_close(gaincell.attention(q, k, v, config, pad=pad), expected, rtol=1e-4, atol=1e-5)
+    ring = Ring(2, 2, 16, config)
+    parts = [slice(0, 97), slice(97, 98), slice(98, 100)]
+    found = [ring.extend(*(x[:, :, part] for x in (q, k, v)), real[:, part]) for part in parts]
+    torch.testing.assert_close(torch.cat(found, 2), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.02])
+def test_integers_give_the_same_bits_on_every_path(leak: float) -> None:
+    config = CONFIG.replace(arithmetic="integer", leak_per_token=leak)
+    q, k, v = operands()
+    pad = torch.tensor([0, 30])
+    real = torch.arange(100) >= pad[:, None]
+    expected = gaincell.attention(q, k, v, config, pad=pad)
+    assert bool(expected.any())
+    for lengths in ((1,) * 100, (70, 1, 1, 28), (13,) * 7 + (9,)):
+        ring, start, parts = Ring(2, 2, 16, config, packed=True), 0, []
+        for length in lengths:
+            part = slice(start, start + length)
+            parts.append(ring.extend(*(x[:, :, part] for x in (q, k, v)), real[:, part]))
+            start += length
+        assert torch.equal(torch.cat(parts, 2), expected)
+
+
+def test_integers_learn_as_floats_do() -> None:
+    def gradients(config: GainCellConfig) -> list[Tensor]:
+        leaves = [x.requires_grad_() for x in operands()]
+        gaincell.attention(leaves[0], leaves[1], leaves[2], config).square().sum().backward()
+        return [x.grad for x in leaves if x.grad is not None]
+
+    smooth = CONFIG.replace(normaliser="none")
+    for found, expected in zip(gradients(smooth.replace(arithmetic="integer")), gradients(smooth), strict=True):
+        # Outputs that differ by a read-out code weigh their gradients differently.
+        assert float((found - expected).norm() / expected.norm()) < 0.02
+
+
+@pytest.mark.parametrize("matmul", ["tf32", "bfloat16"])
+def test_rounded_operands_flip_codes_and_no_more(matmul: str) -> None:
+    q, k, v = operands(64)
+    exact = gaincell.attention(q, k, v, CONFIG.replace(normaliser="none"))
+    rounded = gaincell.attention(q, k, v, CONFIG.replace(normaliser="none", matmul=matmul))
+    codes = (rounded - exact).mul(15.5).round().abs()
+    assert 0 < int((codes > 0).sum()) < 0.1 * codes.numel()
+    assert float(codes.max()) <= 2

@@ -1,0 +1,225 @@
+"""The GPU kernels against the float64 oracle, on a GPU where there is one and in Triton's interpreter elsewhere."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+import torch
+from ops_cases import MEASURED, TRIED, cell
+from torch import Tensor
+
+from gaincell import GainCellConfig
+from gaincell.ops import Ring, naive_attention
+from gaincell.ops.attention import normalise
+from gaincell.ops.convert import query_pulse, readout, stored_voltage
+from gaincell.ops.triton import unsupported
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+if DEVICE == "cpu":
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton, and then a kernel, is first imported
+triton = pytest.importorskip("triton")
+if DEVICE == "cpu" and isinstance(triton.language.sum, triton.JITFunction):
+    pytest.skip("Triton was imported before TRITON_INTERPRET=1 was set", allow_module_level=True)
+
+from gaincell.ops.triton.decode import triton_read  # noqa: E402
+from gaincell.ops.triton.products import triton_products  # noqa: E402
+
+Operands = dict[str, Tensor]
+Operator = Callable[..., Tensor]
+
+
+def design(law: str, leak: float, head_dim: int, columns: int, tiles: int, **fields: object) -> GainCellConfig:
+    """A design point whose pulses and read-outs spread over their ranges, without round numbers, so without ties."""
+    options: dict[str, object] = {
+        "stored_levels": None,
+        "output_levels": None,
+        "normaliser": "ideal",
+        "score_saturation": 4 * 1.0371 * head_dim**0.5,
+        "output_scale": 1.0617 * columns**0.5,
+    }
+    window = columns * tiles
+    return GainCellConfig(
+        window=window, subtile_columns=columns, cell=cell(law), leak_per_token=leak, **(options | fields)
+    )
+
+
+def operands(tokens: int, head_dim: int, groups: int = 1, kv_heads: int = 1, preset: bool = True) -> Operands:
+    """float32 operands that hold no clamp all the time; q as a model lays it out, (B, T, H, D) in memory."""
+    generator = torch.Generator().manual_seed(4)
+
+    def normal(mean: float, deviation: float, *shape: int) -> Tensor:
+        return mean + deviation * torch.randn(1, *shape, generator=generator)
+
+    leaves = {
+        "q": normal(0.1, 0.7, tokens, kv_heads * groups, head_dim).transpose(1, 2),
+        "k": normal(0.45, 0.25, kv_heads, tokens, head_dim),
+        "v": normal(0.45, 0.25, kv_heads, tokens, head_dim),
+    }
+    return leaves | ({"preset": normal(0.0, 0.3, kv_heads * groups, tokens)} if preset else {})
+
+
+def kernels(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None) -> Tensor:
+    converted = query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)
+    return normalise(*triton_products(*converted, config, preset), config)
+
+
+def oracle(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None) -> Tensor:
+    return naive_attention(q, k, v, config, preset=preset)[0]
+
+
+def factored(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None) -> Tensor:
+    """The equations for charges f(y) e^{-leak age}, over all pairs at once."""
+    groups, index = q.shape[1] // k.shape[1], torch.arange(q.shape[2])
+    age = index[:, None] - index
+    decay = torch.exp(-config.leak * age.clamp(min=0).double())
+
+    def product(pulses: Tensor, x: Tensor, turn: Callable[[Tensor], Tensor]) -> Tensor:
+        y = stored_voltage(x, config).repeat_interleave(groups, 1)
+        exact, line = pulses @ turn(config.cell.model_law(y)), pulses @ turn(config.surrogate_slope * y)
+        return exact if config.gradient == "true-law" else line + (exact - line).detach()
+
+    gate = product(query_pulse(q, config), k, lambda x: x.mT) * decay / config.score_saturation
+    phi = (gate + (0.0 if preset is None else preset[..., None])).clamp(0, 1) * ((age >= 0) & (age < config.window))
+    tile = index % config.window // config.subtile_columns
+    parts = (product(phi * decay * (tile == j), v, lambda x: x) / config.output_scale for j in range(config.tiles))
+    total = torch.stack([readout(part, config) for part in parts]).sum(0)
+    return normalise(total, phi.sum(-1), config)
+
+
+def results(operator: Operator, leaves: Operands, config: GainCellConfig) -> Operands:
+    """The output, and the gradient of a random weighted sum of it by operand."""
+    leaves = {name: x.detach().clone().requires_grad_() for name, x in leaves.items()}
+    out = operator(config=config, **leaves)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(3)).to(out)
+    (out * weights).sum().backward()
+    gradients = {name: x.grad for name, x in leaves.items() if x.grad is not None}
+    return {"out": out.detach().cpu().double()} | {name: x.cpu().double() for name, x in gradients.items()}
+
+
+def compare(leaves: Operands, config: GainCellConfig) -> None:
+    reference = factored if config.leak_form == "factored" else oracle
+    expected = results(reference, {name: x.double() for name, x in leaves.items()}, config)
+    found = results(kernels, {name: x.to(DEVICE) for name, x in leaves.items()}, config)
+    assert found.keys() == expected.keys()
+    flipped = torch.zeros(())
+    if config.output_levels is not None:  # a charge within rounding of a tie may fall on its other side
+        flipped = (found["out"] - expected["out"]).abs() > 0.01 / config.output_levels / config.window
+        assert int(flipped.sum()) <= 1e-4 * flipped.numel()
+        found["out"] = torch.where(flipped, expected["out"], found["out"])
+    TRIED["triton: flipped codes"] += int(flipped.sum())
+    for name, value in expected.items():
+        scale = max(1.0, float(value.abs().max()))
+        error = float((found[name] - value).abs().max()) / scale
+        key = f"triton: largest error of {name}"
+        MEASURED[key] = f"{max(error, float(MEASURED.get(key, '0'))):.1e}"
+        # Converted in float32, the smallest of 8 voltages is known to 1e-6 of itself.
+        assert error < (3e-6 if config.stored_levels is None else 2e-5), f"{name} is off by {error:.1e}"
+        assert float(value.abs().max()) > 0, name
+        TRIED["triton: values compared"] += value.numel()
+
+
+CASES = {
+    "published": (design("leroux2025", 1.6e-4, 16, 16, 2), operands(107, 16, kv_heads=2)),
+    "no leak, read-out": (
+        design("leroux2025-linear", 0.0, 64, 32, 2, output_levels=32, stored_levels=8, normaliser="none"),
+        operands(203, 64, groups=3),
+    ),
+    "order 5, true law": (design("order 5", 0.02, 80, 16, 2, gradient="true-law"), operands(107, 80)),
+    "order 5, read-out": (
+        design("order 5", 0.02, 16, 16, 2, output_levels=32, readout="counter", normaliser="none"),
+        operands(60, 16, groups=3),
+    ),
+    "no leak, true law": (
+        design("leroux2025", 0.0, 16, 16, 3, gradient="true-law", query_sign="differential"),
+        operands(155, 16, preset=False),
+    ),
+    "factored": (
+        design("leroux2025", 0.02, 16, 16, 2, output_levels=32, normaliser="none", leak_form="factored"),
+        operands(107, 16, groups=3),
+    ),
+    "factored, true law": (
+        design("order 5", 0.02, 16, 16, 2, leak_form="factored", gradient="true-law"),
+        operands(107, 16),
+    ),
+    "sub-tile in parts": (
+        design("leroux2025", 1.6e-4, 16, 128, 2, output_levels=32, query_levels=None, normaliser="none"),
+        operands(420, 16),
+    ),
+    "one sub-tile": (design("leroux2025", 0.02, 16, 16, 1), operands(55, 16)),
+    "one token": (design("leroux2025", 0.02, 16, 16, 1), operands(1, 16, groups=3)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_output_and_every_gradient_equal_the_oracle(name: str) -> None:
+    config, leaves = CASES[name]
+    compare(leaves, config)
+
+
+@pytest.mark.slow
+def test_more_subtiles_than_bits_of_a_word() -> None:
+    compare(operands(600, 16), design("leroux2025", 0.0, 16, 16, 34))
+
+
+@pytest.mark.parametrize(("matmul", "most"), [("tf32", 2e-3), ("bfloat16", 2e-2)])
+def test_rounded_operands_stay_near_the_oracle(matmul: str, most: float) -> None:
+    config = design("leroux2025", 0.02, 16, 16, 2)
+    leaves = operands(70, 16)
+    expected = results(oracle, {name: x.double() for name, x in leaves.items()}, config)
+    moved = {name: x.to(DEVICE) for name, x in leaves.items()}
+    found = results(kernels, moved, config.replace(matmul=matmul))
+    for name, value in expected.items():
+        error = float((found[name] - value).norm() / value.norm())
+        MEASURED[f"triton: relative error of {name}, {matmul}"] = f"{error:.1e}"
+        # A pulse on the edge of HardSigmoid may fall on its other side, and a gradient with it.
+        assert error < (most if name == "out" else 8 * most), f"{name}: {error:.1e}"
+
+
+def test_two_runs_give_the_same_bits() -> None:
+    config, leaves = CASES["factored"]
+    first, second = (results(kernels, {n: x.to(DEVICE) for n, x in leaves.items()}, config) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("config", "head_dim", "groups"),
+    [
+        (design("leroux2025", 1.6e-4, 64, 16, 3, stored_levels=8, output_levels=32), 64, 3),
+        (design("order 5", 0.0, 80, 32, 2, stored_levels=16, output_levels=32, readout="counter"), 80, 1),
+        (design("leroux2025", 0.02, 16, 128, 2, stored_levels=8), 16, 1),
+        (design("order 5", 0.02, 16, 16, 2), 16, 3),
+    ],
+)
+def test_a_ring_reads_the_same(config: GainCellConfig, head_dim: int, groups: int, packed: bool) -> None:
+    if packed and config.stored_levels is None:
+        pytest.skip("voltages are not packed")
+    counts, heads = torch.tensor([0, 5, config.window + config.subtile_columns + 3]), 2
+    tokens = int(counts.max())
+    generator = torch.Generator().manual_seed(2)
+    ring = Ring(3, heads, head_dim, config, packed=packed)
+    k, v = (0.45 + 0.25 * torch.randn(3, heads, tokens, head_dim, generator=generator) for _ in range(2))
+    ring.write(k, v, torch.arange(tokens) >= tokens - counts[:, None])
+    q = 0.1 + 0.7 * torch.randn(3, heads * groups, 1, head_dim, generator=generator)
+    preset = 0.3 * torch.randn(3, heads * groups, 1, generator=generator)
+    expected = ring.read(q, preset)
+    ring.to(DEVICE)
+    pulse, offset = query_pulse(q, config)[:, :, 0].to(DEVICE), preset[:, :, 0].to(DEVICE)
+    out, z = triton_read(pulse, ring.codes, ring.count, config, offset, packed)
+    found = normalise(out[:, :, None], z[:, :, None], config).cpu()
+    torch.testing.assert_close(found, expected, rtol=0, atol=3e-6)
+    assert not found[0].any()
+    assert bool(found[1:].any())
+
+
+def test_what_the_kernels_do_not_take_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = design("leroux2025", 0.0, 64, 16, 2)
+    q = torch.zeros(1, 1, 4, 64, device=DEVICE)
+    assert unsupported(q, config) is None
+    assert unsupported(q.double(), config) == "operands are float64"
+    assert unsupported(q[..., :8], config) == "head_dim 8 is not 16 to 256"
+    assert unsupported(q, config.replace(window=48, subtile_columns=24)) == (
+        "subtile_columns 24 is not a power of two from 16"
+    )
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert unsupported(q.cpu(), config) == "device cpu is not a CUDA device"
