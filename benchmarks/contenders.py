@@ -148,10 +148,10 @@ def decoding(heads: int, window: int, head_dim: int, device: torch.device) -> li
 
             def write_and_read(ring: Ring = ring) -> Tensor:
                 ring.write(*written)
-                return ring.read(q)
+                return ring.read(q, validate=False)
 
-            ring.write(k, v)
-            ring.read(q)
+            ring.write(k, v, validate=False)
+            ring.read(q, validate=False)
             facts = {"cache_bytes": ring.nbytes, "beside_bytes": ring.decoded.nbytes if ring.decoded else 0}
             full_name = f"{name}, {'half a byte' if packed else 'a byte'} a cell"
             found.append(Contender(f"{full_name}: read", partial(ring.read, q), facts))

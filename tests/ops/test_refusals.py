@@ -8,7 +8,7 @@ from torch import Tensor
 
 import gaincell
 from gaincell import GainCellConfig, InputError
-from gaincell.ops import Ring
+from gaincell.ops import Ring, attention_map, naive_attention
 
 CONFIG = GainCellConfig.preset("leroux2025").replace(window=8, subtile_columns=4)
 
@@ -51,6 +51,41 @@ def test_operands_that_do_not_fit_are_refused_in_one_sentence(name: str) -> None
     assert said in sentence
     assert sentence.endswith(".")
     assert "\n" not in sentence
+
+
+RING_REFUSED: dict[str, tuple[dict[str, Tensor], str]] = {
+    "another batch": ({"q": Q[:1], "k": K[:1], "v": K[:1]}, "B = 2 and D = 8; got (1, 4, 6, 8)"),
+    "another head_dim": ({"q": Q[..., :4], "k": K[..., :4], "v": K[..., :4]}, "B = 2 and D = 8; got (2, 4, 6, 4)"),
+    "other key/value heads": ({"q": Q, "k": K[:, :1], "v": K[:, :1]}, "holds 2 key/value heads; got k (2, 1, 6, 8)"),
+    "heads that do not divide": ({"q": Q[:, :3], "k": K, "v": K}, "multiple of key/value heads; got q (2, 3, 6, 8)"),
+    "other tokens": ({"q": Q, "k": K[:, :, :5], "v": K[:, :, :5]}, "agree in batch, tokens and head_dim"),
+    "mixed dtypes": ({"q": Q, "k": K.half(), "v": K}, "one floating dtype"),
+    "NaN in v": ({"q": Q, "k": K, "v": K * torch.nan}, "v holds NaN or Inf"),
+    "real of another shape": ({"q": Q, "k": K, "v": K, "real": torch.ones(2, 5).bool()}, "real must have shape (2, 6)"),
+    "a preset of another shape": ({"q": Q, "k": K, "v": K, "preset": of(2, 4)}, "preset must have shape (2, 4, 6)"),
+}
+
+
+@pytest.mark.parametrize("case", RING_REFUSED)
+def test_a_ring_refuses_what_it_cannot_hold_and_stays_as_it_was(case: str) -> None:
+    operands, said = RING_REFUSED[case]
+    ring = Ring(2, 2, 8, CONFIG)
+    with pytest.raises(InputError) as refusal:
+        ring.extend(**operands)
+    assert said in str(refusal.value)
+    assert not ring.count.any()
+
+
+def test_reads_writes_and_maps_refuse_nan_too() -> None:
+    ring = Ring(2, 2, 8, CONFIG)
+    with pytest.raises(InputError, match="k holds NaN"):
+        ring.write(K * torch.nan, K)
+    with pytest.raises(InputError, match="q holds NaN"):
+        ring.read(Q[:, :, :1] * torch.nan)
+    with pytest.raises(InputError, match="q holds NaN"):
+        attention_map(Q * torch.nan, K, CONFIG)
+    with pytest.raises(InputError, match="v holds NaN"):
+        naive_attention(Q, K, K * torch.nan, CONFIG)
 
 
 def test_a_negative_leak_is_refused() -> None:

@@ -54,7 +54,7 @@ class RingLayer(CacheLayerMixin):
         """Write and read the tokens that `update` handed on; operands after scaling."""
         assert self.ring is not None
         self.length += q.shape[2]
-        return self.ring.extend(q, k, v, real)
+        return self.ring.extend(q, k, v, real, validate=False)
 
     def get_seq_length(self) -> int:
         """Positions seen so far, pads included."""

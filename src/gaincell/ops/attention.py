@@ -64,7 +64,12 @@ def normalise(out: Tensor, z: Tensor, config: GainCellConfig) -> Tensor:
 def attention_map(
     q: Tensor, k: Tensor, config: GainCellConfig, *, pad: Tensor | None = None, preset: Tensor | None = None
 ) -> Tensor:
-    """phi (B, Hq, T, T) of the same operands: every pulse width, for plots; memory grows with T squared."""
+    """phi (B, Hq, T, T) of the same operands: every pulse width, for plots; memory grows with T squared.
+
+    Raises:
+        InputError: as `attention`.
+    """
+    check_operands(q, k, k, config, pad, preset)
     groups, (_, _, tokens, _) = q.shape[1] // k.shape[1], q.shape
     q, y = query_pulse(q, config), stored_voltage(k, config).repeat_interleave(groups, 1)
     index = torch.arange(tokens, device=q.device)

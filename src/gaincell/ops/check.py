@@ -27,10 +27,40 @@ def check_operands(
         raise InputError(f"pad must hold 0...T left pads for each of the {q.shape[0]} rows; got {pad.tolist()}.")
     if preset is not None and preset.shape != q.shape[:3]:
         raise InputError(f"preset must have shape {tuple(q.shape[:3])} (B, Hq, T); got {tuple(preset.shape)}.")
-    for name, x in (("q", q), ("k", k), ("v", v), ("preset", preset)):
+    for name, x in (("k", k), ("v", v), ("q", q), ("preset", preset)):
         if x is not None and not bool(torch.isfinite(x).all()):
             raise InputError(f"{name} holds NaN or Inf; clean it before attention.")
     check_design(config)
+
+
+def check_ring(
+    shape: tuple[int, int, int],
+    config: GainCellConfig,
+    q: Tensor | None,
+    k: Tensor | None,
+    v: Tensor | None,
+    real: Tensor | None,
+    preset: Tensor | None,
+) -> None:
+    """Raise InputError unless what is written to or read from a ring of `shape` (B, Hkv, D) fits it.
+
+    q (B, Hq, n, D) or None where nothing is read, k and v (B, Hkv, n, D) or None where nothing is written.
+    """
+    batch, kv_heads, head_dim = shape
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if x is not None and (x.dim() != 4 or x.shape[0] != batch or x.shape[3] != head_dim):
+            raise InputError(
+                f"{name} must be (B, H, n, D) with the ring's B = {batch} and D = {head_dim}; got {tuple(x.shape)}."
+            )
+    stored = k
+    if stored is None:
+        assert q is not None
+        stored = q.new_zeros(batch, kv_heads, q.shape[2], head_dim)
+    if stored.shape[1] != kv_heads:
+        raise InputError(f"the ring holds {kv_heads} key/value heads; got k {tuple(stored.shape)}.")
+    check_operands(stored if q is None else q, stored, stored if v is None else v, config, None, preset)
+    if real is not None and real.shape != (batch, stored.shape[2]):
+        raise InputError(f"real must have shape {(batch, stored.shape[2])} (B, n); got {tuple(real.shape)}.")
 
 
 def check_design(config: GainCellConfig) -> None:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
+from gaincell.ops.check import check_operands
 from gaincell.ops.convert import query_pulse, readout, stored_voltage
 
 
@@ -27,7 +28,11 @@ def naive_attention(
 
     Returns:
         (B, Hq, T, D) output before output scaling, and phi (B, Hq, T, T), both float64.
+
+    Raises:
+        InputError: as `gaincell.attention`.
     """
+    check_operands(q, k, v, config, pad, preset)
     q, yk, yv = (x.double() for x in (query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)))
     out, z, phi = naive_products(q, yk, yv, config, preset, pad)
     if config.normaliser == "ideal":

@@ -6,7 +6,7 @@ from torch import Tensor
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.ops.attention import normalise
-from gaincell.ops.check import check_design
+from gaincell.ops.check import check_design, check_ring
 from gaincell.ops.convert import code_voltage, query_pulse, stored_code
 from gaincell.ops.decoded import Decoded
 from gaincell.ops.dispatch import path_of, stored_products
@@ -56,12 +56,24 @@ class Ring:
         self.written: list[int] = []
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """B, Hkv and D."""
+        _, batch, kv_heads, _, width = self.codes.shape
+        return batch, kv_heads, 2 * width if self.packed else width
+
+    @property
     def nbytes(self) -> int:
         """Bytes that the stored codes take."""
         return self.codes.nbytes
 
-    def write(self, k: Tensor, v: Tensor, real: Tensor | None = None) -> None:
-        """Write tokens k, v (B, Hkv, n, D) in volt; `real` (B, n) is false at pads, which are not written."""
+    def write(self, k: Tensor, v: Tensor, real: Tensor | None = None, *, validate: bool = True) -> None:
+        """Write tokens k, v (B, Hkv, n, D) in volt; `real` (B, n) is false at pads, which are not written.
+
+        Raises:
+            InputError: shapes that do not fit the ring, mixed dtypes or devices, NaN or Inf; unless `validate` is off.
+        """
+        if validate:
+            check_ring(self.shape, self.config, None, k, v, real, None)
         batch, _, n, _ = k.shape
         codes = stored_code(torch.stack((k, v)), self.config)
         self.codes = self.codes.to(codes.dtype)  # unquantised voltages keep their operands' precision
@@ -94,11 +106,16 @@ class Ring:
         self.written = [n + 1 for n in self.written]
 
     @outside_autocast
-    def read(self, q: Tensor, preset: Tensor | None = None) -> Tensor:
+    def read(self, q: Tensor, preset: Tensor | None = None, *, validate: bool = True) -> Tensor:
         """The output (B, Hq, 1, D) of one query q (B, Hq, 1, D) against what is stored; preset (B, Hq, 1) or None.
 
         A row that has not written yet gives zero.
+
+        Raises:
+            InputError: as `write`.
         """
+        if validate:
+            check_ring(self.shape, self.config, q, None, None, None, preset)
         config, pulse = self.config, query_pulse(q, self.config)
         if config.arithmetic == "float" and path_of(pulse, config) == "triton":
             from gaincell.ops.triton.decode import triton_read
@@ -132,7 +149,14 @@ class Ring:
         return decoded
 
     def extend(
-        self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None = None, preset: Tensor | None = None
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        real: Tensor | None = None,
+        preset: Tensor | None = None,
+        *,
+        validate: bool = True,
     ) -> Tensor:
         """Write and read a chunk of any length: (B, Hq, n, D), what n times write and read would give.
 
@@ -140,12 +164,18 @@ class Ring:
             q: (B, Hq, n, D) pulse widths; k, v: (B, Hkv, n, D) volt, after scaling.
             real: (B, n), false at left pads; their output is zero.
             preset: (B, Hq, n) offset on S / S_sat.
+            validate: check shapes and finiteness; internal callers that know switch it off.
+
+        Raises:
+            InputError: shapes that do not fit the ring or each other, mixed dtypes or devices, NaN or Inf.
         """
+        if validate:
+            check_ring(self.shape, self.config, q, k, v, real, preset)
         if not q.numel():
             return torch.zeros_like(q)
         if q.shape[2] == 1:
-            self.write(k, v, real)
-            out = self.read(q, preset)
+            self.write(k, v, real, validate=False)
+            out = self.read(q, preset, validate=False)
             return out if real is None else out * real[:, None, :, None]
         config, (batch, _, n, _) = self.config, q.shape
         start = self.count
@@ -178,7 +208,7 @@ class Ring:
         full = normalise(out, z, config)
         out = torch.zeros_like(q)
         out[rows, :, tokens] = full[rows, :, at].to(q.dtype)
-        self.write(k, v, real)
+        self.write(k, v, real, validate=False)
         return out
 
     def reorder(self, rows: Tensor) -> None:

@@ -97,11 +97,6 @@ class _Plan:
         }
 
 
-def _steps(terms: Terms) -> tuple[int, ...]:
-    """Each rate less the one before."""
-    return tuple(b - a for a, b in zip((0, *terms.rates), terms.rates, strict=False))
-
-
 def _bits(q: Tensor, config: GainCellConfig) -> Tensor:
     """Room for one bit a sub-tile, query and output line: (words, heads, T, D)."""
     dtype = torch.int8 if config.tiles <= 8 else torch.int16 if config.tiles <= 16 else torch.int32
@@ -135,8 +130,8 @@ class _Products(torch.autograd.Function):
                 opened,
                 constant=plan.value.constant,
                 full=full_scale(config),
-                KEY_STEPS=_steps(plan.key),
-                VALUE_STEPS=_steps(plan.value),
+                KEY_STEPS=plan.key.steps,
+                VALUE_STEPS=plan.value.steps,
                 QUANTISED=config.output_levels is not None,
                 **plan.constants(q, groups),
                 **layout,
@@ -160,8 +155,8 @@ class _Products(torch.autograd.Function):
             "grad_out": plan.operand(grads[0] / full),  # d read-out / d charge in counts is one count, straight through
             "grad_z": grads[1].contiguous(),
             "back_constant": plan.back_value.constant,
-            "KEY_STEPS": _steps(plan.key),
-            "BACK_STEPS": _steps(plan.back_key),
+            "KEY_STEPS": plan.key.steps,
+            "BACK_STEPS": plan.back_key.steps,
         }
         terms, back_terms = len(plan.key.laws), len(plan.back_key.laws)
         rows = cut(plan.config, q.shape[2], terms + 2 * back_terms, 2, q.device)
