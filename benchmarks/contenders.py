@@ -152,7 +152,7 @@ def decoding(heads: int, window: int, head_dim: int, device: torch.device) -> li
 
             ring.write(k, v, validate=False)
             ring.read(q, validate=False)
-            facts = {"cache_bytes": ring.nbytes, "beside_bytes": ring.decoded.nbytes if ring.decoded else 0}
+            facts = {"cache_bytes": ring.nbytes, "beside_bytes": ring.decoded_nbytes}
             full_name = f"{name}, {'half a byte' if packed else 'a byte'} a cell"
             found.append(Contender(f"{full_name}: read", partial(ring.read, q), facts))
             found.append(Contender(f"{full_name}: write, read", write_and_read, facts))

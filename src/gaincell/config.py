@@ -173,7 +173,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "-",
         "option: an approximation (factored)",
         "'cell': the stored voltage decays and the law is read at what is left, f(y e^(-leak age)). 'factored': the "
-        "charge decays as a whole, f(y) e^(-leak age), which costs no more than no leak; for training.",
+        "charge decays as a whole, f(y) e^(-leak age), which takes as many products as no leak; for training.",
     )
     arithmetic: Literal["float", "integer"] = _field(
         "float",

@@ -8,9 +8,10 @@ from torch import Tensor
 
 import gaincell
 from gaincell import GainCellConfig
-from gaincell.ops import Ring
+from gaincell.ops import Ring, dispatch
 from gaincell.ops.dispatch import path_of
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CONFIG = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=32, normaliser="ideal")
 
 
@@ -34,35 +35,46 @@ def test_what_the_kernels_cannot_take_is_said_once_and_computed_all_the_same(
     head_dim: int, dtype: torch.dtype, why: str
 ) -> None:
     pytest.importorskip("triton")
-    q, k, v = operands(head_dim, dtype)
+    q, k, v = (x.to(DEVICE) for x in operands(head_dim, dtype))
+    dispatch._warn_once.cache_clear()
     with pytest.warns(RuntimeWarning, match=why):
         found = gaincell.attention(q, k, v, CONFIG.replace(path="triton"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again = gaincell.attention(q, k, v, CONFIG.replace(path="triton"))
-    assert torch.equal(found, gaincell.attention(q, k, v, CONFIG))
+    assert torch.equal(found, gaincell.attention(q, k, v, CONFIG.replace(path="blocked")))
     assert torch.equal(again, found)
 
 
-def test_the_kernels_are_reached_by_config_with_pads_and_from_the_ring() -> None:
+def test_the_kernels_are_reached_by_config_with_pads_and_from_the_ring(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton")
-    q, k, v = operands()
+    q, k, v = (x.to(DEVICE) for x in operands())
     config = CONFIG.replace(path="triton", output_levels=None)
     if path_of(q, config) != "triton":  # pragma: no cover
         pytest.skip("neither a GPU nor Triton's interpreter")
-    pad = torch.tensor([0, 30])
-    real = torch.arange(100) >= pad[:, None]
+    from gaincell.ops.triton import decode, products
+
+    called = []
+    for module, name in ((products, "triton_products"), (decode, "triton_read")):
+        kernel = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, kernel=kernel, name=name: (called.append(name), kernel(*a))[1])
+    pad = torch.tensor([0, 30], device=DEVICE)
+    real = torch.arange(100, device=DEVICE) >= pad[:, None]
     expected = gaincell.attention(q, k, v, config.replace(path="blocked"), pad=pad)
+    assert not called
     torch.testing.assert_close(gaincell.attention(q, k, v, config, pad=pad), expected, rtol=1e-4, atol=1e-5)
-    ring = Ring(2, 2, 16, config)
+    assert called == ["triton_products"]
+    ring = Ring(2, 2, 16, config, DEVICE)
     parts = [slice(0, 97), slice(97, 98), slice(98, 100)]
     found = [ring.extend(*(x[:, :, part] for x in (q, k, v)), real[:, part]) for part in parts]
     torch.testing.assert_close(torch.cat(found, 2), expected, rtol=1e-4, atol=1e-5)
+    assert called == ["triton_products", "triton_products", "triton_read", "triton_products"]
 
 
+@pytest.mark.parametrize("path", ["auto", "naive"])
 @pytest.mark.parametrize("leak", [0.0, 0.02])
-def test_integers_give_the_same_bits_on_every_path(leak: float) -> None:
-    config = CONFIG.replace(arithmetic="integer", leak_per_token=leak)
+def test_integers_give_the_same_bits_in_every_chunking(leak: float, path: str) -> None:
+    config = CONFIG.replace(arithmetic="integer", leak_per_token=leak, path=path)
     q, k, v = operands()
     pad = torch.tensor([0, 30])
     real = torch.arange(100) >= pad[:, None]

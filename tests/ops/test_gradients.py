@@ -10,7 +10,7 @@ from torch import Tensor
 
 import gaincell
 from gaincell import GainCellConfig
-from gaincell.ops import naive_attention
+from gaincell.ops import Ring, blocked, naive_attention
 from gaincell.ops.convert import query_pulse, readout, stored_voltage
 
 
@@ -41,6 +41,41 @@ def test_every_gradient_equals_autograd_through_the_oracle(case: Case) -> None:
         )
     TRIED["gradients: cases"] += 1
     TRIED["gradients: compared, other than zero"] += sum(int((x != 0).sum()) for x in expected.values())
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(cases(most_tokens=40))
+def test_gradients_do_not_depend_on_how_many_heads_are_worked_on_at_once(case: Case) -> None:
+    expected = gradients(case, gaincell.attention)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocked, "_ROWS", 1)
+        found = gradients(case, gaincell.attention)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(
+            found[name], gradient, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@pytest.mark.parametrize("stored_levels", [None, 8])
+def test_a_ring_that_gets_one_token_learns_as_one_that_gets_two(stored_levels: int | None) -> None:
+    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=8, stored_levels=stored_levels)
+    generator = torch.Generator().manual_seed(7)
+
+    def last(chunks: tuple[int, ...]) -> list[Tensor]:
+        ring, start = Ring(1, 2, 4, config), 0
+        leaves = [
+            torch.rand(1, heads, 20, 4, generator=generator.manual_seed(7)).requires_grad_() for heads in (4, 2, 2)
+        ]
+        for n in chunks:
+            out = ring.extend(*(x[:, :, start : start + n] for x in leaves))
+            start += n
+        (out[:, :, -1].square().sum()).backward()
+        return [x.grad[:, :, -1] for x in leaves if x.grad is not None]
+
+    alone, among = last((19, 1)), last((18, 2))
+    assert all(bool(x.any()) for x in alone)
+    for found, expected in zip(alone, among, strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("normaliser", ["none", "ideal"])

@@ -34,6 +34,9 @@ REFUSED: dict[str, tuple[tuple[Tensor, Tensor, Tensor], dict[str, Any], str]] = 
     "pads for other rows": ((Q, K, K), {"pad": torch.tensor([1])}, "each of the 2 rows; got [1]"),
     "more pads than tokens": ((Q, K, K), {"pad": torch.tensor([0, 7])}, "0...T left pads for each of the 2 rows"),
     "fewer pads than none": ((Q, K, K), {"pad": torch.tensor([0, -1])}, "0...T left pads for each of the 2 rows"),
+    "pads that are no integers": ((Q, K, K), {"pad": torch.tensor([1.5, 0.0])}, "pad must hold integers"),
+    "a preset that is no number": ((Q, K, K), {"preset": of(2, 4, 6) + 0j}, "preset must be floating"),
+    "an array": ((Q.numpy(), K, K), {}, "q must be a torch tensor; got ndarray"),
     "a preset of another shape": ((Q, K, K), {"preset": of(2, 4)}, "shape (2, 4, 6) (B, Hq, T); got (2, 4)"),
     "NaN in the preset": ((Q, K, K), {"preset": of(2, 4, 6) * torch.nan}, "preset holds NaN or Inf"),
     "NaN in q": ((Q * torch.nan, K, K), {}, "q holds NaN or Inf"),
@@ -60,8 +63,9 @@ RING_REFUSED: dict[str, tuple[dict[str, Tensor], str]] = {
     "heads that do not divide": ({"q": Q[:, :3], "k": K, "v": K}, "multiple of key/value heads; got q (2, 3, 6, 8)"),
     "other tokens": ({"q": Q, "k": K[:, :, :5], "v": K[:, :, :5]}, "agree in batch, tokens and head_dim"),
     "mixed dtypes": ({"q": Q, "k": K.half(), "v": K}, "one floating dtype"),
+    "real that is not boolean": ({"q": Q, "k": K, "v": K, "real": torch.ones(2, 6)}, "boolean"),
     "NaN in v": ({"q": Q, "k": K, "v": K * torch.nan}, "v holds NaN or Inf"),
-    "real of another shape": ({"q": Q, "k": K, "v": K, "real": torch.ones(2, 5).bool()}, "real must have shape (2, 6)"),
+    "real of another shape": ({"q": Q, "k": K, "v": K, "real": torch.ones(2, 5).bool()}, "of shape (2, 6)"),
     "a preset of another shape": ({"q": Q, "k": K, "v": K, "preset": of(2, 4)}, "preset must have shape (2, 4, 6)"),
 }
 
@@ -82,6 +86,8 @@ def test_reads_writes_and_maps_refuse_nan_too() -> None:
         ring.write(K * torch.nan, K)
     with pytest.raises(InputError, match="q holds NaN"):
         ring.read(Q[:, :, :1] * torch.nan)
+    with pytest.raises(InputError, match="by one query a row"):
+        ring.read(Q)
     with pytest.raises(InputError, match="q holds NaN"):
         attention_map(Q * torch.nan, K, CONFIG)
     with pytest.raises(InputError, match="v holds NaN"):

@@ -17,6 +17,7 @@ from math import prod
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from gaincell.cell import PolynomialLaw
 from gaincell.config import GainCellConfig
@@ -99,10 +100,6 @@ class _Plan:
         }
         self.views: dict[tuple[int, int], Tensor] = {}
 
-    def steps(self, terms: Terms) -> list[tuple[int, int]]:
-        """Index and step of every term."""
-        return list(enumerate(terms.steps))
-
     def decay(self, step: int, rows: int) -> Tensor:
         """e^{-step leak age} of a block's first rows: (rows, C)."""
         found = self.views.get((step, rows))
@@ -178,7 +175,7 @@ class _Heads:
         """sum_p decay_p (x factor_p^T): x (n, r, D) -> (n, r, C). By Horner's rule, from the fastest decay down."""
         plan, rows = self.plan, x.shape[1]
         out = self.buffer(name, self.count, rows, plan.columns)
-        for p, step in reversed(plan.steps(terms)):
+        for p, step in reversed(list(enumerate(terms.steps))):
             matmul(x, factors[p][block.index].mT, out, plan.rounding, add=p < len(factors) - 1)
             if step:
                 out.mul_(plan.decay(step, rows))
@@ -193,7 +190,7 @@ class _Heads:
 
     def weigh_(self, x: Tensor, terms: Terms) -> Iterator[int]:
         """Every term's index, while x (n, r, C) is what it was times the decay of that term."""
-        for p, step in self.plan.steps(terms):
+        for p, step in enumerate(terms.steps):
             if step:
                 x.mul_(self.plan.decay(step, x.shape[1]))
             yield p
@@ -251,8 +248,9 @@ class _Products(torch.autograd.Function):
         return out.div_(full), z
 
     @staticmethod
+    @once_differentiable
     @outside_autocast
-    def backward(ctx, *grads):
+    def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
         q, k, v, preset, opened = ctx.saved_tensors
         config: GainCellConfig = ctx.config
         plan, full = _Plan(config, q, ctx.converted), full_scale(config)

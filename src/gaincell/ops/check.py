@@ -7,11 +7,20 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.ops.integer import check_integer
 
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def check_operands(
     q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, pad: Tensor | None, preset: Tensor | None
 ) -> None:
     """Raise InputError unless q, k, v, pad and preset fit together and hold finite numbers."""
+    for name, x in (("q", q), ("k", k), ("v", v), ("pad", pad), ("preset", preset)):
+        if not isinstance(x, Tensor) and not (x is None and name in ("pad", "preset")):
+            raise InputError(f"{name} must be a torch tensor; got {type(x).__name__}.")
+    if not isinstance(config, GainCellConfig):
+        raise InputError(
+            f"config must be a GainCellConfig, such as GainCellConfig.preset('leroux2025'); got {config!r}."
+        )
     shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
     if q.dim() != 4 or k.dim() != 4 or k.shape != v.shape:
         raise InputError(f"attention needs q (B, Hq, T, D) and k, v of equal shape (B, Hkv, T, D); got {shapes}.")
@@ -19,14 +28,18 @@ def check_operands(
         raise InputError(f"q, k and v must agree in batch, tokens and head_dim; got {shapes}.")
     if not k.shape[1] or q.shape[1] % k.shape[1]:
         raise InputError(f"query heads must be a multiple of key/value heads; got {shapes}.")
-    if len({q.dtype, k.dtype, v.dtype}) > 1 or not q.dtype.is_floating_point:
+    if len({q.dtype, k.dtype, v.dtype}) > 1 or q.dtype not in _DTYPES:
         raise InputError(f"q, k and v must share one floating dtype; got {q.dtype}, {k.dtype}, {v.dtype}.")
     if len({q.device, k.device, v.device}) > 1:
         raise InputError(f"q, k and v must be on one device; got {q.device}, {k.device}, {v.device}.")
+    if pad is not None and (pad.dtype not in (torch.int32, torch.int64) or pad.device != q.device):
+        raise InputError(f"pad must hold integers on {q.device}; got {pad.dtype} on {pad.device}.")
     if pad is not None and (pad.shape != q.shape[:1] or bool(((pad < 0) | (pad > q.shape[2])).any())):
         raise InputError(f"pad must hold 0...T left pads for each of the {q.shape[0]} rows; got {pad.tolist()}.")
     if preset is not None and preset.shape != q.shape[:3]:
         raise InputError(f"preset must have shape {tuple(q.shape[:3])} (B, Hq, T); got {tuple(preset.shape)}.")
+    if preset is not None and (preset.dtype not in _DTYPES or preset.device != q.device):
+        raise InputError(f"preset must be floating on {q.device}; got {preset.dtype} on {preset.device}.")
     for name, x in (("k", k), ("v", v), ("q", q), ("preset", preset)):
         if x is not None and not bool(torch.isfinite(x).all()):
             raise InputError(f"{name} holds NaN or Inf; clean it before attention.")
@@ -59,12 +72,16 @@ def check_ring(
     if stored.shape[1] != kv_heads:
         raise InputError(f"the ring holds {kv_heads} key/value heads; got k {tuple(stored.shape)}.")
     check_operands(stored if q is None else q, stored, stored if v is None else v, config, None, preset)
-    if real is not None and real.shape != (batch, stored.shape[2]):
-        raise InputError(f"real must have shape {(batch, stored.shape[2])} (B, n); got {tuple(real.shape)}.")
+    if k is None and stored.shape[2] != 1:
+        raise InputError(f"a ring is read by one query a row, (B, Hq, 1, D); got {stored.shape[2]}; use extend.")
+    if real is not None and (real.shape != (batch, stored.shape[2]) or real.dtype != torch.bool):
+        raise InputError(
+            f"real must be boolean, of shape {(batch, stored.shape[2])} (B, n); got {real.dtype} {tuple(real.shape)}."
+        )
 
 
 def check_design(config: GainCellConfig) -> None:
     """Raise InputError where no path could compute the design point: levels that integers need, leak not set."""
     if config.arithmetic == "integer":
         check_integer(config)
-    assert config.leak >= 0.0  # raises where it is not set
+    _ = config.leak  # raises where it is not set

@@ -85,7 +85,7 @@ class Decoded:
         (batch, heads, _, dim), kv_heads, columns = pulse.shape, self.factors.shape[3], config.subtile_columns
         tiles, rows = min(config.tiles, -(-max([*written, 1]) // columns)), batch * kv_heads
         key, value = self.factors[:, :tiles].view(2, tiles * rows, -1, dim)
-        q = pulse.view(rows, -1, dim)
+        q = pulse.reshape(rows, -1, dim)
         every_tile = q.expand(tiles, *q.shape).reshape(tiles * rows, -1, dim)
         if mode:
             every_tile, key, value = (round_operand(x, mode) for x in (every_tile, key, value))

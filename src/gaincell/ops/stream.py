@@ -20,8 +20,9 @@ class Ring:
     Token n of a row goes into column n mod window and overwrites what was there. The age of every column follows from
     the row's count, so it stays exact for any number of tokens. One byte a cell; two codes a byte when `packed`.
 
-    On a CPU, reads keep what the codes stand for beside them (`Decoded`): 4 bytes a cell without leak, 4 a power of the
-    law with it, many times faster than decoding the ring for every token. A packed ring keeps nothing but its codes.
+    On a CPU, reads keep what the codes stand for beside them (`Decoded`): one float a cell of the whole window without
+    leak, one a power of the law with it; many times faster than decoding the ring for every token. A packed ring keeps
+    nothing but its codes.
 
     Args:
         batch, kv_heads, head_dim: B, Hkv, D.
@@ -46,14 +47,39 @@ class Ring:
                 f"two codes a byte need at most 16 stored levels and an even head_dim; got {config.stored_levels} "
                 f"levels and head_dim {head_dim}."
             )
+        if min(batch, kv_heads, head_dim) < 0:
+            raise InputError(f"a ring needs sizes of zero or more; got {(batch, kv_heads, head_dim)} (B, Hkv, D).")
         self.config, self.packed = config, packed
+        # While the decoded contents are kept, `_written` is `count` where no device needs to be asked.
+        self._decoded: Decoded | None = None
+        self._written: list[int] = []
         width = head_dim // 2 if packed else head_dim
         dtype = torch.float32 if config.stored_levels is None else torch.uint8
         self.codes = torch.zeros(2, batch, kv_heads, config.window, width, dtype=dtype, device=device)
         self.count = torch.zeros(batch, dtype=torch.long, device=device)
-        # While `decoded` is kept, `written` is `count` where no device needs to be asked.
-        self.decoded: Decoded | None = None
-        self.written: list[int] = []
+
+    @property
+    def codes(self) -> Tensor:
+        """What is stored: (2, B, Hkv, window, D), or (..., D / 2) when packed; keys first."""
+        return self._codes
+
+    @codes.setter
+    def codes(self, codes: Tensor) -> None:
+        self._codes, self._decoded = codes, None
+
+    @property
+    def count(self) -> Tensor:
+        """(B,) tokens that each row has written."""
+        return self._count
+
+    @count.setter
+    def count(self, count: Tensor) -> None:
+        self._count, self._decoded = count, None
+
+    @property
+    def decoded_nbytes(self) -> int:
+        """Bytes kept beside the codes for the next read."""
+        return 0 if self._decoded is None else self._decoded.nbytes
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -66,8 +92,11 @@ class Ring:
         """Bytes that the stored codes take."""
         return self.codes.nbytes
 
+    @torch.no_grad()
     def write(self, k: Tensor, v: Tensor, real: Tensor | None = None, *, validate: bool = True) -> None:
         """Write tokens k, v (B, Hkv, n, D) in volt; `real` (B, n) is false at pads, which are not written.
+
+        What is stored carries no gradient.
 
         Raises:
             InputError: shapes that do not fit the ring, mixed dtypes or devices, NaN or Inf; unless `validate` is off.
@@ -75,10 +104,14 @@ class Ring:
         if validate:
             check_ring(self.shape, self.config, None, k, v, real, None)
         batch, _, n, _ = k.shape
+        if real is not None and real.device.type == "cpu" and bool(real.all()):
+            real = None
         codes = stored_code(torch.stack((k, v)), self.config)
-        self.codes = self.codes.to(codes.dtype)  # unquantised voltages keep their operands' precision
-        if real is None and n == 1 and self.decoded is not None:
-            self._write_one(codes)
+        dtype = torch.promote_types(self.codes.dtype, codes.dtype)  # voltages keep the widest operands' precision
+        if dtype != self.codes.dtype:
+            self.codes = self.codes.to(dtype)
+        if real is None and n == 1 and self._kept() is not None:
+            self._write_one(codes.to(dtype))
             return
         if real is None:
             real = torch.ones(batch, n, dtype=torch.bool, device=k.device)
@@ -87,13 +120,14 @@ class Ring:
         keep = real & (index >= self.count[:, None] - self.config.window)
         rows, tokens = keep.nonzero(as_tuple=True)
         # Advanced indices on both sides of a slice put the token first: (tokens, 2, Hkv, D) on either side.
-        self.codes[:, rows, :, index[rows, tokens] % self.config.window] = self._pack(codes)[:, rows, :, tokens]
-        self.decoded = None
+        self.codes[:, rows, :, index[rows, tokens] % self.config.window] = self._pack(codes.to(dtype))[
+            :, rows, :, tokens
+        ]
 
     def _write_one(self, codes: Tensor) -> None:
         """A token of every row, codes (2, B, Hkv, 1, D), while the decoded contents are kept: in few small steps."""
-        assert self.decoded is not None
-        columns = [n % self.config.window for n in self.written]
+        assert self._decoded is not None
+        columns = [n % self.config.window for n in self._written]
         if len(set(columns)) == 1:
             column = columns[0]
             self.codes[:, :, :, column] = codes[:, :, :, 0]
@@ -101,21 +135,24 @@ class Ring:
             column = self.count % self.config.window
             rows = torch.arange(len(column), device=column.device)
             self.codes[:, rows, :, column] = codes[:, :, :, 0].transpose(0, 1)
-        self.decoded.write(codes, column)
-        self.count = self.count + 1
-        self.written = [n + 1 for n in self.written]
+        self._decoded.write(codes, column)
+        self._count = self._count + 1
+        self._written = [n + 1 for n in self._written]
 
     @outside_autocast
+    @torch.no_grad()
     def read(self, q: Tensor, preset: Tensor | None = None, *, validate: bool = True) -> Tensor:
         """The output (B, Hq, 1, D) of one query q (B, Hq, 1, D) against what is stored; preset (B, Hq, 1) or None.
 
-        A row that has not written yet gives zero.
+        A row that has not written yet gives zero. Without gradient: to learn, use `extend`.
 
         Raises:
             InputError: as `write`.
         """
         if validate:
             check_ring(self.shape, self.config, q, None, None, None, preset)
+        if not q.numel():
+            return torch.zeros_like(q)
         config, pulse = self.config, query_pulse(q, self.config)
         if config.arithmetic == "float" and path_of(pulse, config) == "triton":
             from gaincell.ops.triton.decode import triton_read
@@ -124,7 +161,7 @@ class Ring:
             out, z = triton_read(pulse[:, :, 0], self.codes, self.count, config, offset, self.packed)
             return normalise(out[:, :, None], z[..., None], config).to(q.dtype)
         if config.arithmetic == "float":
-            out, z = self._decoded(pulse.dtype).read(pulse, self.written, preset)
+            out, z = self._ready(pulse.dtype).read(pulse, self._written, preset)
         else:
             used = self._used(self.count.tolist())
             column = torch.arange(used, device=q.device)
@@ -138,14 +175,21 @@ class Ring:
         columns = self.config.subtile_columns
         return min(self.config.window, -(-max([*written, 1]) // columns) * columns)
 
-    def _decoded(self, dtype: torch.dtype) -> Decoded:
+    def _kept(self) -> Decoded | None:
+        """The decoded contents, if they are kept and can be written to: not what inference mode made, outside it."""
+        if self._decoded is not None and self._decoded.factors.is_inference() and not torch.is_inference_mode_enabled():
+            self._decoded = None
+        return self._decoded
+
+    def _ready(self, dtype: torch.dtype) -> Decoded:
         """The ring's contents as factors of the products; kept from read to read unless the ring is packed."""
-        if self.decoded is not None and self.decoded.dtype == dtype:
-            return self.decoded
-        self.written = self.count.tolist()
-        decoded = Decoded(self._unpack(self.codes[:, :, :, : self._used(self.written)]), self.config, dtype)
+        kept = self._kept()
+        if kept is not None and kept.dtype == dtype:
+            return kept
+        self._written = self.count.tolist()
+        decoded = Decoded(self._unpack(self.codes[:, :, :, : self._used(self._written)]), self.config, dtype)
         if not self.packed:
-            self.decoded = decoded
+            self._decoded = decoded
         return decoded
 
     def extend(
@@ -160,6 +204,9 @@ class Ring:
     ) -> Tensor:
         """Write and read a chunk of any length: (B, Hq, n, D), what n times write and read would give.
 
+        To the bit in integer arithmetic; in floating point but for the last bit of a sum, which may flip a code.
+        Gradients reach q, k and v of this chunk and the preset.
+
         Args:
             q: (B, Hq, n, D) pulse widths; k, v: (B, Hkv, n, D) volt, after scaling.
             real: (B, n), false at left pads; their output is zero.
@@ -173,7 +220,8 @@ class Ring:
             check_ring(self.shape, self.config, q, k, v, real, preset)
         if not q.numel():
             return torch.zeros_like(q)
-        if q.shape[2] == 1:
+        learns = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (q, k, v, preset))
+        if q.shape[2] == 1 and not learns:
             self.write(k, v, real, validate=False)
             out = self.read(q, preset, validate=False)
             return out if real is None else out * real[:, None, :, None]
@@ -197,8 +245,8 @@ class Ring:
         queries[rows, :, at] = query_pulse(q, config)[rows, :, tokens]
         offsets = None
         if preset is not None:
-            offsets = queries.new_zeros(queries.shape[:3])
-            offsets[rows, :, at] = preset[rows, :, tokens].to(queries.dtype)
+            offsets = preset.new_zeros(queries.shape[:3])
+            offsets[rows, :, at] = preset[rows, :, tokens]
         if config.arithmetic == "integer":
             key, value = (x.contiguous() for x in codes.unbind(2))
             out, z = integer_products(queries, key, value, config, offsets)
@@ -214,15 +262,14 @@ class Ring:
     def reorder(self, rows: Tensor) -> None:
         """Take the given rows (B',) of the batch, as beam search does."""
         self.codes, self.count = self.codes.index_select(1, rows), self.count.index_select(0, rows)
-        self.decoded = None
 
     def reset(self) -> None:
         """Forget every token; the arrays stay."""
-        self.count, self.decoded = torch.zeros_like(self.count), None
+        self.count = torch.zeros_like(self.count)
 
     def to(self, device: torch.device | str) -> None:
         """Move the arrays."""
-        self.codes, self.count, self.decoded = self.codes.to(device), self.count.to(device), None
+        self.codes, self.count = self.codes.to(device), self.count.to(device)
 
     def _pack(self, codes: Tensor) -> Tensor:
         return codes[..., ::2] | codes[..., 1::2] << 4 if self.packed else codes

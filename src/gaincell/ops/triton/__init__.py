@@ -6,6 +6,7 @@ Nothing here imports Triton until a kernel is wanted: ask `unsupported` first, t
 
 import importlib.util
 import os
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -16,11 +17,16 @@ from gaincell.ops.triton.limits import NARROWEST, WIDEST
 __all__ = ["unsupported"]
 
 
+@cache
+def _installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
 def unsupported(q: Tensor, config: GainCellConfig) -> str | None:
     """One phrase saying why the kernels cannot take q (..., T, D) under `config`, or None where they can."""
     tokens, head_dim = q.shape[-2:]
     columns = config.subtile_columns
-    if importlib.util.find_spec("triton") is None:
+    if not _installed():
         return "Triton is not installed"
     if q.dtype == torch.float64:
         return "operands are float64"
@@ -34,5 +40,5 @@ def unsupported(q: Tensor, config: GainCellConfig) -> str | None:
     if columns < NARROWEST or columns & (columns - 1):
         return f"subtile_columns {columns} is not a power of two from {NARROWEST}"
     if tokens * head_dim * len(config.cell.model_law.coefficients) >= 1 << 31:
-        return f"{tokens} tokens of one head are more than 32-bit offsets reach"
+        return "one head holds more tokens than 32-bit offsets reach"
     return None

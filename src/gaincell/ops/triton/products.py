@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from gaincell.cell import PolynomialLaw
 from gaincell.config import GainCellConfig
@@ -141,8 +142,9 @@ class _Products(torch.autograd.Function):
         return out, z
 
     @staticmethod
+    @once_differentiable
     @outside_autocast
-    def backward(ctx, *grads):
+    def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
         q, yk, yv, preset, opened = ctx.saved_tensors
         plan: _Plan = ctx.plan
         groups, full = len(q) // len(yk), full_scale(plan.config)
