@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gaincell.cell import PolynomialLaw
 from gaincell.config import GainCellConfig
 from gaincell.ops.convert import (
     clamp_backward,
@@ -31,12 +30,12 @@ from gaincell.ops.convert import (
     stored_voltage,
 )
 from gaincell.ops.precision import matmul, outside_autocast, rounding, widen
-from gaincell.ops.terms import Terms
+from gaincell.ops.terms import Terms, backward_law
 
 #: Queries times heads that are worked on at once: large enough that the matrix products are fast, small enough that
-#: what lies between them stays in a core's cache of 2 MB (found by measuring: 2,000 to 12,000 differ by 10 %).
+#: what lies between them stays in a core's cache of 2 MB (found by measuring: below 3,000 the steps of the loop cost
+#: more than is saved; from 4,000 to 12,000 runs differ more from each other than these do).
 _ROWS = 6144
-
 
 #: One term's factor of a product, block by block.
 _Factor = tuple[Tensor, ...]
@@ -75,13 +74,12 @@ class _Plan:
         tokens = like.shape[1]
         self.config, self.tokens, self.like, self.converted = config, tokens, like, converted
         self.columns, self.window = config.subtile_columns, config.window
-        law = config.cell.model_law
+        law, back_law = config.cell.model_law, backward_law(config)
         score, output = 1.0 / config.score_saturation, full_scale(config) / config.output_scale
         self.key, self.value = Terms.of(law, config, score), Terms.of(law, config, output)
         self.back_key, self.back_value = self.key, self.value
-        if config.gradient == "linear-law":
-            slope = PolynomialLaw(coefficients=(0.0, config.surrogate_slope), unit="model", source="surrogate")
-            self.back_key, self.back_value = Terms.of(slope, config, score), Terms.of(slope, config, output)
+        if back_law is not law:
+            self.back_key, self.back_value = Terms.of(back_law, config, score), Terms.of(back_law, config, output)
         self.buffer = _Buffers(like)
         self.blocks = []
         for first in range(0, tokens, self.columns):

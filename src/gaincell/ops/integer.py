@@ -200,7 +200,9 @@ def integer_read(
     return _readout(charge, config).reshape(q.shape).to(q.dtype), widths.reshape(q.shape[:3]).to(q.dtype)
 
 
-class _StraightThrough(torch.autograd.Function):
+class _ValueOf(torch.autograd.Function):
+    """The first operand, with the gradient of the second."""
+
     @staticmethod
     def forward(ctx, value, surrogate):  # pyright: ignore[reportIncompatibleMethodOverride]
         return value
@@ -212,4 +214,4 @@ class _StraightThrough(torch.autograd.Function):
 
 def straight_through(value: Tensor, surrogate: Tensor) -> Tensor:
     """`value` to the bit, with the gradient of `surrogate`, a float path's result of the same shape and dtype."""
-    return _StraightThrough.apply(value, surrogate)  # pyright: ignore[reportReturnType]
+    return _ValueOf.apply(value, surrogate)  # pyright: ignore[reportReturnType]

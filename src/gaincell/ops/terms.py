@@ -10,6 +10,14 @@ from gaincell.cell import PolynomialLaw
 from gaincell.config import GainCellConfig
 
 
+def backward_law(config: GainCellConfig) -> PolynomialLaw:
+    """The cell law of the backward pass: the cell's own, or the published surrogate, a line [released code]."""
+    if config.gradient == "true-law":
+        return config.cell.model_law
+    slope = (0.0, config.surrogate_slope)
+    return PolynomialLaw(coefficients=slope, unit="model", source="surrogate of the backward pass")
+
+
 @dataclass(frozen=True)
 class Terms:
     """charge(y, age) = constant + sum_p e^{-rates_p leak age} laws_p(y).

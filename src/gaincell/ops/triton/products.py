@@ -12,11 +12,10 @@ import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gaincell.cell import PolynomialLaw
 from gaincell.config import GainCellConfig
 from gaincell.ops.convert import full_scale
 from gaincell.ops.precision import outside_autocast, round_operand
-from gaincell.ops.terms import Terms
+from gaincell.ops.terms import Terms, backward_law
 from gaincell.ops.triton.backward import query_kernel, stored_kernel
 from gaincell.ops.triton.forward import forward_kernel
 from gaincell.ops.triton.limits import cut, width
@@ -49,9 +48,7 @@ class _Plan:
 
     @classmethod
     def of(cls, config: GainCellConfig) -> "_Plan":
-        law, slope = config.cell.model_law, (0.0, config.surrogate_slope)
-        surrogate = PolynomialLaw(coefficients=slope, unit="model", source="surrogate")
-        back_law = law if config.gradient == "true-law" else surrogate
+        law, back_law = config.cell.model_law, backward_law(config)
         # Pulses of few levels become small integers, which bfloat16 holds exactly.
         levels = config.query_levels if config.matmul == "bfloat16" else None
         pulse_scale = levels - 1.0 if levels is not None and levels <= 257 else 1.0
