@@ -10,6 +10,12 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from gaincell.errors import InputError
 from gaincell.models.scalers import HeadScalers
 from gaincell.ops import attention, attention_map
+from gaincell.ops.precision import without_autocast
+
+try:
+    from transformers.utils.output_capturing import _active_collector
+except ImportError:  # older transformers pass the wish on
+    _active_collector = None
 
 IMPLEMENTATION = "gaincell"
 PACKED = "packed sequences share one row; gain cells need one sequence a row (pad instead)."
@@ -62,7 +68,7 @@ def gaincell_attention(
     if getattr(module, "layer_idx", 0) == 0:
         _check_one_sequence_a_row(kwargs.get("position_ids"), attention_mask)
     want_map = bool(kwargs.get("output_attentions")) or _attentions_are_captured()
-    with torch.autocast(query.device.type, enabled=False):
+    with without_autocast(query.device.type):
         q, k, v = scalers.scale("q", query), scalers.scale("k", key), scalers.scale("v", value)
         pad = None if real is None else (~real).sum(1)
         phi = None
@@ -82,11 +88,7 @@ def gaincell_attention(
 
 def _attentions_are_captured() -> bool:
     """Whether transformers collects attentions in this forward pass (GPT-2 does not pass the wish on)."""
-    try:
-        from transformers.utils.output_capturing import _active_collector
-    except ImportError:
-        return False
-    return "attentions" in (_active_collector.get() or {})
+    return _active_collector is not None and "attentions" in (_active_collector.get() or {})
 
 
 def _real_tokens(mask: Tensor | None, tokens: int, *, cached: bool) -> Tensor | None:

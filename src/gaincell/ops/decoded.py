@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.convert import code_voltage, full_scale, readout_
@@ -10,10 +11,11 @@ from gaincell.ops.terms import Terms
 
 
 class Decoded:
-    """Terms of f for every stored cell: (2, sub-tiles, B, Hkv, P, C, D) floats, keys first.
+    """Terms of f for every stored cell: keys (sub-tiles, B, Hkv, D, P, C) and values (sub-tiles, B, Hkv, P, C, D).
 
     A read then costs two matrix products and no look-up, for 4 P bytes a cell beside the codes (P = 1 without leak,
-    else one a power of the law). It is computed from the codes and can be dropped at any time.
+    else one a power of the law). It is computed from the codes and can be dropped at any time. Each array is laid out
+    so that a product of a few query rows runs along memory.
 
     Args:
         codes: (2, B, Hkv, K, D), unpacked: the first K columns, whole sub-tiles; the others are still empty.
@@ -23,52 +25,62 @@ class Decoded:
 
     def __init__(self, codes: Tensor, config: GainCellConfig, dtype: torch.dtype) -> None:
         self.config, self.dtype, law, device = config, dtype, config.cell.model_law, codes.device
-        scales = 1.0 / config.score_saturation, full_scale(config) / config.output_scale
+        self.full, self.rounding = full_scale(config), rounding(config, dtype)
+        scales = 1.0 / config.score_saturation, self.full / config.output_scale
         self.terms = tuple(Terms.of(law, config, scale) for scale in scales)
         self.table = self.decay = None
         if config.stored_levels is not None:
+            # One table for both arrays, (2 levels, P): the codes of values come after those of keys.
             y = code_voltage(torch.arange(config.stored_levels, device=device), config, dtype)
-            self.table = torch.stack([torch.stack(terms.values(y), -1) for terms in self.terms])  # (2, levels, P)
-            self.array = torch.arange(2, device=device).view(2, 1, 1, 1)
+            self.table = torch.cat([torch.stack(terms.values(y), -1) for terms in self.terms])
+            self.array = torch.tensor([0, config.stored_levels], dtype=torch.int32, device=device).view(2, 1, 1, 1, 1)
         if config.leak:
             # By column: 0 ... 2 window - 1 tokens from now, so that any newest column's ages are a slice.
             age = -torch.arange(2 * config.window, dtype=torch.float64, device=device) % config.window
             rates = torch.tensor(self.terms[0].rates, dtype=torch.float64, device=device)[:, None]
             self.decay = torch.exp(-config.leak * rates * age).to(dtype)  # (P, 2 window)
-        tiles = self._factors(codes).unflatten(3, (-1, config.subtile_columns)).movedim(3, 1).transpose(-3, -2)
-        self.factors = tiles.new_zeros(2, config.tiles, *tiles.shape[2:])
-        self.factors[:, : tiles.shape[1]] = tiles
+        self.key_constant = torch.full((codes.shape[-1], 1), self.terms[0].constant, dtype=dtype, device=device)
+        key, value = self._factors(codes).unflatten(3, (-1, config.subtile_columns))  # (B, Hkv, sub-tiles, C, D, P)
+        self.key, self.value = self._whole(key.permute(2, 0, 1, 4, 5, 3)), self._whole(value.permute(2, 0, 1, 5, 3, 4))
+
+    def _whole(self, used: Tensor) -> Tensor:
+        """Factors of every sub-tile, from those of the first ones."""
+        factors = used.new_zeros(self.config.tiles, *used.shape[1:])
+        factors[: len(used)] = used
+        return factors
 
     def _factors(self, codes: Tensor) -> Tensor:
-        """codes (2, B, Hkv, n, D) -> (2, B, Hkv, n, P, D)."""
+        """codes (2, B, Hkv, n, D) -> (2, B, Hkv, n, D, P)."""
         if self.table is not None:
-            return self.table[self.array[..., None], codes.int()].transpose(-1, -2)
+            return embedding(codes + self.array, self.table)
         y = code_voltage(codes, self.config, self.dtype)
-        return torch.stack([torch.stack(terms.values(x), -2) for terms, x in zip(self.terms, y, strict=True)])
+        return torch.stack([torch.stack(terms.values(x), -1) for terms, x in zip(self.terms, y, strict=True)])
 
     @property
     def nbytes(self) -> int:
         """Bytes of both arrays."""
-        return self.factors.nbytes
+        return self.key.nbytes + self.value.nbytes
 
     def write(self, codes: Tensor, column: Tensor | int) -> None:
         """Follow the ring: codes (2, B, Hkv, 1, D) of one token went into `column`, one for all rows or (B,)."""
-        new = self._factors(codes)[:, :, :, 0]
+        key, value = self._factors(codes)[:, :, :, 0]
         columns = self.config.subtile_columns
         if isinstance(column, int):
-            self.factors[:, column // columns, :, :, :, column % columns] = new
+            self.key[column // columns, ..., column % columns] = key
+            self.value[column // columns, ..., column % columns, :] = value.mT
         else:
-            rows = torch.arange(len(column), device=column.device)
-            self.factors[:, column // columns, rows, :, :, column % columns] = new.transpose(0, 1)
+            tile, rows, column = column // columns, torch.arange(len(column), device=column.device), column % columns
+            self.key[tile, rows, ..., column] = key
+            self.value[tile, rows, :, :, column] = value.mT
 
     def _decays(self, written: list[int], tiles: int) -> Tensor:
         """Decay of every column and term, (tiles, B or 1, 1, 1, P, C), when each row has written so many tokens."""
         assert self.decay is not None
         window, columns = self.config.window, self.config.subtile_columns
+        shape, strides = (tiles, 1, 1, 1, len(self.decay), columns), (columns, 0, 0, 0, 2 * window, 1)
         same = written[:1] if len(set(written)) == 1 else written
-        first = [window - (n - 1) % window for n in same]
-        rows = [self.decay[:, i : i + tiles * columns].unflatten(1, (tiles, columns)).transpose(0, 1) for i in first]
-        return (rows[0][:, None] if len(rows) == 1 else torch.stack(rows, 1))[:, :, None, None]
+        rows = [self.decay.as_strided(shape, strides, window - (n - 1) % window) for n in same]
+        return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
 
     def read(self, pulse: Tensor, written: list[int], preset: Tensor | None) -> tuple[Tensor, Tensor]:
         """Both products of one query a row.
@@ -81,27 +93,28 @@ class Decoded:
         Returns:
             (B, Hq, 1, D) sum of the sub-tiles' read-outs, and (B, Hq, 1) Z = sum of phi.
         """
-        config, mode, full = self.config, rounding(self.config, self.dtype), full_scale(self.config)
-        (batch, heads, _, dim), kv_heads, columns = pulse.shape, self.factors.shape[3], config.subtile_columns
+        config, mode = self.config, self.rounding
+        (batch, heads, _, dim), kv_heads, columns = pulse.shape, self.key.shape[2], config.subtile_columns
         tiles, rows = min(config.tiles, -(-max([*written, 1]) // columns)), batch * kv_heads
-        key, value = self.factors[:, :tiles].view(2, tiles * rows, -1, dim)
+        key = self.key[:tiles].view(tiles * rows, dim, -1)
+        value = self.value[:tiles].view(tiles * rows, -1, dim)
         q = pulse.reshape(rows, -1, dim)
         every_tile = q.expand(tiles, *q.shape).reshape(tiles * rows, -1, dim)
         if mode:
             every_tile, key, value = (round_operand(x, mode) for x in (every_tile, key, value))
-        gate = torch.bmm(every_tile, key.mT).view(tiles, batch, kv_heads, -1, len(self.terms[0].rates), columns)
+        gate = torch.bmm(every_tile, key).view(tiles, batch, kv_heads, -1, len(self.terms[0].rates), columns)
         decay = None if self.decay is None else self._decays(written, tiles)
         gate = gate[..., 0, :] if decay is None else gate.mul_(decay).sum(4)
-        constant = self.terms[0].constant
-        if constant:
-            gate.add_(q.sum(2).view(batch, kv_heads, -1, 1), alpha=constant)
+        if self.terms[0].constant:
+            gate.add_(torch.mm(q.view(-1, dim), self.key_constant).view(batch, kv_heads, -1, 1))
         if preset is not None:
             gate.add_(preset.to(self.dtype).view(batch, kv_heads, -1, 1))
         phi = gate.clamp_(0.0, 1.0)
         for row, n in enumerate(written):  # columns that hold nothing yet
             if n < tiles * columns:
                 phi[n // columns, row, ..., n % columns :] = 0.0
-                phi[n // columns + 1 :, row] = 0.0
+                if n < (tiles - 1) * columns:
+                    phi[n // columns + 1 :, row] = 0.0
         pulses = phi if decay is None else phi[..., None, :] * decay
         pulses = pulses.reshape(tiles * rows, heads // kv_heads, -1)
         charge = torch.bmm(round_operand(pulses, mode) if mode else pulses, value).view(tiles, batch, kv_heads, -1, dim)
@@ -109,5 +122,5 @@ class Decoded:
         fired = phi.sum(4, keepdim=True) if constant or config.normaliser != "none" else phi[..., :1]
         if constant:
             charge.add_(fired, alpha=constant)
-        out = readout_(charge, config).sum(0).mul_(1.0 / full)
+        out = readout_(charge, config).sum(0).mul_(1.0 / self.full)
         return out.view(batch, heads, 1, dim), fired.sum(0).view(batch, heads, 1)

@@ -1,6 +1,7 @@
 """The precision in which the arrays are computed: float32 or wider, whatever surrounds them."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -18,13 +19,18 @@ def widen(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
+def without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """No autocast inside; where there is none outside, nothing is entered, which a single token would notice."""
+    return torch.autocast(device_type, enabled=False) if torch.is_autocast_enabled(device_type) else nullcontext()
+
+
 def outside_autocast(function: Callable[P, R]) -> Callable[P, R]:
     """Run `function` in its operands' dtype: under autocast a product would be taken in bfloat16, and codes flip."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         operand = next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor))
-        with torch.autocast(operand.device.type, enabled=False):
+        with without_autocast(operand.device.type):
             return function(*args, **kwargs)
 
     return run

@@ -1,5 +1,7 @@
 """The ring of columns: keys and values written once as codes, read in place, token by token."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 
@@ -92,7 +94,6 @@ class Ring:
         """Bytes that the stored codes take."""
         return self.codes.nbytes
 
-    @torch.no_grad()
     def write(self, k: Tensor, v: Tensor, real: Tensor | None = None, *, validate: bool = True) -> None:
         """Write tokens k, v (B, Hkv, n, D) in volt; `real` (B, n) is false at pads, which are not written.
 
@@ -103,6 +104,10 @@ class Ring:
         """
         if validate:
             check_ring(self.shape, self.config, None, k, v, real, None)
+        with torch.no_grad():
+            self._write(k, v, real)
+
+    def _write(self, k: Tensor, v: Tensor, real: Tensor | None) -> None:
         batch, _, n, _ = k.shape
         if real is not None and real.device.type == "cpu" and bool(real.all()):
             real = None
@@ -139,8 +144,6 @@ class Ring:
         self._count = self._count + 1
         self._written = [n + 1 for n in self._written]
 
-    @outside_autocast
-    @torch.no_grad()
     def read(self, q: Tensor, preset: Tensor | None = None, *, validate: bool = True) -> Tensor:
         """The output (B, Hq, 1, D) of one query q (B, Hq, 1, D) against what is stored; preset (B, Hq, 1) or None.
 
@@ -151,6 +154,11 @@ class Ring:
         """
         if validate:
             check_ring(self.shape, self.config, q, None, None, None, preset)
+        with torch.no_grad():
+            return self._read(q, preset)
+
+    @outside_autocast
+    def _read(self, q: Tensor, preset: Tensor | None) -> Tensor:
         if not q.numel():
             return torch.zeros_like(q)
         config, pulse = self.config, query_pulse(q, self.config)
@@ -177,7 +185,7 @@ class Ring:
 
     def _kept(self) -> Decoded | None:
         """The decoded contents, if they are kept and can be written to: not what inference mode made, outside it."""
-        if self._decoded is not None and self._decoded.factors.is_inference() and not torch.is_inference_mode_enabled():
+        if self._decoded is not None and self._decoded.key.is_inference() and not torch.is_inference_mode_enabled():
             self._decoded = None
         return self._decoded
 
@@ -220,10 +228,11 @@ class Ring:
             check_ring(self.shape, self.config, q, k, v, real, preset)
         if not q.numel():
             return torch.zeros_like(q)
-        learns = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (q, k, v, preset))
-        if q.shape[2] == 1 and not learns:
-            self.write(k, v, real, validate=False)
-            out = self.read(q, preset, validate=False)
+        grad = torch.is_grad_enabled()
+        if q.shape[2] == 1 and not (grad and any(x is not None and x.requires_grad for x in (q, k, v, preset))):
+            with torch.no_grad() if grad else nullcontext():  # entering it once more for every token takes time
+                self._write(k, v, real)
+                out = self._read(q, preset)
             return out if real is None else out * real[:, None, :, None]
         config, (batch, _, n, _) = self.config, q.shape
         start = self.count
