@@ -107,6 +107,8 @@ def show(value: Any) -> str:
         value = value.name
     if isinstance(value, float):
         value = f"{value:.6g}"
+    if isinstance(value, tuple):
+        value = f"[{', '.join(f'{x:.6g}' for x in value)}]"
     return "`null`" if value is None else f"`{value}`"
 
 
@@ -118,6 +120,8 @@ def allowed(name: str, schema: dict[str, Any]) -> str:
     number = next(option for option in options if option.get("type") != "null")
     if "enum" in number:
         return " or ".join(f"`{choice}`" for choice in number["enum"])
+    if number["type"] == "array":
+        return "positive, increasing numbers"
     kind = "whole number" if number["type"] == "integer" else "number"
     words = {"exclusiveMinimum": "above", "minimum": "at least", "maximum": "at most"}
     limits = [

@@ -138,12 +138,21 @@ class GainCellConfig(BaseModel, frozen=True):
         allow_inf_nan=False,
     )
 
-    normaliser: Literal["none", "ideal"] = _field(
+    normaliser: Literal["none", "ideal", "column"] = _field(
         "none",
         "-",
         "option: not in the published design",
         "'ideal': one more value column holds a constant, so that Z = sum phi is known exactly, and the digital side "
-        "divides the output by Z + normaliser_epsilon.",
+        "divides the output by Z + normaliser_epsilon. 'column': Z is read out as outputs are, from one column per "
+        "entry of normaliser_ranges.",
+    )
+    normaliser_ranges: tuple[float, ...] = _field(
+        (4.0, 16.0, 64.0),
+        "pulse widths",
+        _ASSUMED,
+        "Full scales of the reference columns of normaliser 'column': each sub-tile reads out the sum of its phi in "
+        "the finest range that holds it, clamped and quantised as its outputs are. A reference column is tied to a "
+        "bias line: it does not leak, and no DAC writes it.",
     )
     normaliser_epsilon: float = _field(
         math.exp(-1),
@@ -205,6 +214,13 @@ class GainCellConfig(BaseModel, frozen=True):
     @classmethod
     def _load_cell(cls, value: Any) -> Any:
         return load_cell(value) if isinstance(value, str | Path) else value
+
+    @field_validator("normaliser_ranges")
+    @classmethod
+    def _increasing(cls, ranges: tuple[float, ...]) -> tuple[float, ...]:
+        if not ranges or not all(low < high < math.inf for low, high in zip((0.0, *ranges), ranges, strict=False)):
+            raise ValueError("Ranges must be positive, finite and increasing, and there must be one at least.")
+        return ranges
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

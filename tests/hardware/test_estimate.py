@@ -30,7 +30,7 @@ configs = st.builds(
         window=64 * tiles, normaliser=normaliser, query_sign=query_sign
     ),
     st.integers(1, 64),
-    st.sampled_from(["none", "ideal"]),
+    st.sampled_from(["none", "ideal", "column"]),
     st.sampled_from(["unsigned", "differential"]),
 )
 parameters = st.builds(
@@ -192,6 +192,17 @@ def test_normaliser_is_one_more_value_column() -> None:
     assert ideal.parts["normaliser division"] == 0
     charged = estimate(GPT2, PAPER.replace(normaliser="ideal"), HardwareParameters(division_j=1e-12))
     assert charged.parts["normaliser division"] == pytest.approx(144 * 64 * 1e-12)
+
+
+def test_reference_columns_are_read_out_but_not_written() -> None:
+    plain = estimate(GPT2, PAPER)
+    column = estimate(GPT2, PAPER.replace(normaliser="column", normaliser_ranges=(4.0, 64.0)))
+    for part in ("second array", "digital control and routing"):
+        assert column.parts[part] == pytest.approx(plain.parts[part] * 66 / 64)
+    assert column.parts["DACs"] == plain.parts["DACs"]
+    assert column.area_parts["cells"] == pytest.approx(plain.area_parts["cells"] * 130 / 128)
+    assert column.area_parts["digital control"] == pytest.approx(plain.area_parts["digital control"] * 66 / 64)
+    assert "normaliser division" in column.parts
 
 
 def test_differential_queries_read_the_first_array_twice() -> None:

@@ -103,7 +103,8 @@ def configs(draw: st.DrawFn, *, head_dim: int) -> GainCellConfig:
         leak_per_token=draw(st.sampled_from((0.0, 1.6e-4, 0.02, 1.0))),
         leak_form=draw(st.sampled_from(("cell", "cell", "factored"))),
         gradient=draw(st.sampled_from(("linear-law", "true-law"))),
-        normaliser=draw(st.sampled_from(("none", "ideal"))),
+        normaliser=draw(st.sampled_from(("none", "ideal", "column"))),
+        normaliser_ranges=draw(st.sampled_from(((4.0, 16.0, 64.0), (0.83, 2.71), (1.37,)))),
         query_sign=draw(st.sampled_from(("unsigned", "differential"))),
         storage=storage,
     )

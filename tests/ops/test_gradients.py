@@ -78,7 +78,7 @@ def test_a_ring_that_gets_one_token_learns_as_one_that_gets_two(stored_levels: i
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("normaliser", ["none", "ideal"])
+@pytest.mark.parametrize("normaliser", ["none", "ideal", "column"])
 @pytest.mark.parametrize("leak", [0.0, 0.02])
 @pytest.mark.parametrize("law", ["leroux2025", "leroux2025-linear", "order 5"])
 def test_without_quantisers_the_gradient_is_that_of_finite_differences(law: str, leak: float, normaliser: str) -> None:

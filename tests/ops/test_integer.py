@@ -60,17 +60,25 @@ class Oracle:
         if c.readout == "counter":
             full = max(levels // 2 - 1, 1)
             step = 1 / full
-        phi, tiles = 0, {}
+        tiles, fired = {}, {}
         for s in range(max(0, t - c.window + 1), t + 1):
             score = int((n * self.table[k[s], t - s]).sum())
             gate = round(score * (2**15 / (c.score_saturation * queries * 2.0**self.g))) + round(preset * 2**15)
             pulse = min(max(gate, 0), 2**15)
             tile = s % c.window // c.subtile_columns
             tiles[tile] = tiles.get(tile, 0) + pulse * self.table[v[s], t - s]
-            phi += pulse
+            fired[tile] = fired.get(tile, 0) + pulse
         unit = full / (c.output_scale * 2**15 * 2.0**self.g)
         counts = sum(np.rint(np.clip(x * unit, -full, full)) for x in tiles.values())
-        return counts * step, ldexp(phi, -15)
+        return counts * step, ldexp(sum(self.pulses(x, full) for x in fired.values()), -15)
+
+    def pulses(self, fired: int, full: float) -> int:
+        """What one sub-tile adds to Z, on the grid of pulses."""
+        if self.config.normaliser != "column":
+            return fired
+        ranges, width = self.config.normaliser_ranges, ldexp(fired, -15)
+        held = next((x for x in ranges if width <= x), ranges[-1])
+        return round(ldexp(round(min(width / held * full, full)) * (held / full), 15))
 
     def __call__(self, n: Tensor, k: Tensor, v: Tensor, preset: Tensor | None) -> tuple[Tensor, Tensor]:
         (batch, heads, tokens, _), groups = n.shape, n.shape[1] // k.shape[1]

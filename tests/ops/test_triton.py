@@ -142,6 +142,10 @@ CASES = {
         design("leroux2025", 1.6e-4, 16, 128, 2, output_levels=32, query_levels=None, normaliser="none"),
         operands(420, 16),
     ),
+    "reference columns": (
+        design("leroux2025", 0.02, 16, 16, 2, normaliser="column", normaliser_ranges=(1.3, 4.1), gradient="true-law"),
+        operands(107, 16, groups=3),
+    ),
     "one sub-tile": (design("leroux2025", 0.02, 16, 16, 1), operands(55, 16)),
     "one token": (design("leroux2025", 0.02, 16, 16, 1), operands(1, 16, groups=3)),
 }
@@ -155,7 +159,8 @@ def test_output_and_every_gradient_equal_the_oracle(name: str) -> None:
 
 @pytest.mark.slow
 def test_more_subtiles_than_bits_of_a_word() -> None:
-    compare(operands(600, 16), design("leroux2025", 0.0, 16, 16, 34))
+    columns = design("leroux2025", 0.0, 16, 16, 34, normaliser="column", normaliser_ranges=(4.1,))
+    compare(operands(600, 16), columns)
 
 
 @pytest.mark.parametrize(("matmul", "most"), [("tf32", 2e-3), ("bfloat16", 2e-2)])
@@ -184,6 +189,7 @@ READS = [
     (design("order 5", 0.0, 80, 32, 2, stored_levels=16, output_levels=32, readout="counter"), 80, 1),
     (design("leroux2025", 0.02, 16, 128, 2, stored_levels=8), 16, 1),
     (design("order 5", 0.02, 16, 16, 2), 16, 3),
+    (design("leroux2025", 1.6e-4, 64, 16, 3, normaliser="column", output_levels=32), 64, 3),
 ]
 
 

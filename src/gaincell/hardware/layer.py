@@ -37,7 +37,8 @@ def layer_energy_j(shape: AttentionShape, config: GainCellConfig, parameters: Ha
     width = shape.head_dim / p.reference_head_dim
     value_width = value_columns / p.reference_head_dim
     readouts = config.tiles * value_columns / _reference_readouts(p)
-    written = (shape.head_dim + value_columns) / (2 * p.reference_head_dim)
+    # Reference columns of normaliser "column" are tied to a bias line: no DAC writes them.
+    written = (2 * shape.head_dim + extra * (config.normaliser != "column")) / (2 * p.reference_head_dim)
     converted = heads * p.dac_query_share * width + pairs * (1 - p.dac_query_share) * written
     parts = {
         "first array and charge-to-pulse": heads * reads(config, p) * p.first_array_j * window * width,
@@ -69,7 +70,7 @@ def layer_cells(shape: AttentionShape, config: GainCellConfig, parameters: Hardw
 
 
 def _normaliser_columns(config: GainCellConfig) -> int:
-    return 1 if config.normaliser == "ideal" else 0
+    return {"none": 0, "ideal": 1, "column": len(config.normaliser_ranges)}[config.normaliser]
 
 
 def _reference_readouts(parameters: HardwareParameters) -> float:

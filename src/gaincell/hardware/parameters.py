@@ -83,7 +83,7 @@ class HardwareParameters(BaseModel):
         0.0,
         "J",
         _ASSUMED,
-        "One digital division, head_dim of them per token and head with normaliser 'ideal'. 0: not charged.",
+        "One digital division, head_dim of them per token and head with a normaliser. 0: not charged.",
         ge=0,
     )
 

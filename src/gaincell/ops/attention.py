@@ -56,8 +56,8 @@ def attention(
 
 
 def normalise(out: Tensor, z: Tensor, config: GainCellConfig) -> Tensor:
-    """O / (Z + epsilon) where the design point has a normaliser column; O (B, H, T, D), Z (B, H, T)."""
-    return out / (z[..., None] + config.normaliser_epsilon) if config.normaliser == "ideal" else out
+    """O / (Z + epsilon) where the design point has a normaliser; O (B, H, T, D), Z (B, H, T)."""
+    return out / (z[..., None] + config.normaliser_epsilon) if config.normaliser != "none" else out
 
 
 @outside_autocast

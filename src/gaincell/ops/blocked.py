@@ -21,8 +21,10 @@ from torch.autograd.function import once_differentiable
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.convert import (
+    beyond_ranges,
     clamp_backward,
     full_scale,
+    normaliser_readout,
     query_gradient,
     query_pulse,
     readout_,
@@ -217,14 +219,26 @@ class _Products(torch.autograd.Function):
         past = grad and plan.tokens > config.window
         opened = torch.ones_like(q, dtype=torch.bool) if past else q.new_empty(0, dtype=torch.bool)
         clamped: set[tuple[int, int]] = set()
+        beyond: dict[tuple[int, int], Tensor] = {}  # where more pulses fired in a sub-tile than the normaliser holds
         for part, kv_part in plan.parts(q, k):
             heads = _Heads(plan, q[part], k[kv_part], v[kv_part], preset[part])
             keys, values = heads.stored("key", heads.yk, plan.key), heads.stored("value", heads.yv, plan.value)
             tails: dict[int, Tensor] = {}
+            fired_tails: dict[int, Tensor] = {}
             for block in plan.blocks:
                 phi = plan.mask_(heads.gate(block, keys).clamp_(0.0, 1.0), block)
+                rows = slice(block.rows.start, block.rows.start + block.tail)
                 if config.normaliser != "none":
-                    z[part, block.rows].add_(phi.sum(2))
+                    fired = phi.sum(2)
+                    before = fired_tails.pop(block.index - config.tiles, None)
+                    if before is not None:
+                        fired[:, : before.shape[1]].add_(before)
+                    if fired.shape[1] > block.tail:
+                        fired_tails[block.index] = fired[:, block.tail :]
+                    fired = fired[:, : block.tail]
+                    z[part, rows].add_(normaliser_readout(fired, config))
+                    if grad and config.normaliser == "column" and bool((lost := beyond_ranges(fired, config)).any()):
+                        beyond[part.start, block.index] = lost
                 charge = heads.charge(phi, block, values)
                 before = tails.pop(block.index - config.tiles, None)
                 if before is not None:
@@ -232,7 +246,6 @@ class _Products(torch.autograd.Function):
                 if charge.shape[1] > block.tail:
                     tails[block.index] = charge[:, block.tail :].clone()
                 read = charge[:, : block.tail]
-                rows = slice(block.rows.start, block.rows.start + block.tail)
                 if grad and max(abs(float(x)) for x in torch.aminmax(read)) > full:
                     clamped.add((part.start, block.index))
                     if before is not None:
@@ -242,7 +255,7 @@ class _Products(torch.autograd.Function):
                 out[part, rows.start : new].add_(code[:, : new - rows.start])
                 out[part, new : rows.stop].copy_(code[:, new - rows.start :])
         ctx.save_for_backward(q, k, v, preset, opened)
-        ctx.config, ctx.converted, ctx.clamped = config, converted, clamped
+        ctx.config, ctx.converted, ctx.clamped, ctx.beyond = config, converted, clamped, beyond
         return out.div_(full), z
 
     @staticmethod
@@ -287,7 +300,15 @@ class _Products(torch.autograd.Function):
                 if plan.back_value.constant:
                     gradient.add_(slope.sum(2, keepdim=True), alpha=plan.back_value.constant)
                 if config.normaliser != "none":
-                    gradient.add_(grad_z[part, block.rows])
+                    pulses = grad_z[part, block.rows]
+                    # The block's own sub-tile, and the one that overwrites it.
+                    for first, index in ((0, block.index), (block.tail, block.index + config.tiles)):
+                        lost = ctx.beyond.get((part.start, index))
+                        if lost is not None and first < pulses.shape[1]:
+                            lost = lost[:, : pulses.shape[1] - first, None]
+                            pulses = pulses.clone()
+                            pulses[:, first : first + lost.shape[1]].masked_fill_(lost, 0.0)
+                    gradient.add_(pulses)
                 # Inside the clamp, edges too: a query that rounds to zero still learns.
                 clamp_backward(gradient, gate, 0.0, 1.0, out=phi)
                 plan.mask_(phi, block)
@@ -322,8 +343,8 @@ def blocked_products(
         converted: q holds converted pulse widths already, k and v stored voltages minus zero.
 
     Returns:
-        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z = sum of phi (zeros without a normaliser),
-        both in float32 or float64.
+        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z as the normaliser gives it (zeros without
+        one), both in float32 or float64.
     """
     q, k, v = (widen(x) for x in (q, k, v))
     if not q.numel():

@@ -153,6 +153,33 @@ def readout_(counts: Tensor, config: GainCellConfig) -> Tensor:
     return counts if config.output_levels is None else counts.round_()
 
 
+def normaliser_readout(fired: Tensor, config: GainCellConfig) -> Tensor:
+    """What the digital side takes for the sum of phi of one sub-tile, `fired`, in pulse widths; same shape.
+
+    Exactly that where the normaliser is ideal (or not there). From reference columns: R readout(fired / R) in the
+    finest range R that holds it, else the last, with gradient 1 up to the last range [assumption].
+    """
+    if config.normaliser != "column":
+        return fired
+    *finer, last = config.normaliser_ranges
+    with torch.no_grad():
+        scale = torch.full_like(fired, last)
+        for finest in reversed(finer):
+            scale.masked_fill_(fired <= finest, finest)
+        counts = readout_((fired / scale).mul_(full_scale(config)), config)
+        counts.mul_(divide_(scale, full_scale(config)))
+    return _convert(fired, counts, _normaliser_gradient, config)
+
+
+def _normaliser_gradient(gradient: Tensor, fired: Tensor, config: GainCellConfig) -> Tensor:
+    return gradient.masked_fill(beyond_ranges(fired, config), 0.0)
+
+
+def beyond_ranges(fired: Tensor, config: GainCellConfig) -> Tensor:
+    """Where `normaliser_readout` is clamped: no reference column holds so many pulses."""
+    return fired > config.normaliser_ranges[-1]
+
+
 def full_scale(config: GainCellConfig) -> float:
     """Counts at a charge of 1: (levels - 1)/2, or for the "counter" its top code levels/2 - 1 (assumption).
 

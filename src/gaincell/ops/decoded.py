@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from gaincell.config import GainCellConfig
-from gaincell.ops.convert import code_voltage, full_scale, readout_
+from gaincell.ops.convert import code_voltage, full_scale, normaliser_readout, readout_
 from gaincell.ops.precision import round_operand, rounding
 from gaincell.ops.terms import Terms
 
@@ -91,7 +91,7 @@ class Decoded:
             preset: (B, Hq, 1) offset on S / S_sat, or None.
 
         Returns:
-            (B, Hq, 1, D) sum of the sub-tiles' read-outs, and (B, Hq, 1) Z = sum of phi.
+            (B, Hq, 1, D) sum of the sub-tiles' read-outs, and (B, Hq, 1) Z.
         """
         config, mode = self.config, self.rounding
         (batch, heads, _, dim), kv_heads, columns = pulse.shape, self.key.shape[2], config.subtile_columns
@@ -123,4 +123,4 @@ class Decoded:
         if constant:
             charge.add_(fired, alpha=constant)
         out = readout_(charge, config).sum(0).mul_(1.0 / self.full)
-        return out.view(batch, heads, 1, dim), fired.sum(0).view(batch, heads, 1)
+        return out.view(batch, heads, 1, dim), normaliser_readout(fired, config).sum(0).view(batch, heads, 1)

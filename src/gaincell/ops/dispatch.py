@@ -48,8 +48,8 @@ def products(
         preset: (B, Hq, T) offset on S / S_sat, or None.
 
     Returns:
-        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z = sum of phi where the design point has a
-        normaliser, both in float32 or wider.
+        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z where the design point has a normaliser,
+        both in float32 or wider.
     """
     if config.arithmetic == "integer":
         found = integer_products(query_pulse(q, config), stored_code(k, config), stored_code(v, config), config, preset)

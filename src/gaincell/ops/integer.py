@@ -11,7 +11,9 @@ are those of `gaincell.attention` [Leroux et al. 2025], on a grid (rint rounds h
             and A = 2^15 / (score_saturation (query_levels - 1) 2^g), one double
     counts  rint(clamp(B charge, -full_scale, full_scale)) with a sub-tile's charge = sum_s phi F[v code, age]
             and B = full_scale / (output_scale 2^15 2^g), one double
-    output  the sum of the sub-tiles' counts, times one double 1 / full_scale; Z = 2^-15 sum_s phi
+    output  the sum of the sub-tiles' counts, times one double 1 / full_scale
+    Z       2^-15 sum_s phi, or for normaliser "column" 2^-15 times the sum of every sub-tile's rint(2^15 z), where
+            z = R readout(2^-15 (sum of its phi) / R) as `gaincell.ops.convert.normaliser_readout` has it in float64
 
 Every sum stays below 2^53: |n F| < 2^31 up to a head_dim of 2^22, and |phi F| < 2^30 up to 2^23 tokens in a sub-tile.
 Autocast leaves float64 alone.
@@ -31,7 +33,7 @@ from torch.nn.functional import pad
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.ops.convert import code_voltage, full_scale, readout_
+from gaincell.ops.convert import code_voltage, full_scale, normaliser_readout, readout_
 
 #: Grid points of a full pulse (phi = 1).
 FULL_PULSE = 1 << 15
@@ -100,7 +102,7 @@ def charges(phi: Tensor, codes: Tensor, age: Tensor, law: IntegerLaw) -> Tensor:
 def _blocks(
     q: Tensor, k_code: Tensor, v_code: Tensor, age: Tensor, seen: Tensor, preset: Tensor | None, config: GainCellConfig
 ) -> tuple[Tensor, Tensor]:
-    """Charges (B, Hkv, J, R, D) of J blocks of keys, and Z (B, Hkv, R).
+    """Charges (B, Hkv, J, R, D) of J blocks of keys, and the sum of phi (B, Hkv, J, R) of each.
 
     Pulses q (B, Hkv, R, D), codes (B, Hkv, K, D), age and seen (..., R, K), preset (B, Hkv, R).
     """
@@ -114,15 +116,18 @@ def _blocks(
     def blocks(x: Tensor) -> Tensor:  # (..., R, K) -> (..., J, R, columns)
         return x.unflatten(-1, (-1, config.subtile_columns)).transpose(-3, -2)
 
-    charge = charges(blocks(phi), v_code.unflatten(2, (-1, config.subtile_columns)), blocks(age), law)
-    return charge, phi.sum(-1) / FULL_PULSE
+    phi = blocks(phi)
+    charge = charges(phi, v_code.unflatten(2, (-1, config.subtile_columns)), blocks(age), law)
+    return charge, phi.sum(-1)
 
 
-def _readout(charge: Tensor, config: GainCellConfig) -> Tensor:
-    """The read-outs of sub-tiles, summed over them: charges (B, Hkv, J, R, D) -> (B, Hkv, R, D)."""
+def _readout(charge: Tensor, fired: Tensor, config: GainCellConfig) -> tuple[Tensor, Tensor]:
+    """Read-outs summed over sub-tiles: charges (B, Hkv, J, R, D) -> (B, Hkv, R, D), and fired (B, Hkv, J, R) -> Z."""
     law = integer_law(config, charge.device)
     # times the reciprocal: a GPU would divide by a number so, and a CPU would not
-    return readout_(charge * law.charge_scale, config).sum(2) * (1.0 / full_scale(config))
+    out = readout_(charge * law.charge_scale, config).sum(2) * (1.0 / full_scale(config))
+    z = (normaliser_readout(fired / FULL_PULSE, config) * FULL_PULSE).round_()
+    return out, z.sum(2) / FULL_PULSE
 
 
 @torch.no_grad()
@@ -138,7 +143,7 @@ def integer_products(
         preset: (B, Hq, T) offset on S / S_sat, or None.
 
     Returns:
-        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z = sum of phi, in the dtype of q. Not
+        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z, in the dtype of q. Not
         differentiable; see `straight_through`.
 
     Raises:
@@ -158,14 +163,15 @@ def integer_products(
         age = (index[now, None] - index[keys]).repeat(groups, 1)
         seen, age = (age >= 0) & (age < window), age.clamp(0, window - 1)
         own = None if offset is None else offset[..., now].flatten(2)
-        charge, widths = _blocks(
+        charge, fired = _blocks(
             rows[..., now, :].flatten(2, 3), k_code[:, :, keys], v_code[:, :, keys], age, seen, own, config
         )
         if start >= window:  # the sub-tile that is being overwritten holds the oldest tokens and the newest
-            charge[:, :, -1] += charge[:, :, 0]
-            charge = charge[:, :, 1:]
-        out[..., now, :] = _readout(charge, config).unflatten(2, (groups, columns)).to(q.dtype)
-        z[..., now] = widths.unflatten(2, (groups, columns)).to(q.dtype)
+            for x in (charge, fired):
+                x[:, :, -1] += x[:, :, 0]
+            charge, fired = charge[:, :, 1:], fired[:, :, 1:]
+        read, widths = (x.unflatten(2, (groups, columns)) for x in _readout(charge, fired, config))
+        out[..., now, :], z[..., now] = read.to(q.dtype), widths.to(q.dtype)
     return out[..., :tokens, :].reshape(q.shape), z[..., :tokens].reshape(q.shape[:3])
 
 
@@ -196,8 +202,9 @@ def integer_read(
     """
     rows = q.reshape(len(q), k_code.shape[1], q.shape[1] // k_code.shape[1], q.shape[3])
     own = None if preset is None else preset.reshape(rows.shape[:3])
-    charge, widths = _blocks(rows, k_code, v_code, age[:, None, None], present[:, None, None], own, config)
-    return _readout(charge, config).reshape(q.shape).to(q.dtype), widths.reshape(q.shape[:3]).to(q.dtype)
+    charge, fired = _blocks(rows, k_code, v_code, age[:, None, None], present[:, None, None], own, config)
+    out, widths = _readout(charge, fired, config)
+    return out.reshape(q.shape).to(q.dtype), widths.reshape(q.shape[:3]).to(q.dtype)
 
 
 class _ValueOf(torch.autograd.Function):

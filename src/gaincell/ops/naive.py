@@ -5,7 +5,7 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.check import check_operands
-from gaincell.ops.convert import query_pulse, readout, stored_voltage
+from gaincell.ops.convert import normaliser_readout, query_pulse, readout, stored_voltage
 
 
 def naive_attention(
@@ -35,7 +35,7 @@ def naive_attention(
     check_operands(q, k, v, config, pad, preset)
     q, yk, yv = (x.double() for x in (query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)))
     out, z, phi = naive_products(q, yk, yv, config, preset, pad)
-    if config.normaliser == "ideal":
+    if config.normaliser != "none":
         out = out / (z[..., None] + config.normaliser_epsilon)
     return out, phi
 
@@ -56,11 +56,12 @@ def naive_products(
         config, pad, preset: as for `naive_attention`.
 
     Returns:
-        (B, Hq, T, D) sum of the sub-tiles' read-outs, (B, Hq, T) Z = sum of phi, and phi (B, Hq, T, T), all float64.
+        (B, Hq, T, D) sum of the sub-tiles' read-outs, (B, Hq, T) Z, and phi (B, Hq, T, T), all float64. Z is the
+        sum over sub-tiles of `normaliser_readout`: without a normaliser, and with an ideal one, the sum of phi.
     """
     groups, (batch, heads, tokens, _) = q.shape[1] // yk.shape[1], q.shape
     q, yk, yv = q.double(), yk.double().repeat_interleave(groups, 1), yv.double().repeat_interleave(groups, 1)
-    out, all_phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens, tokens)
+    out, z, all_phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens), q.new_zeros(batch, heads, tokens, tokens)
     for b in range(batch):
         first = int(pad[b]) if pad is not None else 0
         for t in range(first, tokens):
@@ -71,11 +72,11 @@ def naive_products(
             phi = (score / config.score_saturation + offset).clamp(0.0, 1.0)
             charge = _product(phi[..., None], yv[b][:, s], decay, config)
             tile = ((s - first) % config.window) // config.subtile_columns
-            out[b, :, t] = sum(
-                readout(charge[:, tile == j].sum(1) / config.output_scale, config) for j in tile.unique()
-            )
+            tiles = [tile == j for j in tile.unique()]
+            out[b, :, t] = sum(readout(charge[:, own].sum(1) / config.output_scale, config) for own in tiles)
+            z[b, :, t] = sum(normaliser_readout(phi[:, own].sum(1), config) for own in tiles)
             all_phi[b, :, t, s] = phi
-    return out, all_phi.sum(-1), all_phi
+    return out, z, all_phi
 
 
 def _product(pulse: Tensor, y: Tensor, decay: Tensor, config: GainCellConfig) -> Tensor:

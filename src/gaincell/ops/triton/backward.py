@@ -70,6 +70,15 @@ def _passed(slope, bits, k):
 
 
 @triton.jit
+def _counted(grad_z, counted, first, tokens, k, rows, BLOCK: tl.constexpr):
+    """d loss / d phi by way of Z: none where bit k says that a sub-tile went beyond the normaliser's ranges."""
+    if counted is not None:
+        bits = load_vector(counted + k // 32 * rows, first, tokens, BLOCK)
+        grad_z = tl.where(((bits >> (k % 32)) & 1) != 0, grad_z, 0.0)
+    return grad_z
+
+
+@triton.jit
 def query_kernel(
     q,  # these as in forward_kernel
     base,
@@ -77,6 +86,7 @@ def query_kernel(
     back_key,  # (kv heads, terms, tokens, DIM) of the law of the backward pass
     back_value,
     opened,
+    counted,
     grad_out,  # (heads, tokens, DIM) d loss / d read-out in counts
     grad_z,  # (heads, tokens)
     grad_q,  # (heads, tokens, DIM)
@@ -101,11 +111,12 @@ def query_kernel(
     first, head = tl.program_id(0) * BLOCK, tl.program_id(1).to(tl.int64)
     tile, own = first // COLUMNS, first % COLUMNS // BLOCK
     past = first >= WINDOW
-    plane = tl.num_programs(1).to(tl.int64) * tokens * DIM
     key += head // GROUPS * len(KEY_STEPS) * tokens * DIM
     back_key += head // GROUPS * len(BACK_STEPS) * tokens * DIM
     back_value += head // GROUPS * len(BACK_STEPS) * tokens * DIM
     opened += head * tokens * DIM
+    counted = counted if counted is None else counted + head * tokens
+    all_rows = tl.num_programs(1).to(tl.int64) * tokens
     rows = load_rows(q + head * tokens * DIM, first, tokens, DIM, BLOCK, WIDTH)
     offset = load_vector(base if base is None else base + head * tokens, first, tokens, BLOCK)
     slope = load_rows(grad_out + head * tokens * DIM, first, tokens, DIM, BLOCK, WIDTH)
@@ -114,7 +125,8 @@ def query_kernel(
     total, total_base = tl.full((BLOCK, WIDTH), 0.0, tl.float32), tl.full((BLOCK,), 0.0, tl.float32)
 
     charge = _passed(slope, bits, 0)
-    extra = pulses + back_constant * tl.sum(charge.to(tl.float32), 1)
+    extra = _counted(pulses, counted, first, tokens, 0, all_rows, BLOCK)
+    extra += back_constant * tl.sum(charge.to(tl.float32), 1)
     total, total_base = _descend(
         total, total_base, rows, offset, charge, extra, key, back_key, back_value, first, 0, tokens, leak,
         KEY_STEPS, BACK_STEPS, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
@@ -132,10 +144,11 @@ def query_kernel(
         )  # fmt: skip
 
     for word in range((RING + 31) // 32):
-        bits = load_rows(opened + word * plane, first, tokens, DIM, BLOCK, WIDTH).to(tl.int32)
+        bits = load_rows(opened + word * all_rows * DIM, first, tokens, DIM, BLOCK, WIDTH).to(tl.int32)
         for k in range(tl.maximum(32 * word, 1), tl.minimum(32 * word + 32, tl.minimum(tile + 1, RING))):
             charge = _passed(slope, bits, k)
-            extra = pulses + back_constant * tl.sum(charge.to(tl.float32), 1)
+            extra = _counted(pulses, counted, first, tokens, k, all_rows, BLOCK)
+            extra += back_constant * tl.sum(charge.to(tl.float32), 1)
             for n in range(CHUNKS):
                 gap = k * COLUMNS + (own - n) * BLOCK
                 total, total_base = _descend(
@@ -156,6 +169,7 @@ def _ascend(
     q,
     base,
     opened,
+    counted,
     grad_out,
     grad_z,
     start,
@@ -163,7 +177,7 @@ def _ascend(
     tokens,
     leak,
     rate,
-    plane,
+    all_rows,
     back_constant,
     WINDOW: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -179,9 +193,10 @@ def _ascend(
     """Add what a block of keys gets back from the block of queries that begins at `first`; queries along axis 1."""
     k = (first // COLUMNS - start // COLUMNS) % (WINDOW // COLUMNS)
     rows = load_rows(q, first, tokens, DIM, BLOCK, WIDTH)
-    bits = load_rows(opened + k // 32 * plane, first, tokens, DIM, BLOCK, WIDTH).to(tl.int32)
+    bits = load_rows(opened + k // 32 * all_rows * DIM, first, tokens, DIM, BLOCK, WIDTH).to(tl.int32)
     slope = _passed(load_rows(grad_out, first, tokens, DIM, BLOCK, WIDTH), bits, k)
-    extra = load_vector(grad_z, first, tokens, BLOCK) + back_constant * tl.sum(slope.to(tl.float32), 1)
+    extra = _counted(load_vector(grad_z, first, tokens, BLOCK), counted, first, tokens, k, all_rows, BLOCK)
+    extra += back_constant * tl.sum(slope.to(tl.float32), 1)
     w = decay(first - start, leak, 1, BLOCK) if AGED else 1.0
     gate = between(rows, keys, w, KEY_STEPS, 1, BLOCK, MATMUL) + load_vector(base, first, tokens, BLOCK)[None, :]
     phi = seen(hard_sigmoid(gate), MASK, 1, BLOCK)
@@ -200,6 +215,7 @@ def stored_kernel(
     key,
     back_value,
     opened,
+    counted,
     grad_out,
     grad_z,
     grad_key,  # (kv heads, terms, tokens, DIM), gradients of back_key and back_value
@@ -220,7 +236,7 @@ def stored_kernel(
 ):
     """One term of one block of keys, over the queries that see it, of all heads of the group."""
     start, kv_head, term = tl.program_id(0) * BLOCK, tl.program_id(1).to(tl.int64), tl.program_id(2)
-    plane = tl.num_programs(1).to(tl.int64) * GROUPS * tokens * DIM
+    all_rows = tl.num_programs(1).to(tl.int64) * GROUPS * tokens
     keys = load_terms(key + kv_head * len(KEY_STEPS) * tokens * DIM, start, tokens, KEY_STEPS, DIM, BLOCK, WIDTH)
     stored = kv_head * len(BACK_STEPS) * tokens * DIM
     values = load_terms(back_value + stored, start, tokens, BACK_STEPS, DIM, BLOCK, WIDTH)
@@ -233,21 +249,22 @@ def stored_kernel(
         row = (kv_head * GROUPS + group) * tokens
         rows, bits, slopes, pulses = q + row * DIM, opened + row * DIM, grad_out + row * DIM, grad_z + row
         offset = base if base is None else base + row
+        marks = counted if counted is None else counted + row
         total_key, total_value = _ascend(
-            total_key, total_value, keys, values, rows, offset, bits, slopes, pulses, start, start,
-            tokens, leak, rate, plane, back_constant,
+            total_key, total_value, keys, values, rows, offset, bits, marks, slopes, pulses, start, start,
+            tokens, leak, rate, all_rows, back_constant,
             WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
         for first in range(start + BLOCK, tl.minimum(start + WINDOW, tokens), BLOCK):
             total_key, total_value = _ascend(
-                total_key, total_value, keys, values, rows, offset, bits, slopes, pulses, start, first,
-                tokens, leak, rate, plane, back_constant,
+                total_key, total_value, keys, values, rows, offset, bits, marks, slopes, pulses, start, first,
+                tokens, leak, rate, all_rows, back_constant,
                 WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
             )  # fmt: skip
         if start + WINDOW < tokens:
             total_key, total_value = _ascend(
-                total_key, total_value, keys, values, rows, offset, bits, slopes, pulses, start, start + WINDOW,
-                tokens, leak, rate, plane, back_constant,
+                total_key, total_value, keys, values, rows, offset, bits, marks, slopes, pulses, start, start + WINDOW,
+                tokens, leak, rate, all_rows, back_constant,
                 WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
             )  # fmt: skip
     stored += term * tokens * DIM

@@ -15,8 +15,8 @@ from gaincell.config import GainCellConfig
 from gaincell.ops.convert import code_voltage, full_scale
 from gaincell.ops.precision import outside_autocast
 from gaincell.ops.triton.limits import NARROWEST, width
-from gaincell.ops.triton.products import precision
-from gaincell.ops.triton.tile import hard_sigmoid, product, read_out
+from gaincell.ops.triton.products import precision, ranges
+from gaincell.ops.triton.tile import count_pulses, hard_sigmoid, product, read_out
 
 #: Programs that a read is split into at least, where the ring has the sub-tiles: two for each processor of an H100.
 _PROGRAMS = 264
@@ -68,7 +68,7 @@ def read_kernel(
     count,  # (batch,) tokens written
     table,  # what a code stands for: a voltage, or a charge if no law is to follow
     law,  # (ORDER + 1,) coefficients
-    partial,  # (splits, heads, DIM + 1): sums of read-out codes, and of phi
+    partial,  # (splits, heads, DIM + 1): sums of read-out codes, and what the normaliser counts
     kv_heads,
     leak,  # per token, in powers of two
     zero,
@@ -83,6 +83,7 @@ def read_kernel(
     LEAK: tl.constexpr,
     PACKED: tl.constexpr,
     QUANTISED: tl.constexpr,
+    RANGES: tl.constexpr,
     DIM: tl.constexpr,
     BLOCK: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -105,9 +106,9 @@ def read_kernel(
     if preset is not None:
         offset = tl.load(preset + head, mask=member < GROUPS, other=0.0)
     total = tl.full((MEMBERS, WIDTH), 0.0, tl.float32)
-    fired = tl.full((MEMBERS,), 0.0, tl.float32)
+    pulses = tl.full((MEMBERS,), 0.0, tl.float32)
     for tile in range(split, (used + COLUMNS - 1) // COLUMNS, splits):
-        charge = tl.full((MEMBERS, WIDTH), 0.0, tl.float32)
+        charge, fired = tl.full((MEMBERS, WIDTH), 0.0, tl.float32), tl.full((MEMBERS,), 0.0, tl.float32)
         for n in range(COLUMNS // BLOCK):
             column = tile * COLUMNS + n * BLOCK + tl.arange(0, BLOCK)
             held = column < used
@@ -120,9 +121,10 @@ def read_kernel(
             charge = product(phi, stored, charge, MATMUL)
             fired += tl.sum(phi, 1)
         total += read_out(charge * output, full, QUANTISED)
+        pulses += count_pulses(fired, full, RANGES, QUANTISED)
     row = partial + (split * all_kv * GROUPS + head) * (DIM + 1)
     tl.store(row[:, None] + line[None, :], total, mask=real)
-    tl.store(row + DIM, fired, mask=member < GROUPS)
+    tl.store(row + DIM, pulses, mask=member < GROUPS)
 
 
 @lru_cache(maxsize=64)
@@ -159,7 +161,7 @@ def triton_read(
         packed: two codes a byte, the even one low.
 
     Returns:
-        (B, Hq, D) sum of the sub-tiles' read-outs, and (B, Hq) Z = sum of phi; zeros for a row without tokens.
+        (B, Hq, D) sum of the sub-tiles' read-outs, and (B, Hq) Z; zeros for a row without tokens.
     """
     batch, heads, head_dim = pulse.shape
     kv_heads = codes.shape[2]
@@ -190,6 +192,7 @@ def triton_read(
             LEAK=config.leak_form if config.leak else "none",
             PACKED=packed,
             QUANTISED=config.output_levels is not None,
+            RANGES=ranges(config),
             DIM=head_dim,
             BLOCK=min(config.subtile_columns, 64 if width(head_dim) <= 128 else 32),
             WIDTH=width(head_dim),

@@ -12,6 +12,7 @@ from gaincell.ops.triton.tile import (
     OWN,
     along,
     between,
+    count_pulses,
     decay,
     hard_sigmoid,
     load_rows,
@@ -54,14 +55,21 @@ def _absorb(
 
 
 @triton.jit
+def _within(fired, RANGES: tl.constexpr):
+    """Whether the normaliser's reference columns hold the pulses fired."""
+    return fired <= (RANGES[len(RANGES) - 1] if len(RANGES) > 0 else float("inf"))
+
+
+@triton.jit
 def forward_kernel(
     q,  # (heads, tokens, DIM) pulses
     base,  # (heads, tokens) or None: what is added to S / S_sat whatever the keys
     key,  # (kv heads, terms, tokens, DIM), such that pulses times key is S / S_sat
     value,  # likewise, such that phi times value is a charge in counts
     out,  # (heads, tokens, DIM) sum of read-outs
-    z,  # (heads, tokens) sum of phi
+    z,  # (heads, tokens) sum of phi, as the normaliser counts it
     opened,  # (words, heads, tokens, DIM) or None: bit k % 32 of word k // 32, the sub-tile k back was not clamped
+    counted,  # (words, heads, tokens) or None: likewise, the sub-tile's phi lay within the normaliser's ranges
     tokens,
     leak,  # per token, in powers of two
     constant,  # what every pulse adds to every output line besides its terms, in counts
@@ -73,6 +81,7 @@ def forward_kernel(
     VALUE_STEPS: tl.constexpr,
     AGED: tl.constexpr,
     QUANTISED: tl.constexpr,
+    RANGES: tl.constexpr,
     DIM: tl.constexpr,
     BLOCK: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -110,23 +119,30 @@ def forward_kernel(
         )  # fmt: skip
     charge += constant * fired[:, None]
     total, bits = read_out(charge, full, QUANTISED), (tl.abs(charge) <= full).to(tl.int32)
+    pulses, within = count_pulses(fired, full, RANGES, QUANTISED), _within(fired, RANGES).to(tl.int32)
 
     # The others, 32 to a word of bits.
     for word in range((RING + 31) // 32):
         for k in range(tl.maximum(32 * word, 1), tl.minimum(32 * word + 32, tl.minimum(tile + 1, RING))):
-            charge, before = nothing, fired
+            charge, fired = nothing, tl.full((BLOCK,), 0.0, tl.float32)
             for n in range(CHUNKS):
                 gap = k * COLUMNS + (own - n) * BLOCK
                 charge, fired = _absorb(
                     charge, fired, rows, offset, key, value, first, gap, tokens, leak,
                     KEY_STEPS, VALUE_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
                 )  # fmt: skip
-            charge += constant * (fired - before)[:, None]
+            charge += constant * fired[:, None]
             total += read_out(charge, full, QUANTISED)
             bits |= (tl.abs(charge) <= full).to(tl.int32) << (k % 32)
+            pulses += count_pulses(fired, full, RANGES, QUANTISED)
+            within |= _within(fired, RANGES).to(tl.int32) << (k % 32)
         if opened is not None:
             store_rows(opened + word * plane + head * tokens * DIM, bits, first, tokens, DIM, BLOCK, WIDTH)
             bits = tl.full((BLOCK, WIDTH), 0, tl.int32)
+        if counted is not None:
+            row = first + tl.arange(0, BLOCK)
+            tl.store(counted + (word * tl.num_programs(1) + head) * tokens + row, within, mask=row < tokens)
+            within = tl.full((BLOCK,), 0, tl.int32)
     store_rows(out + head * tokens * DIM, total / full, first, tokens, DIM, BLOCK, WIDTH)
     row = first + tl.arange(0, BLOCK)
-    tl.store(z + head * tokens + row, fired, mask=row < tokens)
+    tl.store(z + head * tokens + row, pulses, mask=row < tokens)

@@ -107,6 +107,11 @@ def _fold(grad: Tensor, y: Tensor, terms: Terms) -> Tensor:
     return sum((part * slope for part, slope in zip(grad.unbind(1), slopes, strict=True)), torch.zeros_like(y))
 
 
+def ranges(config: GainCellConfig) -> tuple[float, ...]:
+    """Full scales of the normaliser's reference columns; none where Z is exact."""
+    return config.normaliser_ranges if config.normaliser == "column" else ()
+
+
 class _Products(torch.autograd.Function):
     """q (H, T, D), yk and yv (H / groups, T, D), preset (H, T) or None."""
 
@@ -116,6 +121,9 @@ class _Products(torch.autograd.Function):
         plan, groups = _Plan.of(config), len(q) // len(yk)
         out, z = torch.empty_like(q), q.new_empty(q.shape[:2])
         opened = _bits(q, config) if grad else None
+        # Pulses are at most 1 wide: no sub-tile goes beyond a range of its number of columns.
+        exceeds = grad and bool(ranges(config)) and ranges(config)[-1] < config.subtile_columns
+        counted = q.new_empty(-(-config.tiles // 32), *q.shape[:2], dtype=torch.int32) if exceeds else None
         layout = cut(config, q.shape[2], len(plan.key.laws) + len(plan.value.laws), 1, q.device)
         with torch.cuda.device_of(q):
             forward_kernel[(triton.cdiv(q.shape[1], layout["BLOCK"]), len(q))](
@@ -126,15 +134,17 @@ class _Products(torch.autograd.Function):
                 out,
                 z,
                 opened,
+                counted,
                 constant=plan.value.constant,
                 full=full_scale(config),
                 KEY_STEPS=plan.key.steps,
                 VALUE_STEPS=plan.value.steps,
                 QUANTISED=config.output_levels is not None,
+                RANGES=ranges(config),
                 **plan.constants(q, groups),
                 **layout,
             )
-        ctx.save_for_backward(q, yk, yv, preset, opened)
+        ctx.save_for_backward(q, yk, yv, preset, opened, counted)
         ctx.plan = plan
         return out, z
 
@@ -142,7 +152,7 @@ class _Products(torch.autograd.Function):
     @once_differentiable
     @outside_autocast
     def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
-        q, yk, yv, preset, opened = ctx.saved_tensors
+        q, yk, yv, preset, opened, counted = ctx.saved_tensors
         plan: _Plan = ctx.plan
         groups, full = len(q) // len(yk), full_scale(plan.config)
         shared = plan.constants(q, groups) | {
@@ -151,6 +161,7 @@ class _Products(torch.autograd.Function):
             "key": plan.stored(yk, plan.key),
             "back_value": plan.stored(yv, plan.back_value),
             "opened": opened,
+            "counted": counted,
             "grad_out": plan.operand(grads[0] / full),  # d read-out / d charge in counts is one count, straight through
             "grad_z": grads[1].contiguous(),
             "back_constant": plan.back_value.constant,
@@ -189,7 +200,7 @@ def triton_products(
         preset: (B, Hq, T) offset on S / S_sat, or None.
 
     Returns:
-        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z = sum of phi.
+        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z as the normaliser gives it.
     """
     if not q.numel():
         return q.clone(), q.sum(3)

@@ -56,7 +56,7 @@ def load_vector(pointer, first, tokens, BLOCK: tl.constexpr):
         return tl.full((BLOCK,), 0.0, tl.float32)
     else:
         row = first + tl.arange(0, BLOCK)
-        return tl.load(pointer + row, mask=row < tokens, other=0.0)
+        return tl.load(pointer + row, mask=row < tokens, other=0)
 
 
 @triton.jit
@@ -145,3 +145,15 @@ def read_out(charge, full, QUANTISED: tl.constexpr):
     if QUANTISED:
         code = round_half_even(code)
     return code
+
+
+@triton.jit
+def count_pulses(fired, full, RANGES: tl.constexpr, QUANTISED: tl.constexpr):
+    """What a sub-tile adds to Z for the sum of its phi, as `convert.normaliser_readout`; () where that is ideal."""
+    if len(RANGES) > 0:
+        scale = tl.full(fired.shape, RANGES[len(RANGES) - 1], tl.float32)
+        for n in tl.static_range(1, len(RANGES)):
+            finest = RANGES[len(RANGES) - 1 - n]
+            scale = tl.where(fired <= finest, finest, scale)
+        fired = read_out(tl.div_rn(fired, scale) * full, full, QUANTISED) * (scale / full)
+    return fired
