@@ -41,6 +41,7 @@ class Case:
     v: Tensor
     pad: Tensor | None
     preset: Tensor | None
+    absent: Tensor | None
     chunks: tuple[int, ...]
     packed: bool
 
@@ -52,15 +53,16 @@ class Case:
         }
         shapes = f"q {tuple(self.q.shape)}, k {tuple(self.k.shape)}"
         pad = None if self.pad is None else self.pad.tolist()
-        preset = self.preset is not None
-        return f"Case({shapes}, pad {pad}, preset {preset}, chunks {self.chunks}, {self.config.cell.name}, {changed})"
+        preset, absent = self.preset is not None, self.absent is not None
+        options = f"pad {pad}, preset {preset}, absent {absent}"
+        return f"Case({shapes}, {options}, chunks {self.chunks}, {self.config.cell.name}, {changed})"
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))  # what Hypothesis shows of a failing case
 
     @property
     def options(self) -> dict[str, Tensor | None]:
-        return {"pad": self.pad, "preset": self.preset}
+        return {"pad": self.pad, "preset": self.preset, "absent": self.absent}
 
     @property
     def real(self) -> Tensor | None:
@@ -74,8 +76,10 @@ class Case:
         while start < tokens:
             now = slice(start, start + (queue.pop(0) if len(queue) > 1 else queue[0]))
             real = None if self.real is None else self.real[:, now]
-            preset = None if self.preset is None else self.preset[:, :, now]
-            outputs.append(ring.extend(self.q[:, :, now], self.k[:, :, now], self.v[:, :, now], real, preset))
+            preset, absent = (None if x is None else x[:, :, now] for x in (self.preset, self.absent))
+            if absent is not None and not absent.any():
+                absent = None
+            outputs.append(ring.extend(self.q[:, :, now], self.k[:, :, now], self.v[:, :, now], real, preset, absent))
             start = now.stop
         return torch.cat(outputs, 2)
 
@@ -126,6 +130,8 @@ def cases(draw: st.DrawFn, *, most_tokens: int = 64) -> Case:
         shape = (batch, heads, tokens, head_dim)
         return mean + deviation * torch.randn(shape, generator=generator, dtype=torch.float64)
 
+    share = draw(st.sampled_from((0.0, 0.0, 0.2, 0.7)))
+    absent = torch.rand(batch, kv_heads, tokens, generator=generator) < share
     preset = 0.3 * torch.randn(batch, kv_heads * groups, tokens, generator=generator, dtype=torch.float64)
     return Case(
         config=config,
@@ -134,6 +140,7 @@ def cases(draw: st.DrawFn, *, most_tokens: int = 64) -> Case:
         v=normal(kv_heads, 0.45, 0.25),
         pad=None if pad is None else torch.tensor(pad),
         preset=preset if draw(st.booleans()) else None,
+        absent=absent if share else None,
         chunks=tuple(draw(st.lists(st.integers(1, 2 * config.window), min_size=1, max_size=8))),
         packed=packs and draw(st.booleans()),
     )

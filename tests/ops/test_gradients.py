@@ -20,7 +20,9 @@ def gradients(case: Case, operator: Callable[..., Tensor]) -> dict[str, Tensor]:
     if case.preset is not None:
         operands["preset"] = case.preset
     leaves = {name: x.clone().requires_grad_() for name, x in operands.items()}
-    out = operator(leaves["q"], leaves["k"], leaves["v"], case.config, pad=case.pad, preset=leaves.get("preset"))
+    out = operator(
+        leaves["q"], leaves["k"], leaves["v"], case.config, **(case.options | {"preset": leaves.get("preset")})
+    )
     weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(3), dtype=out.dtype)
     if out.requires_grad:  # the oracle's output does not where every row is all pads
         (out * weights).sum().backward()

@@ -52,7 +52,7 @@ class Oracle:
             inside = (roots.real > low - 1e-9) & (roots.real < high + 1e-9)
             yield roots.real[inside & (abs(roots.imag) < 1e-9)].item()
 
-    def attend(self, n: NDArray, k: NDArray, v: NDArray, preset: float) -> tuple[NDArray, float]:
+    def attend(self, n: NDArray, k: NDArray, v: NDArray, preset: float, absent: NDArray) -> tuple[NDArray, float]:
         """The newest of len(k) tokens looks back: query codes n (D,), stored codes k, v (tokens, D)."""
         c, t = self.config, len(k) - 1
         queries, levels = (c.query_levels or 0) - 1, c.output_levels or 0
@@ -62,6 +62,8 @@ class Oracle:
             step = 1 / full
         tiles, fired = {}, {}
         for s in range(max(0, t - c.window + 1), t + 1):
+            if absent[s]:
+                continue
             score = int((n * self.table[k[s], t - s]).sum())
             gate = round(score * (2**15 / (c.score_saturation * queries * 2.0**self.g))) + round(preset * 2**15)
             pulse = min(max(gate, 0), 2**15)
@@ -69,7 +71,7 @@ class Oracle:
             tiles[tile] = tiles.get(tile, 0) + pulse * self.table[v[s], t - s]
             fired[tile] = fired.get(tile, 0) + pulse
         unit = full / (c.output_scale * 2**15 * 2.0**self.g)
-        counts = sum(np.rint(np.clip(x * unit, -full, full)) for x in tiles.values())
+        counts = sum(np.rint(np.clip(x * unit, -full, full)) for x in tiles.values()) + np.zeros(v.shape[1])
         return counts * step, ldexp(sum(self.pulses(x, full) for x in fired.values()), -15)
 
     def pulses(self, fired: int, full: float) -> int:
@@ -80,12 +82,16 @@ class Oracle:
         held = next((x for x in ranges if width <= x), ranges[-1])
         return round(ldexp(round(min(width / held * full, full)) * (held / full), 15))
 
-    def __call__(self, n: Tensor, k: Tensor, v: Tensor, preset: Tensor | None) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, n: Tensor, k: Tensor, v: Tensor, preset: Tensor | None, absent: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         (batch, heads, tokens, _), groups = n.shape, n.shape[1] // k.shape[1]
         out, z = torch.zeros(n.shape, dtype=torch.float64), torch.zeros(n.shape[:3], dtype=torch.float64)
         for b, h, t in np.ndindex(batch, heads, tokens):
             now, stored = n[b, h, t].numpy(), (x[b, h // groups, : t + 1].numpy().astype(int) for x in (k, v))
-            found, z[b, h, t] = self.attend(now, *stored, 0.0 if preset is None else float(preset[b, h, t]))
+            offset = 0.0 if preset is None else float(preset[b, h, t])
+            gone = np.zeros(t + 1, dtype=bool) if absent is None else absent[b, h // groups, : t + 1].numpy()
+            found, z[b, h, t] = self.attend(now, *stored, offset, gone)
             out[b, h, t] = torch.from_numpy(found)
         return out, z
 
@@ -97,7 +103,9 @@ def converted(case: Case) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     return query_pulse(case.q.float(), case.config), *codes, preset
 
 
-def ring_reads(q: Tensor, k: Tensor, v: Tensor, preset: Tensor | None, config: GainCellConfig) -> tuple[Tensor, Tensor]:
+def ring_reads(
+    q: Tensor, k: Tensor, v: Tensor, preset: Tensor | None, absent: Tensor | None, config: GainCellConfig
+) -> tuple[Tensor, Tensor]:
     """Each token's query against the columns as they stand then; the rows of a batch are at different tokens."""
     out, z = torch.full_like(q, torch.nan), torch.full(q.shape[:3], torch.nan, dtype=q.dtype)
     tokens, row = q.shape[2], torch.arange(len(q))
@@ -108,7 +116,8 @@ def ring_reads(q: Tensor, k: Tensor, v: Tensor, preset: Tensor | None, config: G
         written = t[:, None] - age
         columns = (x[row[:, None], :, written.clamp(min=0)].transpose(1, 2) for x in (k, v))
         own = None if preset is None else preset[row, :, t, None]
-        found = integer_read(q[row, :, t, None], *columns, age, written >= 0, config, own)
+        gone = None if absent is None else absent[row[:, None], :, written.clamp(min=0)].transpose(1, 2)
+        found = integer_read(q[row, :, t, None], *columns, age, written >= 0, config, own, gone)
         out[row, :, t], z[row, :, t] = found[0][:, :, 0], found[1][:, :, 0]
     return out, z
 
@@ -129,13 +138,13 @@ def compare(case: Case) -> None:
     """Oracle, parallel form and ring: equal to the bit, in float32 and float64."""
     q, k, v, preset = converted(case)
     n = (q.double() * ((case.config.query_levels or 0) - 1)).round().long()
-    expected = Oracle(case.config)(n, k, v, preset)
+    expected = Oracle(case.config)(n, k, v, preset, case.absent)
     wide = None if preset is None else preset.double()
     for dtype, offset in ((torch.float32, preset), (torch.float64, wide)):
-        found = integer_products(q.to(dtype), k, v, case.config, offset)
+        found = integer_products(q.to(dtype), k, v, case.config, offset, case.absent)
         assert found[0].dtype == found[1].dtype == dtype
         assert same(found, expected)
-    assert same(ring_reads(q, k, v, preset, case.config), expected)
+    assert same(ring_reads(q, k, v, preset, case.absent, case.config), expected)
     TRIED["integer: outputs compared"] += q.numel()
     TRIED["integer: of them other than zero"] += int((expected[0] != 0).sum())
 
@@ -168,7 +177,8 @@ def test_extreme_levels_and_scales_give_the_bits_of_the_definition(changes: dict
         window=12, subtile_columns=4, **{"leak_per_token": 0.02, "query_sign": "differential", **changes}
     )
     q, k, v = operands(heads=2, kv_heads=1, tokens=30, head_dim=128)
-    compare(Case(config=config, q=q, k=k, v=v, pad=None, preset=q[..., 0], chunks=(1,), packed=False))
+    case = Case(config=config, q=q, k=k, v=v, pad=None, preset=q[..., 0], absent=None, chunks=(1,), packed=False)
+    compare(case)
 
 
 def operands(heads: int, kv_heads: int, tokens: int, head_dim: int) -> tuple[Tensor, Tensor, Tensor]:

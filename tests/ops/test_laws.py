@@ -78,6 +78,7 @@ def test_pads_and_unwritten_columns_add_nothing(path: str, case: Case) -> None:
                 case,
                 **{name: getattr(case, name)[row : row + 1, :, first:] for name in ("q", "k", "v")},
                 preset=None if case.preset is None else case.preset[row : row + 1, :, first:],
+                absent=None if case.absent is None else case.absent[row : row + 1, :, first:],
                 pad=None,
             )
             torch.testing.assert_close(PATHS[path](alone)[0], before[row, :, first:], rtol=1e-9, atol=1e-9)
@@ -126,7 +127,7 @@ def test_a_zero_with_its_bias_lands_on_one_code_on_every_path(dtype: torch.dtype
     config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=4)
     k = torch.zeros(1, 1, 20, 8, dtype=dtype) + 0.45
     q = torch.full_like(k, 0.7)
-    case = Case(config, q, k, k, None, None, (7, 1, 3), False)
+    case = Case(config, q, k, k, None, None, None, (7, 1, 3), False)
     ring = Ring(1, 1, 8, config)
     ring.write(k, k)
     codes = stored_code(k, config).unique()
@@ -230,10 +231,13 @@ def test_a_ring_follows_beams_and_forgets() -> None:
     config = GainCellConfig.preset("leroux2025").replace(window=8, subtile_columns=4, score_saturation=4.0)
     q, k, v = (0.45 + 0.3 * torch.randn(3, 1, 20, 8, generator=torch.Generator().manual_seed(i)) for i in range(3))
     rows = torch.tensor([2, 0, 0])
+    absent = torch.rand(3, 1, 20, generator=torch.Generator().manual_seed(3)) < 0.4
     ring = Ring(3, 1, 8, config)
-    ring.extend(*(x[:, :, :11] for x in (q, k, v)))
+    ring.extend(*(x[:, :, :11] for x in (q, k, v)), absent=absent[:, :, :11])
     ring.reorder(rows)
-    after = ring.extend(*(x[rows][:, :, 11:] for x in (q, k, v)))
-    torch.testing.assert_close(after, gaincell.attention(*(x[rows] for x in (q, k, v)), config)[:, :, 11:])
+    ring.to("cpu")
+    after = ring.extend(*(x[rows][:, :, 11:] for x in (q, k, v)), absent=absent[rows][:, :, 11:])
+    expected = gaincell.attention(*(x[rows] for x in (q, k, v)), config, absent=absent[rows])
+    torch.testing.assert_close(after, expected[:, :, 11:])
     ring.reset()
     torch.testing.assert_close(ring.extend(q, k, v), gaincell.attention(q, k, v, config))

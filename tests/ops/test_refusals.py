@@ -39,6 +39,14 @@ REFUSED: dict[str, tuple[tuple[Tensor, Tensor, Tensor], dict[str, Any], str]] = 
     "an array": ((Q.numpy(), K, K), {}, "q must be a torch tensor; got ndarray"),
     "a preset of another shape": ((Q, K, K), {"preset": of(2, 4)}, "shape (2, 4, 6) (B, Hq, T); got (2, 4)"),
     "NaN in the preset": ((Q, K, K), {"preset": of(2, 4, 6) * torch.nan}, "preset holds NaN or Inf"),
+    "absence of another shape": (
+        (Q, K, K),
+        {"absent": torch.ones(2, 4, 6).bool()},
+        "absent must be boolean, of shape (2, 2, 6) (B, Hkv, T), on cpu; got torch.bool (2, 4, 6) on cpu",
+    ),
+    "absence that is not boolean": ((Q, K, K), {"absent": of(2, 2, 6)}, "absent must be boolean"),
+    "absence on another device": ((Q, K, K), {"absent": torch.ones(2, 2, 6).bool().to("meta")}, "(2, 2, 6) on meta"),
+    "absence by name": ((Q, K, K), {"absent": "first"}, "absent must be a torch tensor; got str"),
     "NaN in q": ((Q * torch.nan, K, K), {}, "q holds NaN or Inf"),
     "Inf in k": ((Q, K * torch.inf, K), {}, "k holds NaN or Inf"),
     "minus Inf in v": ((Q, K, K * -torch.inf), {}, "v holds NaN or Inf"),
@@ -66,6 +74,10 @@ RING_REFUSED: dict[str, tuple[dict[str, Tensor], str]] = {
     "real that is not boolean": ({"q": Q, "k": K, "v": K, "real": torch.ones(2, 6)}, "boolean"),
     "NaN in v": ({"q": Q, "k": K, "v": K * torch.nan}, "v holds NaN or Inf"),
     "real of another shape": ({"q": Q, "k": K, "v": K, "real": torch.ones(2, 5).bool()}, "of shape (2, 6)"),
+    "absence of another shape": (
+        {"q": Q, "k": K, "v": K, "absent": torch.ones(2, 6).bool()},
+        "absent must be boolean, of shape (2, 2, 6)",
+    ),
     "a preset of another shape": ({"q": Q, "k": K, "v": K, "preset": of(2, 4)}, "preset must have shape (2, 4, 6)"),
 }
 

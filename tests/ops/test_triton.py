@@ -1,6 +1,7 @@
 """The GPU kernels against the float64 oracle, on a GPU where there is one and in Triton's interpreter elsewhere."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -55,13 +56,22 @@ def operands(tokens: int, head_dim: int, groups: int = 1, kv_heads: int = 1, pre
     return leaves | ({"preset": normal(0.0, 0.3, kv_heads * groups, tokens)} if preset else {})
 
 
-def kernels(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None) -> Tensor:
+def gaps(k: Tensor) -> Tensor:
+    """A third of the tokens, at random."""
+    return torch.rand(k.shape[:3], generator=torch.Generator().manual_seed(6)).lt(0.3).to(k.device)
+
+
+def kernels(
+    q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None, absent: Tensor | None = None
+) -> Tensor:
     converted = query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)
-    return normalise(*triton_products(*converted, config, preset), config)
+    return normalise(*triton_products(*converted, config, preset, absent), config)
 
 
-def oracle(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None) -> Tensor:
-    return naive_attention(q, k, v, config, preset=preset)[0]
+def oracle(
+    q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None, absent: Tensor | None = None
+) -> Tensor:
+    return naive_attention(q, k, v, config, preset=preset, absent=absent)[0]
 
 
 def factored(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None) -> Tensor:
@@ -93,10 +103,13 @@ def results(operator: Operator, leaves: Operands, config: GainCellConfig) -> Ope
     return {"out": out.detach().cpu().double()} | {name: x.cpu().double() for name, x in gradients.items()}
 
 
-def compare(leaves: Operands, config: GainCellConfig) -> None:
-    reference = factored if config.leak_form == "factored" else oracle
+def compare(leaves: Operands, config: GainCellConfig, absent: Tensor | None = None) -> None:
+    reference: Operator = factored if config.leak_form == "factored" else oracle
+    fused: Operator = kernels
+    if absent is not None:
+        reference, fused = partial(reference, absent=absent), partial(kernels, absent=absent.to(DEVICE))
     expected = results(reference, {name: x.double() for name, x in leaves.items()}, config)
-    found = results(kernels, {name: x.to(DEVICE) for name, x in leaves.items()}, config)
+    found = results(fused, {name: x.to(DEVICE) for name, x in leaves.items()}, config)
     assert found.keys() == expected.keys()
     flipped = torch.zeros(())
     if config.output_levels is not None:  # a charge within rounding of a tie may fall on its other side
@@ -157,6 +170,12 @@ def test_output_and_every_gradient_equal_the_oracle(name: str) -> None:
     compare(leaves, config)
 
 
+@pytest.mark.parametrize("name", ["published", "no leak, read-out", "reference columns", "sub-tile in parts"])
+def test_absent_tokens_add_nothing_and_get_no_gradient(name: str) -> None:
+    config, leaves = CASES[name]
+    compare(leaves, config, gaps(leaves["k"]))
+
+
 @pytest.mark.slow
 def test_more_subtiles_than_bits_of_a_word() -> None:
     columns = design("leroux2025", 0.0, 16, 16, 34, normaliser="column", normaliser_ranges=(4.1,))
@@ -203,13 +222,13 @@ def test_a_ring_reads_the_same(config: GainCellConfig, head_dim: int, groups: in
     generator = torch.Generator().manual_seed(2)
     ring = Ring(3, heads, head_dim, config, packed=packed)
     k, v = (0.45 + 0.25 * torch.randn(3, heads, tokens, head_dim, generator=generator) for _ in range(2))
-    ring.write(k, v, torch.arange(tokens) >= tokens - counts[:, None])
+    ring.write(k, v, torch.arange(tokens) >= tokens - counts[:, None], gaps(k) if packed else None)
     q = 0.1 + 0.7 * torch.randn(3, heads * groups, 1, head_dim, generator=generator)
     preset = 0.3 * torch.randn(3, heads * groups, 1, generator=generator)
     expected = ring.read(q, preset)
     ring.to(DEVICE)
     pulse, offset = query_pulse(q, config)[:, :, 0].to(DEVICE), preset[:, :, 0].to(DEVICE)
-    out, z = triton_read(pulse, ring.codes, ring.count, config, offset, packed)
+    out, z = triton_read(pulse, ring.codes, ring.count, config, offset, packed, ring.absent)
     found = normalise(out[:, :, None], z[:, :, None], config).cpu()
     torch.testing.assert_close(found, expected, rtol=0, atol=3e-6)
     assert not found[0].any()

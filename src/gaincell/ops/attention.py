@@ -19,6 +19,7 @@ def attention(
     *,
     pad: Tensor | None = None,
     preset: Tensor | None = None,
+    absent: Tensor | None = None,
     validate: bool = True,
 ) -> Tensor:
     """Gain-cell attention: conversion, both products, HardSigmoid, read-out, and the normaliser if the config has one.
@@ -34,6 +35,9 @@ def attention(
         config: the design point.
         pad: (B,) left pads of each row. A pad is never written and its output is zero.
         preset: (B, Hq, T) offset on S / S_sat per query (an option; not in the published design).
+        absent: (B, Hkv, T), true at tokens that take their column but are not stored there, such as those that are
+            kept digitally: they add nothing to any output nor to Z, their own query's included (an option; not in
+            the published design). Their queries are served like any other.
         validate: check shapes and finiteness; internal callers that know switch it off.
 
     Returns:
@@ -43,15 +47,15 @@ def attention(
         InputError: shapes, dtypes or devices that do not fit, NaN or Inf.
     """
     if validate:
-        check_operands(q, k, v, config, pad, preset)
+        check_operands(q, k, v, config, pad, preset, absent)
     if pad is not None and bool((pad > 0).any()):
         # A pad takes no column: move each row's tokens to the front, and its outputs back.
         shift, back = roll_index(pad, q.shape[2])
         q, k, v = (gather_tokens(x, shift) for x in (q, k, v))
-        preset = None if preset is None else gather_tokens(preset, shift)
-        out = attention(q, k, v, config, preset=preset, validate=False)
+        preset, absent = (None if x is None else gather_tokens(x, shift) for x in (preset, absent))
+        out = attention(q, k, v, config, preset=preset, absent=absent, validate=False)
         return gather_tokens(out, back) * ~pad_mask(pad, q.shape[2])[:, None, :, None]
-    out, z = products(q, k, v, config, preset)
+    out, z = products(q, k, v, config, preset, absent)
     return normalise(out, z, config).to(q.dtype)
 
 
@@ -62,14 +66,20 @@ def normalise(out: Tensor, z: Tensor, config: GainCellConfig) -> Tensor:
 
 @outside_autocast
 def attention_map(
-    q: Tensor, k: Tensor, config: GainCellConfig, *, pad: Tensor | None = None, preset: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    config: GainCellConfig,
+    *,
+    pad: Tensor | None = None,
+    preset: Tensor | None = None,
+    absent: Tensor | None = None,
 ) -> Tensor:
     """phi (B, Hq, T, T) of the same operands: every pulse width, for plots; memory grows with T squared.
 
     Raises:
         InputError: as `attention`.
     """
-    check_operands(q, k, k, config, pad, preset)
+    check_operands(q, k, k, config, pad, preset, absent)
     groups, (_, _, tokens, _) = q.shape[1] // k.shape[1], q.shape
     q, y = query_pulse(q, config), stored_voltage(k, config).repeat_interleave(groups, 1)
     index = torch.arange(tokens, device=q.device)
@@ -84,6 +94,8 @@ def attention_map(
     if pad is not None:
         real = ~pad_mask(pad, tokens)
         seen = seen & (real[:, None, :] & real[:, :, None])[:, None]
+    if absent is not None:
+        seen = seen & ~absent.repeat_interleave(groups, 1)[:, :, None]
     return gate.clamp(0.0, 1.0) * seen
 
 

@@ -126,12 +126,13 @@ class _Plan:
 class _Heads:
     """Some query heads at once: their pulses (n, T, D) and the voltages (m, T', D) stored, T' whole sub-tiles."""
 
-    def __init__(self, plan: _Plan, q: Tensor, k: Tensor, v: Tensor, preset: Tensor) -> None:
+    def __init__(self, plan: _Plan, q: Tensor, k: Tensor, v: Tensor, preset: Tensor, absent: Tensor) -> None:
         self.plan, self.buffer = plan, plan.buffer
         (self.count, _, self.dim), self.groups = q.shape, len(q) // len(k)
         # Converted here, for a few heads at a time, while they are in the cache.
         self.q = q if plan.converted else query_pulse(q, plan.config, self.buffer("q", *q.shape))
         self.yk, self.yv = self.voltages("k", k), self.voltages("v", v)
+        self.stored = self.present(absent) if absent.numel() else None
         self.offset = preset[..., None] if preset.numel() else None
         if plan.key.constant:
             constant = self.q.sum(2, keepdim=True) * plan.key.constant
@@ -148,7 +149,19 @@ class _Heads:
             stored_voltage(x, plan.config, y[:, :tokens])
         return y
 
-    def stored(self, name: str, y: Tensor, terms: Terms) -> list[_Factor]:
+    def present(self, absent: Tensor) -> tuple[Tensor, ...]:
+        """For every block 1 at its columns that are stored, else 0: (n, 1, C) from absent (m, T)."""
+        plan = self.plan
+        present = absent.new_ones(len(absent), len(plan.blocks) * plan.columns).to(self.q)
+        present[:, : plan.tokens].masked_fill_(absent, 0.0)
+        return present.repeat_interleave(self.groups, 0).unflatten(1, (-1, 1, plan.columns)).unbind(1)
+
+    def mask_(self, x: Tensor, block: _Block) -> Tensor:
+        """Zero what a row does not see of a block's columns (n, r, C), or what is not there."""
+        x = self.plan.mask_(x, block)
+        return x if self.stored is None else x.mul_(self.stored[block.index])
+
+    def factors(self, name: str, y: Tensor, terms: Terms) -> list[_Factor]:
         """The factor of a product for every term and block: (n, C, D)."""
         factors = []
         for p in range(len(terms.rates)):
@@ -212,7 +225,7 @@ class _Heads:
 class _Products(torch.autograd.Function):
     @staticmethod
     @outside_autocast
-    def forward(ctx, q, k, v, preset, config, converted, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx, q, k, v, preset, absent, config, converted, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         plan, full = _Plan(config, q, converted), full_scale(config)
         out, z = torch.empty_like(q), q.new_zeros(q.shape[:2])
         # For the way back: where a sub-tile that two blocks share stayed open, and which blocks were clamped at all.
@@ -221,12 +234,12 @@ class _Products(torch.autograd.Function):
         clamped: set[tuple[int, int]] = set()
         beyond: dict[tuple[int, int], Tensor] = {}  # where more pulses fired in a sub-tile than the normaliser holds
         for part, kv_part in plan.parts(q, k):
-            heads = _Heads(plan, q[part], k[kv_part], v[kv_part], preset[part])
-            keys, values = heads.stored("key", heads.yk, plan.key), heads.stored("value", heads.yv, plan.value)
+            heads = _Heads(plan, q[part], k[kv_part], v[kv_part], preset[part], absent[kv_part])
+            keys, values = heads.factors("key", heads.yk, plan.key), heads.factors("value", heads.yv, plan.value)
             tails: dict[int, Tensor] = {}
             fired_tails: dict[int, Tensor] = {}
             for block in plan.blocks:
-                phi = plan.mask_(heads.gate(block, keys).clamp_(0.0, 1.0), block)
+                phi = heads.mask_(heads.gate(block, keys).clamp_(0.0, 1.0), block)
                 rows = slice(block.rows.start, block.rows.start + block.tail)
                 if config.normaliser != "none":
                     fired = phi.sum(2)
@@ -254,7 +267,7 @@ class _Products(torch.autograd.Function):
                 code, new = readout_(read, config), block.new
                 out[part, rows.start : new].add_(code[:, : new - rows.start])
                 out[part, new : rows.stop].copy_(code[:, new - rows.start :])
-        ctx.save_for_backward(q, k, v, preset, opened)
+        ctx.save_for_backward(q, k, v, preset, absent, opened)
         ctx.config, ctx.converted, ctx.clamped, ctx.beyond = config, converted, clamped, beyond
         return out.div_(full), z
 
@@ -262,7 +275,7 @@ class _Products(torch.autograd.Function):
     @once_differentiable
     @outside_autocast
     def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
-        q, k, v, preset, opened = ctx.saved_tensors
+        q, k, v, preset, absent, opened = ctx.saved_tensors
         config: GainCellConfig = ctx.config
         plan, full = _Plan(config, q, ctx.converted), full_scale(config)
         # d read-out / d charge in counts is one count, straight through.
@@ -270,17 +283,17 @@ class _Products(torch.autograd.Function):
         grad_q, grad_k, grad_v = torch.zeros_like(q), torch.empty_like(k), torch.empty_like(v)
         grad_preset = torch.zeros_like(preset)
         for part, kv_part in plan.parts(q, k):
-            heads = _Heads(plan, q[part], k[kv_part], v[kv_part], preset[part])
-            keys, values = heads.stored("key", heads.yk, plan.key), heads.stored("value", heads.yv, plan.value)
+            heads = _Heads(plan, q[part], k[kv_part], v[kv_part], preset[part], absent[kv_part])
+            keys, values = heads.factors("key", heads.yk, plan.key), heads.factors("value", heads.yv, plan.value)
             back_keys, back_values = keys, values
             if plan.back_key is not plan.key:
-                back_keys = heads.stored("back key", heads.yk, plan.back_key)
-                back_values = heads.stored("back value", heads.yv, plan.back_value)
+                back_keys = heads.factors("back key", heads.yk, plan.back_key)
+                back_values = heads.factors("back value", heads.yv, plan.back_value)
             grad_keys, grad_values = heads.blank(plan.back_key), heads.blank(plan.back_value)
             for block in plan.blocks:
                 gate = heads.gate(block, keys)
                 phi = torch.clamp(gate, 0.0, 1.0, out=heads.buffer("phi", *gate.shape))
-                plan.mask_(phi, block)
+                heads.mask_(phi, block)
                 slope = grad_out[part, block.rows]
                 if {(part.start, block.index), (part.start, block.index + config.tiles)} & ctx.clamped:
                     # No gradient passes where the sub-tile was clamped.
@@ -311,7 +324,7 @@ class _Products(torch.autograd.Function):
                     gradient.add_(pulses)
                 # Inside the clamp, edges too: a query that rounds to zero still learns.
                 clamp_backward(gradient, gate, 0.0, 1.0, out=phi)
-                plan.mask_(phi, block)
+                heads.mask_(phi, block)
                 if plan.back_key.constant or preset.numel():
                     total = phi.sum(2, keepdim=True)
                     grad_q[part, block.rows].add_(total, alpha=plan.back_key.constant)
@@ -327,11 +340,18 @@ class _Products(torch.autograd.Function):
         if not ctx.converted:
             grad_q = query_gradient(grad_q, q, config)
             grad_k, grad_v = stored_gradient(grad_k, k, config), stored_gradient(grad_v, v, config)
-        return grad_q, grad_k, grad_v, grad_preset, None, None, None
+        return grad_q, grad_k, grad_v, grad_preset, None, None, None, None
 
 
 def blocked_products(
-    q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None, *, converted: bool = False
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    config: GainCellConfig,
+    preset: Tensor | None = None,
+    absent: Tensor | None = None,
+    *,
+    converted: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Conversion and both products for rows without pads.
 
@@ -340,6 +360,7 @@ def blocked_products(
         k, v: (B, Hkv, T, D) voltages in volt after scaling.
         config: the design point.
         preset: (B, Hq, T) offset on S / S_sat, or None.
+        absent: (B, Hkv, T), true at tokens that are not stored, or None.
         converted: q holds converted pulse widths already, k and v stored voltages minus zero.
 
     Returns:
@@ -351,8 +372,9 @@ def blocked_products(
         return q.clone(), q.sum(3)
     batch, heads = q.shape[:2]
     offset = q.new_empty(batch * heads, 0) if preset is None else preset.to(q.dtype).flatten(0, 1)
+    absent = q.new_empty(k.shape[0] * k.shape[1], 0, dtype=torch.bool) if absent is None else absent.flatten(0, 1)
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, offset))
     out, z = _Products.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), offset, config, converted, grad
+        q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), offset, absent, config, converted, grad
     )
     return out.unflatten(0, (batch, heads)), z.unflatten(0, (batch, heads))

@@ -11,11 +11,18 @@ _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def check_operands(
-    q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, pad: Tensor | None, preset: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    config: GainCellConfig,
+    pad: Tensor | None,
+    preset: Tensor | None,
+    absent: Tensor | None = None,
 ) -> None:
-    """Raise InputError unless q, k, v, pad and preset fit together and hold finite numbers."""
-    for name, x in (("q", q), ("k", k), ("v", v), ("pad", pad), ("preset", preset)):
-        if not isinstance(x, Tensor) and not (x is None and name in ("pad", "preset")):
+    """Raise InputError unless q, k, v, pad, preset and absent fit together and hold finite numbers."""
+    options = {"pad": pad, "preset": preset, "absent": absent}
+    for name, x in {"q": q, "k": k, "v": v, **options}.items():
+        if not isinstance(x, Tensor) and not (x is None and name in options):
             raise InputError(f"{name} must be a torch tensor; got {type(x).__name__}.")
     if not isinstance(config, GainCellConfig):
         raise InputError(
@@ -40,6 +47,11 @@ def check_operands(
         raise InputError(f"preset must have shape {tuple(q.shape[:3])} (B, Hq, T); got {tuple(preset.shape)}.")
     if preset is not None and (preset.dtype not in _DTYPES or preset.device != q.device):
         raise InputError(f"preset must be floating on {q.device}; got {preset.dtype} on {preset.device}.")
+    if absent is not None and (absent.shape, absent.dtype, absent.device) != (k.shape[:3], torch.bool, k.device):
+        raise InputError(
+            f"absent must be boolean, of shape {tuple(k.shape[:3])} (B, Hkv, T), on {k.device}; "
+            f"got {absent.dtype} {tuple(absent.shape)} on {absent.device}."
+        )
     for name, x in (("k", k), ("v", v), ("q", q), ("preset", preset)):
         if x is not None and not bool(torch.isfinite(x).all()):
             raise InputError(f"{name} holds NaN or Inf; clean it before attention.")
@@ -54,6 +66,7 @@ def check_ring(
     v: Tensor | None,
     real: Tensor | None,
     preset: Tensor | None,
+    absent: Tensor | None = None,
 ) -> None:
     """Raise InputError unless what is written to or read from a ring of `shape` (B, Hkv, D) fits it.
 
@@ -71,7 +84,7 @@ def check_ring(
         stored = q.new_zeros(batch, kv_heads, q.shape[2], head_dim)
     if stored.shape[1] != kv_heads:
         raise InputError(f"the ring holds {kv_heads} key/value heads; got k {tuple(stored.shape)}.")
-    check_operands(stored if q is None else q, stored, stored if v is None else v, config, None, preset)
+    check_operands(stored if q is None else q, stored, stored if v is None else v, config, None, preset, absent)
     if k is None and stored.shape[2] != 1:
         raise InputError(f"a ring is read by one query a row, (B, Hq, 1, D); got {stored.shape[2]}; use extend.")
     if real is not None and (real.shape != (batch, stored.shape[2]) or real.dtype != torch.bool):

@@ -82,13 +82,16 @@ class Decoded:
         rows = [self.decay.as_strided(shape, strides, window - (n - 1) % window) for n in same]
         return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
 
-    def read(self, pulse: Tensor, written: list[int], preset: Tensor | None) -> tuple[Tensor, Tensor]:
+    def read(
+        self, pulse: Tensor, written: list[int], preset: Tensor | None, absent: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Both products of one query a row.
 
         Args:
             pulse: (B, Hq, 1, D) converted pulse widths.
             written: tokens that each row has written.
             preset: (B, Hq, 1) offset on S / S_sat, or None.
+            absent: (B, Hkv, window), true at columns that are to add nothing, or None.
 
         Returns:
             (B, Hq, 1, D) sum of the sub-tiles' read-outs, and (B, Hq, 1) Z.
@@ -115,6 +118,9 @@ class Decoded:
                 phi[n // columns, row, ..., n % columns :] = 0.0
                 if n < (tiles - 1) * columns:
                     phi[n // columns + 1 :, row] = 0.0
+        if absent is not None:
+            gone = absent[:, :, : tiles * columns].unflatten(2, (tiles, columns)).movedim(2, 0)
+            phi.masked_fill_(gone[:, :, :, None], 0.0)
         pulses = phi if decay is None else phi[..., None, :] * decay
         pulses = pulses.reshape(tiles * rows, heads // kv_heads, -1)
         charge = torch.bmm(round_operand(pulses, mode) if mode else pulses, value).view(tiles, batch, kv_heads, -1, dim)

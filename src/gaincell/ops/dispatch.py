@@ -37,7 +37,12 @@ def _warn_once(reason: str) -> None:
 
 
 def products(
-    q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    config: GainCellConfig,
+    preset: Tensor | None = None,
+    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Conversion and both products for rows without pads, on the path that fits.
 
@@ -46,39 +51,51 @@ def products(
         k, v: (B, Hkv, T, D) voltages in volt after scaling.
         config: the design point.
         preset: (B, Hq, T) offset on S / S_sat, or None.
+        absent: (B, Hkv, T), true at tokens that are not stored, or None.
 
     Returns:
         (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z where the design point has a normaliser,
         both in float32 or wider.
     """
     if config.arithmetic == "integer":
-        found = integer_products(query_pulse(q, config), stored_code(k, config), stored_code(v, config), config, preset)
+        codes = stored_code(k, config), stored_code(v, config)
+        found = integer_products(query_pulse(q, config), *codes, config, preset, absent)
         if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (q, k, v, preset)):
-            with_gradient = products(q, k, v, config.replace(arithmetic="float"), preset)
+            with_gradient = products(q, k, v, config.replace(arithmetic="float"), preset, absent)
             return straight_through(found[0], with_gradient[0]), straight_through(found[1], with_gradient[1])
         return found
     path = path_of(q, config)
     if path == "blocked":
-        return blocked_products(q, k, v, config, preset)
-    return _converted(
-        path, query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config), config, preset
-    )
+        return blocked_products(q, k, v, config, preset, absent)
+    converted = query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)
+    return _converted(path, *converted, config, preset, absent)
 
 
 def stored_products(
-    pulse: Tensor, yk: Tensor, yv: Tensor, config: GainCellConfig, preset: Tensor | None = None
+    pulse: Tensor,
+    yk: Tensor,
+    yv: Tensor,
+    config: GainCellConfig,
+    preset: Tensor | None = None,
+    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """`products` of operands that are converted already: pulse widths, and stored voltages minus zero."""
-    return _converted(path_of(pulse, config), pulse, yk, yv, config, preset)
+    return _converted(path_of(pulse, config), pulse, yk, yv, config, preset, absent)
 
 
 def _converted(
-    path: str, pulse: Tensor, yk: Tensor, yv: Tensor, config: GainCellConfig, preset: Tensor | None
+    path: str,
+    pulse: Tensor,
+    yk: Tensor,
+    yv: Tensor,
+    config: GainCellConfig,
+    preset: Tensor | None,
+    absent: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     if path == "naive":
-        return naive_products(pulse, yk, yv, config, preset)[:2]
+        return naive_products(pulse, yk, yv, config, preset, absent)[:2]
     if path == "triton":
         from gaincell.ops.triton.products import triton_products
 
-        return triton_products(pulse, yk, yv, config, preset)
-    return blocked_products(pulse, yk, yv, config, preset, converted=True)
+        return triton_products(pulse, yk, yv, config, preset, absent)
+    return blocked_products(pulse, yk, yv, config, preset, absent, converted=True)

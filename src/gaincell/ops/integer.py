@@ -132,7 +132,12 @@ def _readout(charge: Tensor, fired: Tensor, config: GainCellConfig) -> tuple[Ten
 
 @torch.no_grad()
 def integer_products(
-    q: Tensor, k_code: Tensor, v_code: Tensor, config: GainCellConfig, preset: Tensor | None = None
+    q: Tensor,
+    k_code: Tensor,
+    v_code: Tensor,
+    config: GainCellConfig,
+    preset: Tensor | None = None,
+    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Both products for converted operands of rows without pads, in memory linear in the number of tokens.
 
@@ -141,6 +146,7 @@ def integer_products(
         k_code, v_code: (B, Hkv, T, D) stored codes, uint8.
         config: the design point.
         preset: (B, Hq, T) offset on S / S_sat, or None.
+        absent: (B, Hkv, T), true at tokens that are not stored, or None.
 
     Returns:
         (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z, in the dtype of q. Not
@@ -156,12 +162,15 @@ def integer_products(
     rows, k_code, v_code = (pad(x, (0, 0, 0, more)) for x in (q, k_code, v_code))
     rows = rows.view(batch, kv_heads, groups, tokens + more, head_dim)
     offset = None if preset is None else pad(preset, (0, more)).view(rows.shape[:4])
+    stored = None if absent is None else pad(~absent, (0, more))
     out, z = torch.zeros_like(rows), rows.new_zeros(rows.shape[:4])
     index = torch.arange(tokens + more, device=q.device)
     for start in range(0, tokens, columns):
         now, keys = slice(start, start + columns), slice(max(0, start - window), start + columns)
         age = (index[now, None] - index[keys]).repeat(groups, 1)
         seen, age = (age >= 0) & (age < window), age.clamp(0, window - 1)
+        if stored is not None:
+            seen = seen & stored[:, :, None, keys]
         own = None if offset is None else offset[..., now].flatten(2)
         charge, fired = _blocks(
             rows[..., now, :].flatten(2, 3), k_code[:, :, keys], v_code[:, :, keys], age, seen, own, config
@@ -184,6 +193,7 @@ def integer_read(
     present: Tensor,
     config: GainCellConfig,
     preset: Tensor | None = None,
+    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Both products of one query per row against the columns of a ring.
 
@@ -193,6 +203,7 @@ def integer_read(
         age: (B, K) tokens since each column was written, 0 ... window - 1, int64.
         present: (B, K), false at columns that hold nothing yet.
         config, preset: as for `integer_products`, preset (B, Hq, 1).
+        absent: (B, Hkv, K), true at columns that are to add nothing, or None.
 
     Returns:
         (B, Hq, 1, D) and (B, Hq, 1), as `integer_products`.
@@ -202,7 +213,10 @@ def integer_read(
     """
     rows = q.reshape(len(q), k_code.shape[1], q.shape[1] // k_code.shape[1], q.shape[3])
     own = None if preset is None else preset.reshape(rows.shape[:3])
-    charge, fired = _blocks(rows, k_code, v_code, age[:, None, None], present[:, None, None], own, config)
+    seen = present[:, None, None]
+    if absent is not None:
+        seen = seen & ~absent[:, :, None]
+    charge, fired = _blocks(rows, k_code, v_code, age[:, None, None], seen, own, config)
     out, widths = _readout(charge, fired, config)
     return out.reshape(q.shape).to(q.dtype), widths.reshape(q.shape[:3]).to(q.dtype)
 

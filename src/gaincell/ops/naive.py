@@ -16,6 +16,7 @@ def naive_attention(
     *,
     pad: Tensor | None = None,
     preset: Tensor | None = None,
+    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attention as the arrays compute it [Leroux et al. 2025, equations of the released code].
 
@@ -25,6 +26,7 @@ def naive_attention(
         config: the design point.
         pad: (B,) left pads of each row; a pad is never written, its output is zero.
         preset: (B, Hq, T) offset on S / S_sat per query.
+        absent: (B, Hkv, T), true at tokens that take their column but are not stored there: phi is 0.
 
     Returns:
         (B, Hq, T, D) output before output scaling, and phi (B, Hq, T, T), both float64.
@@ -32,9 +34,9 @@ def naive_attention(
     Raises:
         InputError: as `gaincell.attention`.
     """
-    check_operands(q, k, v, config, pad, preset)
+    check_operands(q, k, v, config, pad, preset, absent)
     q, yk, yv = (x.double() for x in (query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)))
-    out, z, phi = naive_products(q, yk, yv, config, preset, pad)
+    out, z, phi = naive_products(q, yk, yv, config, preset, absent, pad)
     if config.normaliser != "none":
         out = out / (z[..., None] + config.normaliser_epsilon)
     return out, phi
@@ -46,6 +48,7 @@ def naive_products(
     yv: Tensor,
     config: GainCellConfig,
     preset: Tensor | None = None,
+    absent: Tensor | None = None,
     pad: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The two products of converted operands, as `naive_attention` has them.
@@ -53,7 +56,7 @@ def naive_products(
     Args:
         q: (B, Hq, T, D) converted pulse widths.
         yk, yv: (B, Hkv, T, D) stored voltages minus zero, in volt.
-        config, pad, preset: as for `naive_attention`.
+        config, preset, absent, pad: as for `naive_attention`.
 
     Returns:
         (B, Hq, T, D) sum of the sub-tiles' read-outs, (B, Hq, T) Z, and phi (B, Hq, T, T), all float64. Z is the
@@ -61,6 +64,7 @@ def naive_products(
     """
     groups, (batch, heads, tokens, _) = q.shape[1] // yk.shape[1], q.shape
     q, yk, yv = q.double(), yk.double().repeat_interleave(groups, 1), yv.double().repeat_interleave(groups, 1)
+    stored = None if absent is None else ~absent.repeat_interleave(groups, 1)
     out, z, all_phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens), q.new_zeros(batch, heads, tokens, tokens)
     for b in range(batch):
         first = int(pad[b]) if pad is not None else 0
@@ -70,6 +74,8 @@ def naive_products(
             score = _product(q[b, :, t, None, :], yk[b][:, s], decay, config).sum(-1)
             offset = 0.0 if preset is None else preset[b, :, t, None].double()
             phi = (score / config.score_saturation + offset).clamp(0.0, 1.0)
+            if stored is not None:
+                phi = phi * stored[b][:, s]
             charge = _product(phi[..., None], yv[b][:, s], decay, config)
             tile = ((s - first) % config.window) // config.subtile_columns
             tiles = [tile == j for j in tile.unique()]

@@ -20,7 +20,8 @@ class Ring:
     """Key and value arrays of one layer: (B, Hkv, window, D) codes, and how many tokens each row has written.
 
     Token n of a row goes into column n mod window and overwrites what was there. The age of every column follows from
-    the row's count, so it stays exact for any number of tokens. One byte a cell; two codes a byte when `packed`.
+    the row's count, so it stays exact for any number of tokens. One byte a cell; two codes a byte when `packed`. A
+    token may take its column without being stored there: such columns are kept in `absent`, and add nothing.
 
     On a CPU, reads keep what the codes stand for beside them (`Decoded`): one float a cell of the whole window without
     leak, one a power of the law with it; many times faster than decoding the ring for every token. A packed ring keeps
@@ -59,6 +60,8 @@ class Ring:
         dtype = torch.float32 if config.stored_levels is None else torch.uint8
         self.codes = torch.zeros(2, batch, kv_heads, config.window, width, dtype=dtype, device=device)
         self.count = torch.zeros(batch, dtype=torch.long, device=device)
+        #: (B, Hkv, window), true at columns whose token is not stored; None as long as there never was one.
+        self.absent: Tensor | None = None
 
     @property
     def codes(self) -> Tensor:
@@ -94,20 +97,29 @@ class Ring:
         """Bytes that the stored codes take."""
         return self.codes.nbytes
 
-    def write(self, k: Tensor, v: Tensor, real: Tensor | None = None, *, validate: bool = True) -> None:
+    def write(
+        self,
+        k: Tensor,
+        v: Tensor,
+        real: Tensor | None = None,
+        absent: Tensor | None = None,
+        *,
+        validate: bool = True,
+    ) -> None:
         """Write tokens k, v (B, Hkv, n, D) in volt; `real` (B, n) is false at pads, which are not written.
 
-        What is stored carries no gradient.
+        `absent` (B, Hkv, n) is true at tokens that take their column but add nothing to any read. What is stored
+        carries no gradient.
 
         Raises:
             InputError: shapes that do not fit the ring, mixed dtypes or devices, NaN or Inf; unless `validate` is off.
         """
         if validate:
-            check_ring(self.shape, self.config, None, k, v, real, None)
+            check_ring(self.shape, self.config, None, k, v, real, None, absent)
         with torch.no_grad():
-            self._write(k, v, real)
+            self._write(k, v, real, absent)
 
-    def _write(self, k: Tensor, v: Tensor, real: Tensor | None) -> None:
+    def _write(self, k: Tensor, v: Tensor, real: Tensor | None, absent: Tensor | None) -> None:
         batch, _, n, _ = k.shape
         if real is not None and real.device.type == "cpu" and bool(real.all()):
             real = None
@@ -115,8 +127,13 @@ class Ring:
         dtype = torch.promote_types(self.codes.dtype, codes.dtype)  # voltages keep the widest operands' precision
         if dtype != self.codes.dtype:
             self.codes = self.codes.to(dtype)
+        if absent is not None and self.absent is None and bool(absent.any()):
+            with torch.inference_mode(False):  # as the codes, so that it can be written to outside inference mode too
+                self.absent = torch.zeros(self.codes.shape[1:4], dtype=torch.bool, device=self.codes.device)
+        if self.absent is not None and absent is None:
+            absent = self.absent.new_zeros(k.shape[:3])
         if real is None and n == 1 and self._kept() is not None:
-            self._write_one(codes.to(dtype))
+            self._write_one(codes.to(dtype), absent)
             return
         if real is None:
             real = torch.ones(batch, n, dtype=torch.bool, device=k.device)
@@ -128,18 +145,26 @@ class Ring:
         self.codes[:, rows, :, index[rows, tokens] % self.config.window] = self._pack(codes.to(dtype))[
             :, rows, :, tokens
         ]
+        if self.absent is not None and absent is not None:
+            self.absent[rows, :, index[rows, tokens] % self.config.window] = absent[rows, :, tokens]
 
-    def _write_one(self, codes: Tensor) -> None:
-        """A token of every row, codes (2, B, Hkv, 1, D), while the decoded contents are kept: in few small steps."""
+    def _write_one(self, codes: Tensor, absent: Tensor | None) -> None:
+        """A token of every row, codes (2, B, Hkv, 1, D) and absent (B, Hkv, 1) or None, while the decoded contents are
+        kept: in few small steps.
+        """
         assert self._decoded is not None
         columns = [n % self.config.window for n in self._written]
         if len(set(columns)) == 1:
             column = columns[0]
             self.codes[:, :, :, column] = codes[:, :, :, 0]
+            if self.absent is not None and absent is not None:
+                self.absent[:, :, column] = absent[:, :, 0]
         else:
             column = self.count % self.config.window
             rows = torch.arange(len(column), device=column.device)
             self.codes[:, rows, :, column] = codes[:, :, :, 0].transpose(0, 1)
+            if self.absent is not None and absent is not None:
+                self.absent[rows, :, column] = absent[:, :, 0]
         self._decoded.write(codes, column)
         self._count = self._count + 1
         self._written = [n + 1 for n in self._written]
@@ -166,16 +191,17 @@ class Ring:
             from gaincell.ops.triton.decode import triton_read
 
             offset = None if preset is None else preset[..., 0]
-            out, z = triton_read(pulse[:, :, 0], self.codes, self.count, config, offset, self.packed)
+            out, z = triton_read(pulse[:, :, 0], self.codes, self.count, config, offset, self.packed, self.absent)
             return normalise(out[:, :, None], z[..., None], config).to(q.dtype)
         if config.arithmetic == "float":
-            out, z = self._ready(pulse.dtype).read(pulse, self._written, preset)
+            out, z = self._ready(pulse.dtype).read(pulse, self._written, preset, self.absent)
         else:
             used = self._used(self.count.tolist())
             column = torch.arange(used, device=q.device)
             age = (self.count[:, None] - 1 - column) % config.window
             key, value = self._unpack(self.codes[:, :, :, :used])
-            out, z = integer_read(pulse, key, value, age, column < self.count[:, None], config, preset)
+            absent = None if self.absent is None else self.absent[:, :, :used]
+            out, z = integer_read(pulse, key, value, age, column < self.count[:, None], config, preset, absent)
         return normalise(out, z, config).to(q.dtype)
 
     def _used(self, written: list[int]) -> int:
@@ -207,6 +233,7 @@ class Ring:
         v: Tensor,
         real: Tensor | None = None,
         preset: Tensor | None = None,
+        absent: Tensor | None = None,
         *,
         validate: bool = True,
     ) -> Tensor:
@@ -219,19 +246,20 @@ class Ring:
             q: (B, Hq, n, D) pulse widths; k, v: (B, Hkv, n, D) volt, after scaling.
             real: (B, n), false at left pads; their output is zero.
             preset: (B, Hq, n) offset on S / S_sat.
+            absent: (B, Hkv, n), true at tokens that take their column but are not stored there; see `write`.
             validate: check shapes and finiteness; internal callers that know switch it off.
 
         Raises:
             InputError: shapes that do not fit the ring or each other, mixed dtypes or devices, NaN or Inf.
         """
         if validate:
-            check_ring(self.shape, self.config, q, k, v, real, preset)
+            check_ring(self.shape, self.config, q, k, v, real, preset, absent)
         if not q.numel():
             return torch.zeros_like(q)
         grad = torch.is_grad_enabled()
         if q.shape[2] == 1 and not (grad and any(x is not None and x.requires_grad for x in (q, k, v, preset))):
             with torch.no_grad() if grad else nullcontext():  # entering it once more for every token takes time
-                self._write(k, v, real)
+                self._write(k, v, real, absent)
                 out = self._read(q, preset)
             return out if real is None else out * real[:, None, :, None]
         config, (batch, _, n, _) = self.config, q.shape
@@ -256,29 +284,37 @@ class Ring:
         if preset is not None:
             offsets = preset.new_zeros(queries.shape[:3])
             offsets[rows, :, at] = preset[rows, :, tokens]
+        gone = None
+        if self.absent is not None or absent is not None:
+            gone = torch.zeros(*k.shape[:2], length, dtype=torch.bool, device=k.device)
+            if self.absent is not None:
+                gone = self.absent.gather(2, column[:, :, 0, :, 0])
+            gone[rows, :, at] = False if absent is None else absent[rows, :, tokens]
         if config.arithmetic == "integer":
             key, value = (x.contiguous() for x in codes.unbind(2))
-            out, z = integer_products(queries, key, value, config, offsets)
+            out, z = integer_products(queries, key, value, config, offsets, gone)
         else:
             yk, yv = code_voltage(codes, config, queries.dtype).unbind(2)
-            out, z = stored_products(queries, yk, yv, config, offsets)
+            out, z = stored_products(queries, yk, yv, config, offsets, gone)
         full = normalise(out, z, config)
         out = torch.zeros_like(q)
         out[rows, :, tokens] = full[rows, :, at].to(q.dtype)
-        self.write(k, v, real, validate=False)
+        self.write(k, v, real, absent, validate=False)
         return out
 
     def reorder(self, rows: Tensor) -> None:
         """Take the given rows (B',) of the batch, as beam search does."""
         self.codes, self.count = self.codes.index_select(1, rows), self.count.index_select(0, rows)
+        self.absent = None if self.absent is None else self.absent.index_select(0, rows)
 
     def reset(self) -> None:
         """Forget every token; the arrays stay."""
-        self.count = torch.zeros_like(self.count)
+        self.count, self.absent = torch.zeros_like(self.count), None
 
     def to(self, device: torch.device | str) -> None:
         """Move the arrays."""
         self.codes, self.count = self.codes.to(device), self.count.to(device)
+        self.absent = None if self.absent is None else self.absent.to(device)
 
     def _pack(self, codes: Tensor) -> Tensor:
         return codes[..., ::2] | codes[..., 1::2] << 4 if self.packed else codes

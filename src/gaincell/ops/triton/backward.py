@@ -24,6 +24,7 @@ from gaincell.ops.triton.tile import (
     product,
     seen,
     store_rows,
+    stored,
 )
 
 
@@ -38,6 +39,7 @@ def _descend(
     key,
     back_key,
     back_value,
+    absent,
     first,
     gap,
     tokens,
@@ -59,6 +61,7 @@ def _descend(
     grad = between(slope, values, w, BACK_STEPS, 0, BLOCK, MATMUL) + extra[:, None]
     # Inside the clamp, edges too: a query that rounds to zero still learns.
     grad = seen(tl.where((gate >= 0.0) & (gate <= 1.0), grad, 0.0), MASK, 0, BLOCK)
+    grad = stored(grad, absent, first - gap, tokens, 0, BLOCK)
     keys = load_terms(back_key, first - gap, tokens, BACK_STEPS, DIM, BLOCK, WIDTH)
     return along(grad, keys, w, grad_q, BACK_STEPS, MATMUL), grad_base + tl.sum(grad, 1)
 
@@ -85,6 +88,7 @@ def query_kernel(
     key,
     back_key,  # (kv heads, terms, tokens, DIM) of the law of the backward pass
     back_value,
+    absent,
     opened,
     counted,
     grad_out,  # (heads, tokens, DIM) d loss / d read-out in counts
@@ -114,6 +118,7 @@ def query_kernel(
     key += head // GROUPS * len(KEY_STEPS) * tokens * DIM
     back_key += head // GROUPS * len(BACK_STEPS) * tokens * DIM
     back_value += head // GROUPS * len(BACK_STEPS) * tokens * DIM
+    absent = absent if absent is None else absent + head // GROUPS * tokens
     opened += head * tokens * DIM
     counted = counted if counted is None else counted + head * tokens
     all_rows = tl.num_programs(1).to(tl.int64) * tokens
@@ -128,19 +133,19 @@ def query_kernel(
     extra = _counted(pulses, counted, first, tokens, 0, all_rows, BLOCK)
     extra += back_constant * tl.sum(charge.to(tl.float32), 1)
     total, total_base = _descend(
-        total, total_base, rows, offset, charge, extra, key, back_key, back_value, first, 0, tokens, leak,
-        KEY_STEPS, BACK_STEPS, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
+        total, total_base, rows, offset, charge, extra, key, back_key, back_value, absent, first, 0,
+        tokens, leak, KEY_STEPS, BACK_STEPS, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
     )  # fmt: skip
     if past:
         total, total_base = _descend(
-            total, total_base, rows, offset, charge, extra, key, back_key, back_value, first, WINDOW, tokens, leak,
-            KEY_STEPS, BACK_STEPS, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
+            total, total_base, rows, offset, charge, extra, key, back_key, back_value, absent, first, WINDOW,
+            tokens, leak, KEY_STEPS, BACK_STEPS, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
     for n in range(1, tl.where(past, CHUNKS, own + 1)):
         gap = n * BLOCK + tl.where(n > own, WINDOW - COLUMNS, 0)
         total, total_base = _descend(
-            total, total_base, rows, offset, charge, extra, key, back_key, back_value, first, gap, tokens, leak,
-            KEY_STEPS, BACK_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
+            total, total_base, rows, offset, charge, extra, key, back_key, back_value, absent, first, gap,
+            tokens, leak, KEY_STEPS, BACK_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
 
     for word in range((RING + 31) // 32):
@@ -152,8 +157,8 @@ def query_kernel(
             for n in range(CHUNKS):
                 gap = k * COLUMNS + (own - n) * BLOCK
                 total, total_base = _descend(
-                    total, total_base, rows, offset, charge, extra, key, back_key, back_value, first, gap, tokens, leak,
-                    KEY_STEPS, BACK_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
+                    total, total_base, rows, offset, charge, extra, key, back_key, back_value, absent, first, gap,
+                    tokens, leak, KEY_STEPS, BACK_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
                 )  # fmt: skip
     store_rows(grad_q + head * tokens * DIM, total, first, tokens, DIM, BLOCK, WIDTH)
     row = first + tl.arange(0, BLOCK)
@@ -168,6 +173,7 @@ def _ascend(
     values,
     q,
     base,
+    absent,
     opened,
     counted,
     grad_out,
@@ -199,9 +205,10 @@ def _ascend(
     extra += back_constant * tl.sum(slope.to(tl.float32), 1)
     w = decay(first - start, leak, 1, BLOCK) if AGED else 1.0
     gate = between(rows, keys, w, KEY_STEPS, 1, BLOCK, MATMUL) + load_vector(base, first, tokens, BLOCK)[None, :]
-    phi = seen(hard_sigmoid(gate), MASK, 1, BLOCK)
+    phi = stored(seen(hard_sigmoid(gate), MASK, 1, BLOCK), absent, start, tokens, 1, BLOCK)
     grad = between(slope, values, w, BACK_STEPS, 1, BLOCK, MATMUL) + extra[None, :]
     grad = seen(tl.where((gate >= 0.0) & (gate <= 1.0), grad, 0.0), MASK, 1, BLOCK)
+    grad = stored(grad, absent, start, tokens, 1, BLOCK)
     if AGED:
         w = decay(first - start, leak * rate, 1, BLOCK)
         phi, grad = phi * w, grad * w
@@ -214,6 +221,7 @@ def stored_kernel(
     base,
     key,
     back_value,
+    absent,
     opened,
     counted,
     grad_out,
@@ -238,8 +246,9 @@ def stored_kernel(
     start, kv_head, term = tl.program_id(0) * BLOCK, tl.program_id(1).to(tl.int64), tl.program_id(2)
     all_rows = tl.num_programs(1).to(tl.int64) * GROUPS * tokens
     keys = load_terms(key + kv_head * len(KEY_STEPS) * tokens * DIM, start, tokens, KEY_STEPS, DIM, BLOCK, WIDTH)
-    stored = kv_head * len(BACK_STEPS) * tokens * DIM
-    values = load_terms(back_value + stored, start, tokens, BACK_STEPS, DIM, BLOCK, WIDTH)
+    place = kv_head * len(BACK_STEPS) * tokens * DIM
+    absent = absent if absent is None else absent + kv_head * tokens
+    values = load_terms(back_value + place, start, tokens, BACK_STEPS, DIM, BLOCK, WIDTH)
     rate = 0
     for p in tl.static_range(len(BACK_STEPS)):
         rate += tl.where(term >= p, BACK_STEPS[p], 0)
@@ -251,22 +260,22 @@ def stored_kernel(
         offset = base if base is None else base + row
         marks = counted if counted is None else counted + row
         total_key, total_value = _ascend(
-            total_key, total_value, keys, values, rows, offset, bits, marks, slopes, pulses, start, start,
+            total_key, total_value, keys, values, rows, offset, absent, bits, marks, slopes, pulses, start, start,
             tokens, leak, rate, all_rows, back_constant,
             WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
         for first in range(start + BLOCK, tl.minimum(start + WINDOW, tokens), BLOCK):
             total_key, total_value = _ascend(
-                total_key, total_value, keys, values, rows, offset, bits, marks, slopes, pulses, start, first,
+                total_key, total_value, keys, values, rows, offset, absent, bits, marks, slopes, pulses, start, first,
                 tokens, leak, rate, all_rows, back_constant,
                 WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
             )  # fmt: skip
         if start + WINDOW < tokens:
             total_key, total_value = _ascend(
-                total_key, total_value, keys, values, rows, offset, bits, marks, slopes, pulses, start, start + WINDOW,
-                tokens, leak, rate, all_rows, back_constant,
+                total_key, total_value, keys, values, rows, offset, absent, bits, marks, slopes, pulses, start,
+                start + WINDOW, tokens, leak, rate, all_rows, back_constant,
                 WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
             )  # fmt: skip
-    stored += term * tokens * DIM
-    store_rows(grad_key + stored, total_key, start, tokens, DIM, BLOCK, WIDTH)
-    store_rows(grad_value + stored, total_value, start, tokens, DIM, BLOCK, WIDTH)
+    place += term * tokens * DIM
+    store_rows(grad_key + place, total_key, start, tokens, DIM, BLOCK, WIDTH)
+    store_rows(grad_value + place, total_value, start, tokens, DIM, BLOCK, WIDTH)

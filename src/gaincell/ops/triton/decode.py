@@ -65,6 +65,7 @@ def read_kernel(
     pulse,  # (heads, DIM)
     preset,  # (heads,) or None
     codes,  # (2, kv heads, WINDOW, DIM), or two codes a byte
+    absent,  # (kv heads, WINDOW) or None: not 0 at columns that are to add nothing
     count,  # (batch,) tokens written
     table,  # what a code stands for: a voltage, or a charge if no law is to follow
     law,  # (ORDER + 1,) coefficients
@@ -112,6 +113,8 @@ def read_kernel(
         for n in range(COLUMNS // BLOCK):
             column = tile * COLUMNS + n * BLOCK + tl.arange(0, BLOCK)
             held = column < used
+            if absent is not None:
+                held = held & (tl.load(absent + kv_head * WINDOW + column, mask=held, other=0) == 0)
             age = tl.where(column > newest, newest + WINDOW - column, newest - column)
             left = tl.exp2(-leak * age.to(tl.float32))
             stored = _charges(keys, table, law, zero, column, held, left, TABLE, ORDER, LEAK, PACKED, DIM, WIDTH)
@@ -149,6 +152,7 @@ def triton_read(
     config: GainCellConfig,
     preset: Tensor | None = None,
     packed: bool = False,
+    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """What `Ring.read` computes before the normaliser, without ever unpacking the ring; no gradient.
 
@@ -159,6 +163,7 @@ def triton_read(
         config: the design point; `gaincell.ops.triton.unsupported` says which ones fit.
         preset: (B, Hq) offset on S / S_sat, or None.
         packed: two codes a byte, the even one low.
+        absent: (B, Hkv, window), true at columns that are to add nothing, or None.
 
     Returns:
         (B, Hq, D) sum of the sub-tiles' read-outs, and (B, Hq) Z; zeros for a row without tokens.
@@ -174,6 +179,7 @@ def triton_read(
             pulse.contiguous(),
             None if preset is None else preset.reshape(batch, heads).to(pulse.dtype).contiguous(),
             codes.contiguous(),
+            None if absent is None else absent.to(torch.int8).contiguous(),
             count,
             table,
             law,

@@ -21,6 +21,7 @@ from gaincell.ops.triton.tile import (
     read_out,
     seen,
     store_rows,
+    stored,
 )
 
 
@@ -32,6 +33,7 @@ def _absorb(
     base,
     key,
     value,
+    absent,
     first,
     gap,
     tokens,
@@ -49,7 +51,7 @@ def _absorb(
     w = decay(gap, leak, 0, BLOCK) if AGED else 1.0
     keys = load_terms(key, first - gap, tokens, KEY_STEPS, DIM, BLOCK, WIDTH)
     gate = between(q, keys, w, KEY_STEPS, 0, BLOCK, MATMUL) + base[:, None]
-    phi = seen(hard_sigmoid(gate), MASK, 0, BLOCK)
+    phi = stored(seen(hard_sigmoid(gate), MASK, 0, BLOCK), absent, first - gap, tokens, 0, BLOCK)
     values = load_terms(value, first - gap, tokens, VALUE_STEPS, DIM, BLOCK, WIDTH)
     return along(phi, values, w, charge, VALUE_STEPS, MATMUL), fired + tl.sum(phi, 1)
 
@@ -66,6 +68,7 @@ def forward_kernel(
     base,  # (heads, tokens) or None: what is added to S / S_sat whatever the keys
     key,  # (kv heads, terms, tokens, DIM), such that pulses times key is S / S_sat
     value,  # likewise, such that phi times value is a charge in counts
+    absent,  # (kv heads, tokens) or None: not 0 at tokens that are not stored
     out,  # (heads, tokens, DIM) sum of read-outs
     z,  # (heads, tokens) sum of phi, as the normaliser counts it
     opened,  # (words, heads, tokens, DIM) or None: bit k % 32 of word k // 32, the sub-tile k back was not clamped
@@ -96,6 +99,7 @@ def forward_kernel(
     plane = tl.num_programs(1).to(tl.int64) * tokens * DIM
     key += head // GROUPS * len(KEY_STEPS) * tokens * DIM
     value += head // GROUPS * len(VALUE_STEPS) * tokens * DIM
+    absent = absent if absent is None else absent + head // GROUPS * tokens
     rows = load_rows(q + head * tokens * DIM, first, tokens, DIM, BLOCK, WIDTH)
     offset = load_vector(base if base is None else base + head * tokens, first, tokens, BLOCK)
     nothing = tl.full((BLOCK, WIDTH), 0.0, tl.float32)
@@ -103,18 +107,18 @@ def forward_kernel(
     # The sub-tile that these queries are being written into: their own past, and what it held before.
     charge, fired = nothing, tl.full((BLOCK,), 0.0, tl.float32)
     charge, fired = _absorb(
-        charge, fired, rows, offset, key, value, first, 0, tokens, leak,
+        charge, fired, rows, offset, key, value, absent, first, 0, tokens, leak,
         KEY_STEPS, VALUE_STEPS, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
     )  # fmt: skip
     if past:
         charge, fired = _absorb(
-            charge, fired, rows, offset, key, value, first, WINDOW, tokens, leak,
+            charge, fired, rows, offset, key, value, absent, first, WINDOW, tokens, leak,
             KEY_STEPS, VALUE_STEPS, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
     for n in range(1, tl.where(past, CHUNKS, own + 1)):
         gap = n * BLOCK + tl.where(n > own, WINDOW - COLUMNS, 0)
         charge, fired = _absorb(
-            charge, fired, rows, offset, key, value, first, gap, tokens, leak,
+            charge, fired, rows, offset, key, value, absent, first, gap, tokens, leak,
             KEY_STEPS, VALUE_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
     charge += constant * fired[:, None]
@@ -128,7 +132,7 @@ def forward_kernel(
             for n in range(CHUNKS):
                 gap = k * COLUMNS + (own - n) * BLOCK
                 charge, fired = _absorb(
-                    charge, fired, rows, offset, key, value, first, gap, tokens, leak,
+                    charge, fired, rows, offset, key, value, absent, first, gap, tokens, leak,
                     KEY_STEPS, VALUE_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
                 )  # fmt: skip
             charge += constant * fired[:, None]

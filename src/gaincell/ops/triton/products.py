@@ -113,11 +113,11 @@ def ranges(config: GainCellConfig) -> tuple[float, ...]:
 
 
 class _Products(torch.autograd.Function):
-    """q (H, T, D), yk and yv (H / groups, T, D), preset (H, T) or None."""
+    """q (H, T, D), yk and yv (H / groups, T, D), preset (H, T) and absent (H / groups, T) or None."""
 
     @staticmethod
     @outside_autocast
-    def forward(ctx, q, yk, yv, preset, config, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx, q, yk, yv, preset, absent, config, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         plan, groups = _Plan.of(config), len(q) // len(yk)
         out, z = torch.empty_like(q), q.new_empty(q.shape[:2])
         opened = _bits(q, config) if grad else None
@@ -131,6 +131,7 @@ class _Products(torch.autograd.Function):
                 plan.base(q, preset),
                 plan.stored(yk, plan.key),
                 plan.stored(yv, plan.value),
+                absent,
                 out,
                 z,
                 opened,
@@ -144,7 +145,7 @@ class _Products(torch.autograd.Function):
                 **plan.constants(q, groups),
                 **layout,
             )
-        ctx.save_for_backward(q, yk, yv, preset, opened, counted)
+        ctx.save_for_backward(q, yk, yv, preset, absent, opened, counted)
         ctx.plan = plan
         return out, z
 
@@ -152,7 +153,7 @@ class _Products(torch.autograd.Function):
     @once_differentiable
     @outside_autocast
     def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
-        q, yk, yv, preset, opened, counted = ctx.saved_tensors
+        q, yk, yv, preset, absent, opened, counted = ctx.saved_tensors
         plan: _Plan = ctx.plan
         groups, full = len(q) // len(yk), full_scale(plan.config)
         shared = plan.constants(q, groups) | {
@@ -160,6 +161,7 @@ class _Products(torch.autograd.Function):
             "base": plan.base(q, preset),
             "key": plan.stored(yk, plan.key),
             "back_value": plan.stored(yv, plan.back_value),
+            "absent": absent,
             "opened": opened,
             "counted": counted,
             "grad_out": plan.operand(grads[0] / full),  # d read-out / d charge in counts is one count, straight through
@@ -185,11 +187,16 @@ class _Products(torch.autograd.Function):
         if plan.back_key.constant:
             grad_q += grad_base[..., None] * (plan.back_key.constant * plan.pulse_scale)
         grad_yk, grad_yv = _fold(grad_key, yk, plan.back_key), _fold(grad_value, yv, plan.back_value)
-        return grad_q, grad_yk, grad_yv, None if preset is None else grad_base, None, None
+        return grad_q, grad_yk, grad_yv, None if preset is None else grad_base, None, None, None
 
 
 def triton_products(
-    q: Tensor, yk: Tensor, yv: Tensor, config: GainCellConfig, preset: Tensor | None = None
+    q: Tensor,
+    yk: Tensor,
+    yv: Tensor,
+    config: GainCellConfig,
+    preset: Tensor | None = None,
+    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Both products for converted operands of rows without pads; see `blocked_products`.
 
@@ -198,6 +205,7 @@ def triton_products(
         yk, yv: (B, Hkv, T, D) stored voltages minus zero, in volt.
         config: the design point; `gaincell.ops.triton.unsupported` says which ones fit.
         preset: (B, Hq, T) offset on S / S_sat, or None.
+        absent: (B, Hkv, T), true at tokens that are not stored, or None.
 
     Returns:
         (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z as the normaliser gives it.
@@ -207,6 +215,7 @@ def triton_products(
     batch, heads = q.shape[:2]
     flat = [x.flatten(0, 1).contiguous() for x in (q, yk, yv)]
     offset = None if preset is None else preset.to(q.dtype).flatten(0, 1)
+    empty = None if absent is None else absent.flatten(0, 1).to(torch.int8).contiguous()
     grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (*flat, offset))
-    out, z = _Products.apply(*flat, offset, config, grad)  # pyright: ignore[reportGeneralTypeIssues]
+    out, z = _Products.apply(*flat, offset, empty, config, grad)  # pyright: ignore[reportGeneralTypeIssues]
     return out.unflatten(0, (batch, heads)), z.unflatten(0, (batch, heads))

@@ -85,6 +85,14 @@ def seen(x, MASK: tl.constexpr, AXIS: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def stored(x, absent, first, tokens, AXIS: tl.constexpr, BLOCK: tl.constexpr):
+    """x (BLOCK, BLOCK) where the keys from `first` on are stored, zero at absent ones; the queries lie along AXIS."""
+    if absent is not None:
+        x = tl.where(tl.expand_dims(load_vector(absent, first, tokens, BLOCK), AXIS) == 0, x, 0.0)
+    return x
+
+
+@triton.jit
 def product(a, b, total, MATMUL: tl.constexpr):
     """total + a b in float32, the operands rounded as MATMUL says."""
     if MATMUL == "bfloat16":
