@@ -6,13 +6,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from ops_cases import Case, cases
+from ops_cases import MEASURED, Case, cases
 from torch import Tensor
 
 import gaincell
 from gaincell import GainCellConfig
 from gaincell.ops import naive_attention
-from gaincell.ops.convert import normaliser_readout, readout
+from gaincell.ops.blocked import blocked_products
+from gaincell.ops.convert import normaliser_readout, query_pulse, readout, stored_voltage
 
 PATHS = ("naive", "blocked")
 COLUMN = GainCellConfig(normaliser="column", leak_per_token=0.0)
@@ -79,3 +80,21 @@ def test_a_sub_tile_of_newest_and_oldest_tokens_is_read_out_once() -> None:
         # Outputs are at full scale. The first token is alone: its 1 of 2 lies between two codes, and the even one is 0.
         expected = torch.tensor([1 / config.normaliser_epsilon] + [1 / (2 + config.normaliser_epsilon)] * 4)
         torch.testing.assert_close(found[0, 0, :, 0], expected.double())
+
+
+def test_float32_flips_few_read_outs_of_z() -> None:
+    config = GainCellConfig.preset("leroux2025").replace(normaliser="column")  # Z is the sum of 16 read-outs
+    generator = torch.Generator().manual_seed(1)
+
+    def normal(mean: float, deviation: float) -> Tensor:
+        return mean + deviation * torch.randn(1, 8, 2048, 64, generator=generator)
+
+    operands = normal(0.2, 0.7), normal(0.45, 0.25), normal(0.45, 0.25)
+    converted = query_pulse(operands[0], config), *(stored_voltage(x, config) for x in operands[1:])
+    expected = blocked_products(*(x.double() for x in converted), config, converted=True)[1]
+    found = blocked_products(*converted, config, converted=True)[1]
+    step = config.normaliser_ranges[0] / 15.5
+    flips = int(((found - expected).abs() > 0.5 * step).sum())
+    MEASURED["float32: flipped read-outs of Z"] = f"{flips} of {16 * found.numel()}"
+    assert float(expected.std()) > step
+    assert flips < 1e-4 * found.numel()
