@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from gaincell.errors import InputError
     from gaincell.evaluate import perplexity
     from gaincell.hardware import estimate
-    from gaincell.models import convert_, load_demo_model
+    from gaincell.models import convert_, load_adapter, load_demo_model
     from gaincell.ops import attention
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ _HOMES = {
     "attention": "gaincell.ops",
     "convert_": "gaincell.models",
     "estimate": "gaincell.hardware",
+    "load_adapter": "gaincell.models",
     "load_demo_model": "gaincell.models",
     "perplexity": "gaincell.evaluate",
 }
@@ -34,6 +35,7 @@ __all__ = [
     "attention",
     "convert_",
     "estimate",
+    "load_adapter",
     "load_demo_model",
     "perplexity",
 ]

@@ -18,7 +18,8 @@ def generate(
     model: Annotated[
         str | None,
         typer.Option(
-            help="A model folder, or 'demo': the demo model as it was. Default: what `gaincell demo` adapted."
+            help="A model folder; 'demo': the demo model as it was; or an adapter of it, by name or file. "
+            "Default: what `gaincell demo` adapted."
         ),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = 64,

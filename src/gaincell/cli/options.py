@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model folder in Hugging Face format, or 'demo': the demo model.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model folder in Hugging Face format; 'demo': the demo model; or an adapter of it, by name or file.",
+    ),
 ]
 Config = Annotated[str, typer.Option("--config", help="Design point: a preset's name, or a YAML or JSON file.")]
 OptionalConfig = Annotated[

@@ -1,22 +1,30 @@
 """Hugging Face models that attend in gain cells. Importing this registers them with transformers."""
 
+from gaincell.models.adapter import AdapterInfo, adapter_info, adapter_names, load_adapter, save_adapter
 from gaincell.models.cache import RingCache
 from gaincell.models.checkpoint import GainCellCheckpointConfig
 from gaincell.models.convert import attention_modules, check_servable, convert_, design_point, scalers_of
 from gaincell.models.demo import load_demo_model
+from gaincell.models.fingerprint import base_hash
 from gaincell.models.interface import register
 from gaincell.models.scalers import HeadScalers
 
 register()
 
 __all__ = [
+    "AdapterInfo",
     "GainCellCheckpointConfig",
     "HeadScalers",
     "RingCache",
+    "adapter_info",
+    "adapter_names",
     "attention_modules",
+    "base_hash",
     "check_servable",
     "convert_",
     "design_point",
+    "load_adapter",
     "load_demo_model",
+    "save_adapter",
     "scalers_of",
 ]

@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from gaincell.cell.cell import fields_of, read_text
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
+from gaincell.models.adapter import adapter_info, is_adapter, load_adapter
 from gaincell.models.demo import load_demo_model
 
 _METHOD = "gaincell"
@@ -48,10 +49,11 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
     """A causal language model in float32 and its tokenizer, from a folder in Hugging Face format.
 
     Weights are read from safetensors files only, no code in the folder is run, and nothing is fetched. A folder that a
-    converted model was saved to gives a converted model.
+    converted model was saved to gives a converted model; so does an adapter, put on the demo model.
 
     Args:
-        name_or_path: the folder, or "demo" for the demo model (see `load_demo_model`).
+        name_or_path: the folder; "demo" for the demo model (see `load_demo_model`); or an adapter of the demo model, by
+            its shipped name or as a file (see `load_adapter`).
 
     Raises:
         InputError: no such folder; weights that are missing, damaged or of another kind; remote code; a model that is
@@ -59,6 +61,10 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
     """
     if str(name_or_path) == "demo":
         return load_demo_model()
+    if is_adapter(name_or_path):
+        adapter_info(name_or_path)  # a file that is none is refused before the demo model is fetched
+        model, tokenizer = load_demo_model()
+        return load_adapter(model, name_or_path), tokenizer
     saved = inspect_model(name_or_path)
     folder = saved.folder
     if saved.scaled_layers and saved.design_point is None:
@@ -150,7 +156,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
         kind = "a GGUF file" if folder.suffix == ".gguf" else "a file"
         raise InputError(f"model {folder} is {kind}; give a folder with config.json and safetensors weights.")
     if not is_folder:
-        raise InputError(f"model '{folder}' is neither 'demo' nor a folder; check the path.")
+        raise InputError(f"model '{folder}' is neither 'demo' nor an adapter nor a folder; check the path.")
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"{folder} has no config.json{_instead(folder)}; {_give(folder)}.")
