@@ -24,7 +24,11 @@ def _little_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "QUICK", {"sequences": 4, "length": 24, "steps": 1})
 
 
-def test_adapt_saves_a_model_that_other_commands_take(tiny: Path, gaincell: Run) -> None:
+def test_adapt_saves_a_model_that_other_commands_take(
+    tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gaincell.models.load import load_model
+
     ended = gaincell("adapt", tiny, "--out", "run", "--quick", "--json")
     assert ended.code == 0
     found = json.loads(ended.out)
@@ -38,6 +42,10 @@ def test_adapt_saves_a_model_that_other_commands_take(tiny: Path, gaincell: Run)
     assert doctor.code == 0
     assert "attends in gain cells at 'extended'" in doctor.out
     assert gaincell("generate", "The", "--model", "run/model", "--max-new-tokens", 4).code == 0
+    monkeypatch.setattr("gaincell.models.load.load_demo_model", lambda: load_model(tiny))
+    both = [json.loads(gaincell("evaluate", name, "--json", "--tokens", 64).out) for name in (found["adapter"], "demo")]
+    assert [entry["attention"] for entry in both] == ["extended", "softmax"]
+    assert gaincell("generate", "The", "--model", found["adapter"], "--max-new-tokens", 4).code == 0
     gaincell("evaluate", "run").assert_refused("its model is run/model")
 
 

@@ -25,12 +25,16 @@ def adapt(
         Literal["least-squares", "matching"], typer.Option(help="How the stage 'statistics' finds the scalers.")
     ] = "least-squares",
     seed: options.Seed = 0,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="Rank of the adapter's matrices; a few MB instead of exact differences.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer tokens and steps: a trial.")] = False,
     json: options.Json = False,
 ) -> None:
     """Adapt a pre-trained model to a design point.
 
-    It learns from text that it writes itself, or from --text, and is saved in OUT/model.
+    It learns from text that it writes itself, or from --text, and is saved in OUT/model; what it learned, without the
+    weights that it had, in OUT/adapter.safetensors.
     """
     from gaincell.config import GainCellConfig
 
@@ -44,6 +48,7 @@ def adapt(
     network, tokenizer = options.load_model(model)
     from gaincell.adapt import AdaptSettings
     from gaincell.adapt import adapt as run_adapt
+    from gaincell.models import save_adapter
     from gaincell.models.load import save_model
 
     settings = AdaptSettings(seed=seed, **(QUICK if quick else {}))
@@ -61,12 +66,16 @@ def adapt(
             progress=progress,
         )
     saved = save_model(result.model, tokenizer, out / "model")
+    adapter = out / "adapter.safetensors"
+    # The model was adapted in place: its weights as they were are read again rather than held all the while.
+    save_adapter(result.model, options.load_model(model)[0], adapter, rank=rank)
     seconds = time.monotonic() - began
     if json:
         screen.show_json(
             {
                 "out": str(out),
                 "model": str(saved),
+                "adapter": str(adapter),
                 "design_point": design_point.name,
                 "stages": list(chosen),
                 "metrics": result.metrics,
