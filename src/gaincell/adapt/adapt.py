@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.calibration import fingerprint, read_sequences, write_text
+from gaincell.adapt.calibration import fingerprint, own_text, read_sequences
 from gaincell.adapt.layers import LayerWalk
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
@@ -17,7 +17,7 @@ from gaincell.adapt.statistics import least_squares_layer, match_layer
 from gaincell.adapt.transfer import transfer_layer
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.models import HeadScalers, check_servable, convert_, scalers_of
+from gaincell.models import HeadScalers, base_hash, check_servable, convert_, scalers_of
 from gaincell.ops.check import check_design
 
 Progress = Callable[[str, int, int], None]
@@ -94,7 +94,7 @@ def adapt(
         "design_point": config.model_dump(mode="json"),
         "settings": settings.model_dump(),
         "statistics": statistics,
-        "model": _model_fingerprint(model),
+        "model": base_hash(model),
         "text": _source_of(text, calibration),
     }
     run = Run(out, source)
@@ -176,25 +176,15 @@ def _check_batches(sequences: int, stages: Sequence[str], settings: AdaptSetting
 def _own_text(
     model: PreTrainedModel, tokenizer: Any, run: Run, settings: AdaptSettings, progress: Progress | None
 ) -> Tensor:
-    cached = run.tensor("calibration")
-    if cached is None:
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress("text", done, total)
 
-        def report(done: int, total: int) -> None:
-            if progress is not None:
-                progress("text", done, total)
-
-        cached = write_text(model, tokenizer, settings.sequences, settings.length, settings.seed, report)
-        run.keep("calibration", cached)
-    return cached
+    path = run.folder / "calibration.safetensors"
+    return own_text(model, tokenizer, path, settings.sequences, settings.length, settings.seed, report)
 
 
 def _source_of(text: str | None, calibration: Tensor | None) -> str:
     if calibration is not None:
         return f"token ids {fingerprint(calibration)}"
     return "written by the model itself" if text is None else f"given text {fingerprint({'text': text})}"
-
-
-def _model_fingerprint(model: PreTrainedModel) -> str:
-    """A checksum of the architecture and of a sample of every weight."""
-    samples = [p.detach().flatten()[:: max(1, p.numel() // 64)][:64].double().cpu() for p in model.parameters()]
-    return fingerprint(torch.cat(samples))

@@ -1,16 +1,23 @@
-"""Text to learn from: what the model writes itself, or a file."""
+"""Text to learn from that the model writes itself."""
 
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode
+from gaincell.models.fingerprint import base_hash
+from gaincell.models.tensorfile import read_metadata, read_tensors, write_tensors
+
+Progress = Callable[[int, int], None]
 
 #: First words that the model goes on from, so that its text is not one genre.
 OPENERS = (
@@ -18,41 +25,203 @@ OPENERS = (
     "How", "During", "One", "At", "He", "My", "What", "People", "From", "This", "Although", "By", "Since", "To", "I",
     "Each",
 )  # fmt: skip
+#: What a chat model is asked.
+INSTRUCTIONS = (
+    "Explain why the sky is blue.",
+    "Write a short story about a lighthouse keeper.",
+    "How do I cook rice without burning it?",
+    "Give me three tips for learning a new language.",
+    "What is the difference between weather and climate?",
+    "Write a polite letter to a neighbour about noise.",
+    "Summarise how a bill becomes a law.",
+    "Describe a walk through a forest in autumn.",
+    "What does a compiler do?",
+    "Plan a weekend in a city by the sea.",
+    "Why did the Roman Empire fall?",
+    "Write a Python function that reverses a string, and explain it.",
+    "How does a vaccine work?",
+    "Compare tea and coffee.",
+    "Tell me about a woman who changed science.",
+    "What should I think about before I buy a used car?",
+)
+#: Of every eight sequences, how they begin: after the token that begins texts, with a word, or with a question.
+MIX = ("word", "chat", "word", "start", "word", "chat", "word", "word")
+_KEY = "gaincell_text"
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class Recipe:
+    """What decides every token of a model's own text, but for the number of threads.
+
+    Attributes:
+        model: `gaincell.models.base_hash` of the model.
+        openers: checksum of the token ids that sequences may begin with.
+        seed: of what is drawn.
+        length: tokens of a sequence.
+        temperature: 1 draws as the model says; lower ones favour the likelier tokens.
+        block: sequences that are written side by side; a sequence depends on the seed and its block alone.
+    """
+
+    model: str
+    openers: str
+    seed: int
+    length: int
+    temperature: float = 1.0
+    block: int = 16
+
+
+def own_text(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    path: str | Path,
+    sequences: int,
+    length: int,
+    seed: int,
+    progress: Progress | None = None,
+    *,
+    temperature: float = 1.0,
+    block: int = 16,
+) -> Tensor:
+    """Token ids (sequences, length) that the model wrote, kept in a file together with their recipe.
+
+    What the file holds is not written again: asking for more adds whole blocks, asking for fewer takes the first. The
+    file grows after every block, so that a killed run goes on where it was.
+
+    Args:
+        model, tokenizer: the unconverted model, which writes.
+        path: the file, safetensors.
+        sequences, length, seed, temperature, block: see `write_text`.
+        progress: called with (tokens of a sequence written, in all) over the blocks to write.
+
+    Raises:
+        InputError: the file is damaged, or holds the text of another recipe.
+    """
+    path = Path(path)
+    openers = fingerprint({str(row): _prompt(tokenizer, row) for row in range(len(OPENERS) * len(MIX))})
+    recipe = Recipe(base_hash(model), openers, seed, length, temperature, block)
+    held = torch.zeros(0, length, dtype=torch.int64)
+    if path.is_file():
+        found = read_metadata(path, _KEY, "a model's own text")
+        differing = sorted(key for key, value in asdict(recipe).items() if found.get(key) != value)
+        if differing:
+            raise InputError(f"{path} holds text of another recipe ({', '.join(differing)} differ); choose another.")
+        held = read_tensors(path)["ids"].long()
+    first, blocks = len(held) // block, -(-sequences // block)
+    for number in range(first, blocks):
+
+        def report(done: int, total: int, before: int = number - first) -> None:
+            if progress is not None:
+                progress(before * total + done, (blocks - first) * total)
+
+        held = torch.cat((held, _write_block(model, tokenizer, number, recipe, report)))
+        # 32 bits hold any vocabulary, and half the file.
+        write_tensors(path, {"ids": held.int()}, _KEY, asdict(recipe))
+    return held[:sequences]
+
+
 def write_text(
     model: PreTrainedModel,
     tokenizer: Any,
     sequences: int,
     length: int,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    *,
+    temperature: float = 1.0,
+    block: int = 16,
 ) -> Tensor:
-    """Token ids (sequences, length) that the unconverted model writes at temperature 1 after short openers.
+    """Token ids (sequences, length) that the unconverted model writes after openers of several kinds (see `MIX`).
 
-    The same seed, model and thread count give the same text.
+    A row depends on the seed and on its block of `block` rows alone, so that the first rows stay the same however many
+    are asked for. The same seed, model and thread count give the same text.
+
+    Args:
+        model, tokenizer: the model that writes; questions are asked where the tokenizer has a chat template.
+        sequences, length: rows and their tokens, opener included.
+        seed: of what is drawn.
+        progress: called with (tokens of a row written, in all).
+        temperature: 1 draws as the model says.
+        block: rows written side by side; more are faster, and make another text.
     """
-    openers = [tokenizer(OPENERS[i % len(OPENERS)], add_special_tokens=False)["input_ids"][0] for i in range(sequences)]
-    ids = torch.tensor(openers, device=model.device)[:, None]
-    generator = torch.Generator(device=model.device).manual_seed(seed)
-    end = {i for i in (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id) if i is not None}
-    cache, new = None, ids
+    recipe = Recipe("", "", seed, length, temperature, block)
+    blocks = -(-sequences // block)
+    parts = []
+    for number in range(blocks):
+
+        def report(done: int, total: int, before: int = number) -> None:
+            if progress is not None:
+                progress(before * total + done, blocks * total)
+
+        parts.append(_write_block(model, tokenizer, number, recipe, report))
+    return torch.cat(parts)[:sequences]
+
+
+@torch.no_grad()
+def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Recipe, progress: Progress) -> Tensor:
+    """Rows number * block to (number + 1) * block, on the CPU; prompts of different lengths run side by side."""
+    rows = range(number * recipe.block, (number + 1) * recipe.block)
+    chats = [_kind(tokenizer, row) == "chat" for row in rows]
+    turns = [0] * len(rows)
+    # Per row, the tokens of its prompt that are still to come, the next one last.
+    coming = [_prompt(tokenizer, row)[::-1] for row in rows]
+    new = torch.tensor([[prompt.pop()] for prompt in coming], device=model.device)
+    written = [new]
+    state = np.random.SeedSequence([recipe.seed, number]).generate_state(1, np.uint64)
+    generator = torch.Generator(device=model.device).manual_seed(int(state[0]))
+    special = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id)
+    barred = sorted({token for token in special if token is not None})
+    ends = torch.tensor(chats, device=model.device)
+    cache = None
     was_training = model.training
     model.eval()
     try:
-        for step in range(1, length):
+        for step in range(1, recipe.length):
             result = model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = result.past_key_values
-            logits = result.logits[:, -1].float()
-            logits[:, list(end)] = -torch.inf  # one sequence is one text: no end, no chat turns
+            logits = result.logits[:, -1].float() / recipe.temperature
+            may_end = logits[:, tokenizer.eos_token_id].clone() if any(chats) else None
+            logits[:, barred] = -torch.inf  # a text goes on to the end of its row
+            if may_end is not None:  # an answer may end; the next question follows
+                logits[:, tokenizer.eos_token_id] = torch.where(ends, may_end, -torch.inf)
             new = torch.multinomial(logits.softmax(-1), 1, generator=generator)
-            ids = torch.cat((ids, new), 1)
-            if progress is not None:
-                progress(step, length - 1)
+            tokens = new[:, 0].tolist()
+            for i, prompt in enumerate(coming):
+                if prompt:
+                    tokens[i] = prompt.pop()
+                elif chats[i] and tokens[i] == tokenizer.eos_token_id:
+                    turns[i] += 1
+                    prompt.extend(_question(tokenizer, rows[i] // 4 + 5 * turns[i])[::-1])
+            new = torch.tensor(tokens, device=model.device)[:, None]
+            written.append(new)
+            progress(step, recipe.length - 1)
     finally:
         model.train(was_training)
-    return ids
+    return torch.cat(written, 1).cpu()
+
+
+def _kind(tokenizer: Any, row: int) -> str:
+    """How a row begins; with a word where the tokenizer has not what the mix asks for."""
+    kind = MIX[row % len(MIX)]
+    has_chat = getattr(tokenizer, "chat_template", None) is not None and tokenizer.eos_token_id is not None
+    has = {"word": True, "chat": has_chat, "start": tokenizer.bos_token_id is not None}
+    return kind if has[kind] else "word"
+
+
+def _prompt(tokenizer: Any, row: int) -> list[int]:
+    """The token ids that a row begins with."""
+    kind = _kind(tokenizer, row)
+    if kind == "start":
+        return [tokenizer.bos_token_id]
+    if kind == "chat":
+        return _question(tokenizer, row // 4)  # every fourth row asks
+    word = OPENERS[(row + row // len(MIX)) % len(OPENERS)]
+    return list(tokenizer(word, add_special_tokens=False)["input_ids"])
+
+
+def _question(tokenizer: Any, number: int) -> list[int]:
+    messages = [{"role": "user", "content": INSTRUCTIONS[number % len(INSTRUCTIONS)]}]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def read_sequences(tokenizer: Any, text: str, sequences: int, length: int) -> Tensor:

@@ -19,7 +19,9 @@ def adapt(
     out: Annotated[Path, typer.Option("--out", help="Run folder; a run in it that was cut short goes on.")],
     model: options.Model = "demo",
     config: options.Config = "extended",
-    text: options.Text = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="A UTF-8 text file, or a data set: a folder, or a name on the hub.")
+    ] = None,
     stages: Annotated[str, typer.Option(help="Stages in order, separated by commas.")] = ",".join(STAGES),
     statistics: Annotated[
         Literal["least-squares", "matching"], typer.Option(help="How the stage 'statistics' finds the scalers.")
@@ -42,9 +44,9 @@ def adapt(
     design_point = GainCellConfig.load(config)
     chosen = parse_stages(stages)
     options.check_out(out)
-    from gaincell.evaluate import load_text
+    from gaincell.adapt import load_source
 
-    words = None if text is None else load_text(text)
+    words = None if text is None else load_source(text)
     network, tokenizer = options.load_model(model)
     from gaincell.adapt import AdaptSettings
     from gaincell.adapt import adapt as run_adapt

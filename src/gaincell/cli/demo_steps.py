@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaincell.cli import options
-from gaincell.cli.record import Record, Step, write_aside
+from gaincell.cli.record import Record, Step
 from gaincell.cli.screen import Stages
 from gaincell.config import GainCellConfig
 from gaincell.report.numbers import number
@@ -131,28 +131,28 @@ class Workbench:
 
     def write_calibration(self, progress: Stages) -> dict[str, Any]:
         """Let the original model write the text that all design points learn from."""
-        from safetensors.torch import save_file
-
-        from gaincell.adapt.calibration import fingerprint, write_text
+        from gaincell.adapt import check_held_out
+        from gaincell.adapt.calibration import fingerprint, own_text
+        from gaincell.evaluate import default_text
+        from gaincell.evaluate.perplexity import encode
 
         s = self.settings
         model, tokenizer = self.loaded
-        ids = write_text(model, tokenizer, s.sequences, s.length, s.seed, progress.of("writing text"))
-        recipe = {
+        written = progress.of("writing text")
+        ids = own_text(model, tokenizer, self.calibration_file, s.sequences, s.length, s.seed, written)
+        check_held_out(ids, encode(tokenizer, default_text(), s.evaluate_tokens))
+        return {
             "sequences": s.sequences,
             "length": s.length,
             "seed": s.seed,
             "fingerprint": fingerprint(ids),
         }
-        metadata = {name: str(value) for name, value in recipe.items()}
-        write_aside(self.calibration_file, lambda path: save_file({"ids": ids}, path, metadata=metadata))
-        return recipe
 
     def read_calibration(self) -> "Tensor":
         """The text that `write_calibration` left."""
-        from safetensors.torch import load_file
+        from gaincell.models.tensorfile import read_tensors
 
-        return load_file(self.calibration_file)["ids"]
+        return read_tensors(self.calibration_file)["ids"][: self.settings.sequences].long()
 
     def perplexity(self, model: "PreTrainedModel", progress: Stages) -> dict[str, Any]:
         """Perplexity of one model on the packaged text."""

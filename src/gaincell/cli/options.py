@@ -21,7 +21,6 @@ Config = Annotated[str, typer.Option("--config", help="Design point: a preset's 
 OptionalConfig = Annotated[
     str | None, typer.Option("--config", help="Design point: a preset's name, or a YAML or JSON file.")
 ]
-Text = Annotated[Path | None, typer.Option("--text", help="A UTF-8 text file.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything drawn at random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 

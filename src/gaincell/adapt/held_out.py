@@ -1,0 +1,54 @@
+"""A text to test on must not be among what was learned from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from gaincell.errors import InputError
+
+#: Odd constants of splitmix64, which spreads neighbouring token ids over all 64 bits.
+_STEP, _MIX1, _MIX2 = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
+
+
+def check_held_out(training: Tensor, evaluation: Tensor | Sequence[int], n: int = 32) -> None:
+    """Refuse an evaluation text of which any n tokens in a row stand in the training text, too.
+
+    Compared by 64-bit hashes of every window of n tokens (all that a row of training text has, where that is fewer): a
+    million tokens against a million take about a second, and give a false alarm once in ten million times.
+
+    Args:
+        training: (N, T) token ids; windows do not reach from one row into the next.
+        evaluation: (M,) token ids of the same tokenizer.
+        n: tokens of a window.
+
+    Raises:
+        InputError: how many windows overlap, and where the first one is in both texts.
+    """
+    rows = training.cpu().numpy()
+    text = np.asarray(evaluation.cpu() if isinstance(evaluation, Tensor) else evaluation).reshape(1, -1)
+    n = min(n, rows.shape[1])
+    if text.shape[1] < n or rows.size == 0 or n < 1:
+        return
+    learned, asked = _hashes(rows, n), _hashes(text, n)[0]
+    hits = np.flatnonzero(np.isin(asked, learned))
+    if len(hits):
+        row, column = np.argwhere(learned == asked[hits[0]])[0]
+        raise InputError(
+            f"{len(hits)} of {len(asked)} windows of {n} tokens of the evaluation text are in the training text, too "
+            f"(first: token {hits[0]}, in training sequence {row} at token {column}); evaluate on another text."
+        )
+
+
+def _hashes(rows: "np.ndarray[Any, Any]", n: int) -> "np.ndarray[Any, np.dtype[np.uint64]]":
+    """A hash of every window of n ids: rows (N, T) give (N, T - n + 1)."""
+    x = (rows.astype(np.uint64) + np.uint64(1)) * _STEP  # arrays wrap around silently
+    x = (x ^ (x >> np.uint64(30))) * _MIX1
+    x = (x ^ (x >> np.uint64(27))) * _MIX2
+    x ^= x >> np.uint64(31)
+    length = rows.shape[1] - n + 1
+    found = np.zeros((rows.shape[0], length), np.uint64)
+    for i in range(n):
+        found = found * _STEP + x[:, i : i + length]
+    return found

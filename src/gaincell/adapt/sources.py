@@ -1,0 +1,73 @@
+"""Text to learn from that somebody else wrote: a file, or a data set."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from gaincell.cell.cell import is_file
+from gaincell.errors import InputError
+from gaincell.evaluate.text import load_text
+
+
+def load_source(source: str | Path, *, characters: int = 10_000_000, split: str = "train") -> str:
+    """The text of a UTF-8 file, or of a data set of the package `datasets`: on disk, or by its name on the hub.
+
+    Args:
+        source: a file; a folder of `save_to_disk`; or a name, "owner/name" or "owner/name:configuration", of which no
+            more is read than needed.
+        characters: how much of a data set to take, at least; a file is taken whole.
+        split: which part of a data set.
+
+    Raises:
+        InputError: no such file or data set, `datasets` is not installed, or nothing in it is text.
+    """
+    path, name = Path(source), str(source)
+    if is_file(path):
+        return load_text(path)
+    if find_spec("datasets") is None:
+        raise InputError(
+            f"text '{name}' is no file; if it is a data set, install the package 'datasets' (pip install "
+            "'gaincell[data]'), else check the path."
+        )
+    try:
+        rows = _open(path, name, split)
+        column = _text_column(rows, name)
+        parts: list[str] = []
+        size = 0
+        for row in rows:
+            if size >= characters:
+                break
+            parts.append(row[column])
+            size += len(row[column]) + 2
+    except InputError:
+        raise
+    except Exception as error:  # whatever data sets, their formats and the hub provoke
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"text '{name}' is no file, nor a data set that can be read ({first:.160}).") from error
+    text = "\n\n".join(part for part in parts if part.strip())
+    if not text:
+        raise InputError(f"data set '{name}' holds no text in its split '{split}'; choose another.")
+    return text
+
+
+def _open(path: Path, name: str, split: str) -> Any:
+    datasets = import_module("datasets")
+    if not path.is_dir():
+        owner, _, configuration = name.partition(":")
+        return datasets.load_dataset(owner, configuration or None, split=split, streaming=True)
+    found = datasets.load_from_disk(name)
+    if not isinstance(found, dict):
+        return found
+    if split not in found:
+        raise InputError(f"data set '{name}' has no split '{split}', but {', '.join(found)}.")
+    return found[split]
+
+
+def _text_column(rows: Any, name: str) -> str:
+    """The column "text", or else the first one of strings."""
+    first = next(iter(rows), {})
+    columns = [column for column, value in first.items() if isinstance(value, str)]
+    if not columns:
+        raise InputError(f"data set '{name}' has no column of text; choose another.")
+    return "text" if "text" in columns else columns[0]

@@ -1,0 +1,222 @@
+"""Text to learn from: the same rows however many are asked for, kept, and never what is tested on."""
+
+import importlib.machinery
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from gaincell import InputError
+from gaincell.adapt import check_held_out, load_source
+from gaincell.adapt.calibration import own_text, write_text
+from gaincell.models.tensorfile import read_metadata
+
+
+class Letters:
+    """One token a letter, with or without a chat template."""
+
+    bos_token_id = pad_token_id = 0
+    eos_token_id = 1
+
+    def __init__(self, chat: bool = True) -> None:
+        self.chat_template = "a template" if chat else None
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) % 94 + 3 for letter in text]}
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
+        return f"U{messages[0]['content'][:3]}A"
+
+
+def load(path: Path) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+
+
+def test_rows_depend_on_seed_and_block_alone(small_llama: Path) -> None:
+    model = load(small_llama)
+    texts = {n: write_text(model, Letters(), n, 12, 3, block=4) for n in (2, 4, 10)}
+    assert [tuple(text.shape) for text in texts.values()] == [(2, 12), (4, 12), (10, 12)]
+    assert torch.equal(texts[10][:4], texts[4])
+    assert torch.equal(texts[4][:2], texts[2])
+    assert len({tuple(row) for row in texts[10].tolist()}) == 10
+    assert not torch.equal(write_text(model, Letters(), 4, 12, 4, block=4), texts[4])
+    assert not torch.equal(write_text(model, Letters(), 4, 12, 3, block=4, temperature=0.5), texts[4])
+
+
+def test_openers_of_every_kind(small_llama: Path) -> None:
+    text = write_text(load(small_llama), Letters(), 16, 40, 0).tolist()
+    chats = [i for i in range(16) if text[i][:1] == Letters()("U")["input_ids"] and i % 4 == 1]
+    assert chats == [1, 5, 9, 13]
+    assert [i for i in range(16) if text[i][0] == Letters.bos_token_id] == [3, 11]
+    assert not any(0 in row[1:] for row in text)
+    for i, row in enumerate(text):
+        ends = [place for place, token in enumerate(row) if token == Letters.eos_token_id]
+        assert i in chats or not ends
+        for place in ends:  # the next question follows an answer's end
+            assert row[place + 1 : place + 2] in (Letters()("U")["input_ids"], [])
+    plain = write_text(load(small_llama), Letters(chat=False), 16, 12, 0)
+    assert not (plain == Letters.eos_token_id).any()
+
+
+class Counted:
+    """Counts a model's forward passes."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.calls = 0
+        model.register_forward_pre_hook(self.count)
+
+    def count(self, *_: Any) -> None:
+        self.calls += 1
+
+
+def test_kept_text_is_topped_up(small_llama: Path, tmp_path: Path) -> None:
+    model, path = load(small_llama), tmp_path / "text.safetensors"
+    counted, seen = Counted(model), []
+    few = own_text(model, Letters(), path, 6, 12, 0, lambda *step: seen.append(step), block=4)
+    assert counted.calls == 2 * 11
+    assert seen[-1] == (22, 22)
+    assert torch.equal(own_text(model, Letters(), path, 8, 12, 0, block=4)[:6], few)
+    assert counted.calls == 2 * 11, "whole blocks are kept"
+    many = own_text(model, Letters(), path, 9, 12, 0, block=4)
+    assert counted.calls == 3 * 11
+    assert torch.equal(many, write_text(model, Letters(), 9, 12, 0, block=4))
+    assert torch.equal(own_text(model, Letters(), path, 6, 12, 0, block=4), few)
+    found = read_metadata(path, "gaincell_text", "text")
+    assert (found["seed"], found["length"], found["temperature"], found["block"]) == (0, 12, 1.0, 4)
+
+
+def test_kept_text_of_another_recipe_is_refused(small_llama: Path, tmp_path: Path) -> None:
+    model, path = load(small_llama), tmp_path / "text.safetensors"
+    own_text(model, Letters(), path, 4, 12, 0, block=4)
+    before = path.read_bytes()
+    for what, tokenizer, length, seed in (
+        ("length", Letters(), 13, 0),
+        ("seed", Letters(), 12, 1),
+        ("openers", Letters(chat=False), 12, 0),
+    ):
+        with pytest.raises(InputError, match=rf"another recipe \({what} differ"):
+            own_text(model, tokenizer, path, 4, length, seed, block=4)
+    with torch.no_grad():
+        model.lm_head.weight[0, 0] += 1
+    with pytest.raises(InputError, match="model differ"):
+        own_text(model, Letters(), path, 4, 12, 0, block=4)
+    assert path.read_bytes() == before
+    path.write_bytes(before[:-3])
+    with pytest.raises(InputError, match="truncated"):
+        own_text(model, Letters(), path, 4, 12, 0, block=4)
+
+
+_CHILD = """
+import sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+from test_calibration import Letters, Path, load, own_text
+own_text(load(Path(sys.argv[2])), Letters(), sys.argv[3], 400, 24, 0, block=4)
+"""
+
+
+def test_a_killed_writer_goes_on_to_the_same_text(small_llama: Path, tmp_path: Path) -> None:
+    path = tmp_path / "text.safetensors"
+    arguments = [str(Path(__file__).parent), str(small_llama), str(path)]
+    child = subprocess.Popen([sys.executable, "-c", _CHILD, *arguments])
+    deadline = time.monotonic() + 120
+    while not path.exists() and child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL, "it finished before it could be killed"
+    model = load(small_llama)
+    counted = Counted(model)
+    text = own_text(model, Letters(), path, 400, 24, 0, block=4)
+    assert counted.calls < 100 * 23, "the finished blocks are not written again"
+    assert torch.equal(text[:20], write_text(model, Letters(), 20, 24, 0, block=4))
+
+
+def ids(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 50_000, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_one_copied_window_is_found_where_it_is() -> None:
+    training, evaluation = ids(30, 100), ids(2000, seed=1)
+    check_held_out(training, evaluation)
+    training[17, 40:72] = evaluation[1234:1266]
+    with pytest.raises(InputError, match=r"^1 of 1969 .* token 1234, in training sequence 17 at token 40\)"):
+        check_held_out(training, evaluation.tolist())
+    training[17, 50] += 1
+    check_held_out(training, evaluation)
+    check_held_out(training, evaluation, n=22)
+    with pytest.raises(InputError, match="1 of 1980 windows of 21"):
+        check_held_out(training, evaluation, n=21)
+
+
+def test_rows_do_not_join_and_short_ones_are_compared_whole() -> None:
+    evaluation = ids(200)
+    check_held_out(torch.stack((ids(64, seed=2), ids(64, seed=3))), evaluation)
+    split = torch.stack(
+        (torch.cat((ids(48, seed=4), evaluation[:16])), torch.cat((evaluation[16:32], ids(48, seed=5))))
+    )
+    check_held_out(split, evaluation)
+    with pytest.raises(InputError, match="windows of 16"):
+        check_held_out(evaluation[None, 100:116], evaluation)
+    check_held_out(evaluation[None, :64], evaluation[:20])  # nothing to compare
+    for constant in (0, 1):  # token ids that a plain polynomial would not tell apart
+        repeated = torch.full((1, 64), constant)
+        check_held_out(repeated, 1 - repeated[0])
+
+
+def test_many_tokens_take_little_time() -> None:
+    began = time.process_time()
+    check_held_out(ids(2000, 512), ids(100_000, seed=1))
+    assert time.process_time() - began < 10
+
+
+class FakeData(ModuleType):
+    """As much of `datasets` as is used."""
+
+    def __init__(self, rows: Any) -> None:
+        super().__init__("datasets")
+        self.__spec__ = importlib.machinery.ModuleSpec("datasets", None)
+        self.rows, self.asked = rows, []
+
+    def load_dataset(self, *args: Any, **options: Any) -> Any:
+        self.asked.append((args, options))
+        if args[0] == "no/such":
+            raise RuntimeError("Dataset 'no/such' doesn't exist\nsecond line")
+        return self.rows
+
+    def load_from_disk(self, name: str) -> Any:
+        return {"train": self.rows}
+
+
+def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("one two")
+    assert load_source(tmp_path / "a.txt") == "one two"
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.setattr("gaincell.adapt.sources.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"'own/er' is no file.*'gaincell\[data\]"):
+        load_source("own/er")
+    monkeypatch.undo()
+
+    data = FakeData([{"n": 1, "text": f"row {i}"} for i in range(5)])
+    monkeypatch.setitem(sys.modules, "datasets", data)
+    assert load_source("own/er:raw") == "\n\n".join(f"row {i}" for i in range(5))
+    assert data.asked == [(("own/er", "raw"), {"split": "train", "streaming": True})]
+    assert load_source("own/er", characters=8) == "row 0\n\nrow 1"
+    assert load_source(tmp_path) == load_source("own/er")
+    for words, name, options in (
+        (r"nor a data set that can be read \(Dataset 'no/such' doesn't exist\)", "no/such", {}),
+        ("no split 'test', but train", tmp_path, {"split": "test"}),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_source(name, **options)
+    for rows, words in (([{"n": 1}], "no column of text"), ([], "no column"), ([{"text": " "}], "holds no text")):
+        data.rows = rows
+        with pytest.raises(InputError, match=words):
+            load_source("own/er")
