@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from gaincell import InputError
 from gaincell.adapt import check_held_out, load_source
 from gaincell.adapt.calibration import own_text, write_text
+from gaincell.evaluate import default_text, default_training_text
 from gaincell.models.tensorfile import read_metadata
 
 
@@ -169,6 +170,16 @@ def test_rows_do_not_join_and_short_ones_are_compared_whole() -> None:
     for constant in (0, 1):  # token ids that a plain polynomial would not tell apart
         repeated = torch.full((1, 64), constant)
         check_held_out(repeated, 1 - repeated[0])
+
+
+def test_the_packaged_texts_share_nothing() -> None:
+    words: dict[str, int] = {}
+    both = [
+        torch.tensor([words.setdefault(word, len(words)) for word in text.split()])
+        for text in (default_training_text(), default_text())
+    ]
+    assert [len(text) > 90_000 for text in both] == [True, True]
+    check_held_out(both[0][None], both[1], n=24)
 
 
 def test_many_tokens_take_little_time() -> None:
