@@ -10,18 +10,24 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from gaincell.adapt.calibration import fingerprint, own_text, read_sequences
+from gaincell.adapt.distill import check_shared, distill, make_accelerator
 from gaincell.adapt.layers import LayerWalk
+from gaincell.adapt.prepare import check_teacher, cut_rows, first_process_first, make_teacher, text_rows
+from gaincell.adapt.rows import Permuted
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.statistics import least_squares_layer, match_layer
 from gaincell.adapt.transfer import transfer_layer
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.models import HeadScalers, base_hash, check_servable, convert_, scalers_of
+from gaincell.models import HeadScalers, attention_modules, base_hash, check_servable, convert_, scalers_of
 from gaincell.ops.check import check_design
 
 Progress = Callable[[str, int, int], None]
-STAGES = ("statistics", "transfer")
+STAGES = ("statistics", "transfer", "distill")
+DEFAULT_STAGES = ("statistics", "transfer")
+#: Distillation's settings that say how it runs, not what comes out (but for rounding).
+_MANNER = {"distill_checkpoint_every", "distill_accumulation"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class AdaptResult:
 
     Attributes:
         model: the model that was given, converted and adapted in place.
-        metrics: one entry per stage and layer, with its relative error.
+        metrics: one entry per layer of `statistics` and `transfer`, with its relative error; one per step of `distill`.
         folder: the run directory.
     """
 
@@ -47,16 +53,21 @@ def adapt(
     out: Path | str,
     text: str | None = None,
     calibration: Tensor | None = None,
-    stages: Sequence[str] = STAGES,
+    stages: Sequence[str] = DEFAULT_STAGES,
     statistics: Literal["least-squares", "matching"] = "least-squares",
     settings: AdaptSettings | None = None,
+    teacher: PreTrainedModel | None = None,
     progress: Progress | None = None,
 ) -> AdaptResult:
-    """Convert a pre-trained softmax model in place and adapt it to the hardware, layer by layer.
+    """Convert a pre-trained softmax model in place and adapt it to the hardware, layer by layer and then as a whole.
 
     Stages: `statistics` chooses the scalers of every head without gradients (least squares against softmax's output on
     the operator itself, or the paper's matching of mean and deviation); `transfer` then trains each layer's projections
-    and scalers to put out what softmax put out there, on the inputs that the adapted layers below give it.
+    and scalers to put out what softmax put out there, on the inputs that the adapted layers below give it; `distill`
+    trains the model end to end towards the original's next-token distributions and last hidden states.
+
+    `distill` runs through accelerate: under `accelerate launch` on several processes, of which the first takes the
+    stages before; otherwise on the GPU if there is one, where the model then stays.
 
     Args:
         model: an unconverted causal decoder, in float32 or wider.
@@ -66,14 +77,16 @@ def adapt(
             uninterrupted one (bit-equal on one CPU thread).
         text: text to learn from; by default the model writes its own (cached in the run directory).
         calibration: (N, T) token ids to learn from instead of text.
-        stages: "statistics", "transfer", or both in that order.
+        stages: any of "statistics", "transfer" and "distill"; they run in that order, on top of those that the folder
+            holds.
         statistics: which statistics.
         settings: amounts and rates; see `AdaptSettings`.
+        teacher: the model that `distill` learns from; by default the original.
         progress: called with (stage, done, total).
 
     Raises:
         InputError: a model that is converted already or cannot be served, unknown stages, a text that is too short, a
-            folder that belongs to another run.
+            teacher that does not fit, a folder that belongs to another run, a loss that is not finite.
     """
     config = GainCellConfig.preset(config) if isinstance(config, str) else config
     settings = settings or AdaptSettings()
@@ -88,25 +101,56 @@ def adapt(
     if calibration is not None and (calibration.dim() != 2 or calibration.shape[0] < 1 or calibration.shape[1] < 2):
         raise InputError(f"calibration must be token ids of shape (N, T); got {tuple(calibration.shape)}.")
     check_design(config.for_layers(len(check_servable(model))))
+    distilling = "distill" in stages
+    if distilling:
+        check_teacher(model, teacher, settings)
     ids = _given(tokenizer, text, calibration, settings)
+    longer = text_rows(tokenizer, text, ids, settings) if distilling else None
     _check_batches(settings.sequences if ids is None else len(ids), stages, settings)
+    accelerator = None
+    if distilling:
+        accelerator = make_accelerator()
+        check_shared(settings, accelerator.num_processes)
+        model.to(accelerator.device)
+    fields = settings.model_dump(mode="json")
     source = {
         "design_point": config.model_dump(mode="json"),
-        "settings": settings.model_dump(),
+        "settings": {name: value for name, value in fields.items() if not name.startswith("distill_")},
         "statistics": statistics,
         "model": base_hash(model),
         "text": _source_of(text, calibration),
     }
-    run = Run(out, source)
-    ids = _own_text(model, tokenizer, run, settings, progress) if ids is None else ids
+    with first_process_first(accelerator):
+        run = Run(out, source)
+        ids = _own_text(model, tokenizer, run, settings, progress) if ids is None else ids
+    # What the folder holds of an earlier stage is what a later one starts from, in whichever call it was made.
+    last = max(STAGES.index(stage) for stage in stages)
+    wanted = [stage for stage in STAGES[: last + 1] if stage in stages or run.holds(stage)]
     was_training = model.training
     model.eval()
-    convert_(model, config)
-    # Statistics that the folder holds are what `transfer` starts from, in whichever call they were taken.
-    wanted = [stage for stage in STAGES if stage in stages or (stage == "statistics" and run.holds(stage))]
     try:
-        for stage in wanted:
-            _run_stage(model, ids.to(model.device), run, stage, "statistics" in wanted, statistics, settings, progress)
+        rows, teach = None, None
+        if accelerator is not None:
+            longer = cut_rows(ids, settings) if longer is None else longer
+            about = {
+                "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in _MANNER},
+                "after": wanted[:-1],
+                "text": fingerprint(longer),
+                "teacher": None if teacher is None else base_hash(teacher),
+            }
+            with first_process_first(accelerator):
+                Run(run.folder / "distill", about)
+            rows = Permuted(longer, settings.distill_batch, settings.seed)
+            teach = make_teacher(model, teacher, rows, run, settings, accelerator, progress)
+        convert_(model, config)
+        with first_process_first(accelerator):
+            for stage in wanted:
+                if stage != "distill":
+                    after = "statistics" in wanted
+                    _run_stage(model, ids.to(model.device), run, stage, after, statistics, settings, progress)
+        if accelerator is not None and rows is not None and teach is not None:
+            steps = max(1, round(settings.distill_tokens / (settings.distill_batch * rows.ids.shape[1])))
+            distill(model, teach, rows, steps, settings=settings, run=run, accelerator=accelerator, progress=progress)
     finally:
         model.train(was_training)
     return AdaptResult(model, run.metrics(), run.folder)
@@ -122,18 +166,17 @@ def _run_stage(
     settings: AdaptSettings,
     progress: Progress | None,
 ) -> None:
+    modules = attention_modules(model)
+    if all(run.finished(stage, index) for index in range(len(modules))):
+        for index, module in enumerate(modules.values()):
+            _load(run, stage, index, module, after_statistics)
+        return
     batch = settings.statistics_sequences if stage == "statistics" else settings.batch
     count = min(len(ids), settings.statistics_sequences) if stage == "statistics" else len(ids) // batch * batch
     walk = LayerWalk(model, ids[:count], min(batch, count))
     for index, module in enumerate(walk.modules.values()):
         teaching = walk.advance(index)
-        # `statistics` decides the scalers, `transfer` the whole attention module.
-        target = _scalers(module) if stage == "statistics" else module
-        metrics = run.load(stage, index, target)
-        if metrics is not None and metrics.get("after_statistics", after_statistics) != after_statistics:
-            raise InputError(
-                f"{run.folder} holds a transfer that did not start from statistics; choose another output folder."
-            )
+        metrics = _load(run, stage, index, module, after_statistics)
         if metrics is None:
             metrics = {"stage": stage, "layer": index}
             if stage == "statistics":
@@ -146,11 +189,26 @@ def _run_stage(
                 before, after = transfer_layer(module, teaching, settings, settings.seed + index)
                 metrics |= {"relative_error_before": before, "relative_error": after}
                 metrics["after_statistics"] = after_statistics
-            run.save(stage, index, target.state_dict(), metrics)
+            run.save(stage, index, _target(module, stage).state_dict(), metrics)
         if stage == "transfer" and settings.inputs == "student":
             walk.follow(index)
         if progress is not None:
             progress(stage, index + 1, len(walk.modules))
+
+
+def _load(run: Run, stage: str, index: int, module: nn.Module, after_statistics: bool) -> dict[str, Any] | None:
+    """A finished layer's metrics, with its parameters put into `module`; None if it is not finished."""
+    metrics = run.load(stage, index, _target(module, stage))
+    if metrics is not None and metrics.get("after_statistics", after_statistics) != after_statistics:
+        raise InputError(
+            f"{run.folder} holds a transfer that did not start from statistics; choose another output folder."
+        )
+    return metrics
+
+
+def _target(module: nn.Module, stage: str) -> nn.Module:
+    """What a stage decides: `statistics` the scalers, `transfer` the whole attention module."""
+    return _scalers(module) if stage == "statistics" else module
 
 
 def _scalers(module: nn.Module) -> HeadScalers:

@@ -14,6 +14,8 @@ from gaincell.errors import InputError
 class Run:
     """The folder of one adaptation: `config.json`, `metrics.jsonl`, and one safetensors file per finished layer.
 
+    A line of metrics is a finished layer's, written with `save`, or a step's, written with `log`.
+
     Every file is written aside and renamed, so that a killed run leaves only finished ones.
 
     Args:
@@ -49,7 +51,7 @@ class Run:
     def load(self, stage: str, layer: int, module: nn.Module) -> dict[str, Any] | None:
         """Put a finished layer's parameters into `module` and return its metrics; None if it is not finished."""
         path = self._path(stage, layer)
-        metrics = [m for m in self.metrics() if (m["stage"], m["layer"]) == (stage, layer)]
+        metrics = [m for m in self.metrics() if (m["stage"], m.get("layer")) == (stage, layer)]
         if not path.is_file() or not metrics:
             return None
         module.load_state_dict(load_file(path))
@@ -62,8 +64,21 @@ class Run:
         aside = path.with_suffix(".part")
         save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, aside)
         os.replace(aside, path)
-        lines = [m for m in self.metrics() if (m["stage"], m["layer"]) != (stage, layer)] + [metrics]
-        write_aside(self.folder / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in lines).encode())
+        self._write([m for m in self.metrics() if (m["stage"], m.get("layer")) != (stage, layer)] + [metrics])
+
+    def finished(self, stage: str, layer: int) -> bool:
+        """Whether `load` would find a layer."""
+        done = any((m["stage"], m.get("layer")) == (stage, layer) for m in self.metrics())
+        return done and self._path(stage, layer).is_file()
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        """Append one step's metrics, with its "stage" and "step"."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics) + "\n")
+
+    def rewind(self, stage: str, step: int) -> None:
+        """Forget what was logged of a stage after `step`, and half a line that a kill left."""
+        self._write([m for m in self.metrics() if m["stage"] != stage or m.get("step", 0) <= step])
 
     def keep(self, name: str, tensor: Tensor) -> None:
         """Keep one tensor beside the layers."""
@@ -81,9 +96,13 @@ class Run:
         return any(m["stage"] == stage for m in self.metrics())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One entry per finished layer of a stage, in the order in which they finished."""
+        """One entry per finished layer or step of a stage, in the order in which they finished."""
         path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+        text = path.read_text("utf-8") if path.is_file() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        write_aside(self.folder / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in lines).encode())
 
     def _path(self, stage: str, layer: int) -> Path:
         return self.folder / stage / f"layer-{layer:03d}.safetensors"

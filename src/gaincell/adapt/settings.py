@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gaincell.errors import one_sentence
 
@@ -28,6 +28,42 @@ class AdaptSettings(BaseModel):
     )
     projection_lr: float = Field(3e-3, gt=0, description="Peak learning rate of the attention's projections (Adam).")
     scaler_lr: float = Field(1e-2, gt=0, description="Peak learning rate of a scaler relative to its size (Adam).")
+
+    distill_tokens: int = Field(100_000, ge=1, description="Tokens that `distill` learns on, repeated ones counted.")
+    distill_batch: int = Field(4, ge=1, description="Sequences of a step of `distill`, over all processes.")
+    distill_length: int | None = Field(None, ge=8, description="Tokens of a sequence; null: as `length`.")
+    distill_train: Literal["attention", "lora", "all"] = Field(
+        "attention",
+        description="What learns beside the scalers: the attention modules and norms, adapters of low rank, or all.",
+    )
+    distill_lora_rank: int = Field(16, ge=1, description="Rank of the adapters ('lora').")
+    distill_lr: float = Field(4e-4, gt=0, description="Peak learning rate of the weights (AdamW).")
+    distill_scaler_factor: float = Field(
+        4.0, gt=0, description="Learning rate of a scaler relative to its size, over `distill_lr`."
+    )
+    distill_betas: tuple[float, float] = Field((0.9, 0.98), description="Decay of AdamW's two averages.")
+    distill_weight_decay: float = Field(0.0, ge=0, description="Decay of the weights (scalers and norms have none).")
+    distill_warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps over which the rate rises.")
+    distill_clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    distill_positions: int | None = Field(
+        128, ge=1, description="Positions of a sequence whose next-token distributions are compared; null: all."
+    )
+    distill_temperature: float = Field(1.0, gt=0, description="Temperature of both distributions.")
+    distill_hidden_weight: float = Field(1.0, ge=0, description="Weight of the last hidden state's relative error.")
+    distill_teacher: Literal["model", "cached"] = Field(
+        "model", description="The original model itself, or its most likely tokens, computed once and kept on disk."
+    )
+    distill_cached_tokens: int = Field(64, ge=1, description="Tokens a position keeps ('cached').")
+    distill_precision: Literal["no", "bf16"] = Field("no", description="Mixed precision: none, or bfloat16.")
+    distill_accumulation: int = Field(1, ge=1, description="Forward passes a process takes for one step.")
+    distill_checkpoint_every: int = Field(25, ge=1, description="Steps between two checkpoints.")
+
+    @field_validator("distill_betas")
+    @classmethod
+    def _betas(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("both must lie in [0, 1)")
+        return betas
 
     def __init__(self, **fields: object) -> None:
         try:

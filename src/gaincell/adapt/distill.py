@@ -1,0 +1,208 @@
+"""End-to-end distillation: the whole converted model learns to put out what the original did."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import timedelta
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType, GradientAccumulationPlugin, InitProcessGroupKwargs
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from gaincell.adapt.checkpoint import Checkpoints
+from gaincell.adapt.rows import Rows, Share, shares
+from gaincell.adapt.run import Run
+from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.teacher import Probe, Teacher, divergence, probing, relative_error
+from gaincell.adapt.trained import groups, rate, training_only
+from gaincell.errors import InputError
+
+
+def make_accelerator() -> Accelerator:
+    """What runs on one CPU, one GPU or many: as `accelerate launch` says, or the device that is there.
+
+    Other processes wait for as long as the first one takes for the stages before, and steps are counted here.
+    """
+    return Accelerator(
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))],
+    )
+
+
+def distill(
+    model: PreTrainedModel,
+    teacher: Teacher,
+    rows: Rows,
+    steps: int,
+    *,
+    settings: AdaptSettings,
+    run: Run,
+    accelerator: Accelerator | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> None:
+    """Train a converted model in place towards the original's outputs.
+
+    The loss is KL(original || student) of the next token at random positions, in nats, plus `distill_hidden_weight`
+    times the relative squared error of the hidden state before the LM head; both are means over the step's sequences.
+    Quantisers are straight-through. AdamW, a warm-up and a cosine to zero, gradients clipped. Each step is a line of
+    the run's metrics; every `distill_checkpoint_every` steps is a checkpoint, from which a later call goes on.
+
+    Args:
+        model: a converted model in float32, on the accelerator's device.
+        teacher: the original's outputs, see `from_model` and `from_cache`.
+        rows: the text; `settings.distill_batch` rows a step.
+        steps: how many steps to take in all.
+        settings: see the fields that start with `distill_`.
+        run: where metrics and, in its folder's `distill`, checkpoints are kept.
+        accelerator: processes and device; by default `make_accelerator()`.
+        progress: called with ("distill", step, steps).
+
+    Raises:
+        InputError: a loss or a gradient that is not finite; a batch that the processes cannot share; "lora" without
+            peft.
+    """
+    accelerator = accelerator or make_accelerator()
+    check_shared(settings, accelerator.num_processes)
+    checkpoints = Checkpoints(run.folder / "distill")
+    if accelerator.is_main_process:
+        checkpoints.folder.mkdir(exist_ok=True)
+    # Sharding rewrites a model's parameters: then a copy learns, and what it learned comes back from its checkpoint.
+    sharded = accelerator.distributed_type == DistributedType.FSDP
+    with training_only(model, settings):
+        student = copy.deepcopy(model) if sharded else model
+        optimiser = torch.optim.AdamW(groups(_trained(student), settings), betas=settings.distill_betas)
+        prepared: Any = accelerator.prepare(student, optimiser)[0]
+        try:
+            loop = _Loop(prepared, optimiser, teacher, rows, steps, settings, accelerator)
+            loop.run(run, checkpoints, progress)
+        finally:
+            student.__dict__.pop("_is_accelerate_prepared", None)
+        if sharded:
+            accelerator.wait_for_everyone()
+            checkpoints.load(_trained(model))
+
+
+def check_shared(settings: AdaptSettings, processes: int) -> None:
+    """Raise InputError unless every process and every forward pass of it gets as many rows of a step as any other."""
+    passes = settings.distill_accumulation
+    if settings.distill_batch % (processes * passes):
+        raise InputError(
+            f"distill_batch {settings.distill_batch} is not a multiple of {processes} processes x {passes} passes "
+            "(distill_accumulation); choose one that is."
+        )
+
+
+def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+class _Loop:
+    """The steps of `distill`, on one of its processes."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        teacher: Teacher,
+        rows: Rows,
+        steps: int,
+        settings: AdaptSettings,
+        accelerator: Accelerator,
+    ) -> None:
+        self.model, self.optimiser, self.teacher, self.rows, self.steps = model, optimiser, teacher, rows, steps
+        self.settings, self.accelerator = settings, accelerator
+        self.student: PreTrainedModel = accelerator.unwrap_model(model)
+        self.named = _trained(self.student)
+
+    def run(self, run: Run, checkpoints: Checkpoints, progress: Callable[[str, int, int], None] | None) -> None:
+        """Take the steps that are left."""
+        main, settings = self.accelerator.is_main_process, self.settings
+        begun = checkpoints.load(self.named, self.optimiser)
+        self.accelerator.wait_for_everyone()
+        if main:
+            run.rewind("distill", begun)
+        with probing(self.student) as probe:
+            for step in range(begun, self.steps):
+                metrics = self.step(step, probe)
+                if not all(map(math.isfinite, metrics.values())):
+                    raise InputError(
+                        f"distillation met a loss or gradient that is not finite at step {step + 1} of {self.steps}; "
+                        f"run again in another folder with a distill_lr below {settings.distill_lr:g} (the last good "
+                        f"checkpoint stays in {checkpoints.folder})."
+                    )
+                done = step + 1
+                if main:
+                    run.log({"stage": "distill", "step": done, **metrics})
+                if done % settings.distill_checkpoint_every == 0 or done == self.steps:
+                    checkpoints.save(done, self.named, self.optimiser, write=main)
+                if main and progress is not None:
+                    progress("distill", done, self.steps)
+
+    def step(self, step: int, probe: Probe) -> dict[str, float]:
+        """One step; its metrics, over all processes. Parameters do not move where something is not finite."""
+        began = time.monotonic()
+        settings, accelerator = self.settings, self.accelerator
+        factor = rate(step, self.steps, settings.distill_warmup)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * factor
+        self.optimiser.zero_grad()
+        passes = settings.distill_accumulation
+        sums, tokens = torch.zeros(2, device=accelerator.device), 0
+        for number, share in enumerate(
+            shares(
+                self.rows,
+                step,
+                seed=settings.seed,
+                positions=settings.distill_positions,
+                process=accelerator.process_index,
+                processes=accelerator.num_processes,
+                passes=passes,
+            )
+        ):
+            with accelerator.no_sync(self.model) if number + 1 < passes else nullcontext():
+                loss, terms = self.loss(_on(share, accelerator.device), probe)
+                # Processes' gradients are averaged; the loss is a mean over the rows of all of them.
+                accelerator.backward(loss.sum() * (accelerator.num_processes / settings.distill_batch))
+            sums += terms
+            tokens += share.ids.numel() * accelerator.num_processes
+        total: Any = accelerator.reduce(sums, "sum")
+        kl, hidden = (total / settings.distill_batch).tolist()
+        norm = float(_clip(self.named, settings.distill_clip))
+        if math.isfinite(norm) and math.isfinite(kl + hidden):
+            self.optimiser.step()
+        return {
+            "tokens": (step + 1) * tokens,
+            "loss": kl + settings.distill_hidden_weight * hidden,
+            "kl": kl,
+            "hidden_error": hidden,
+            "gradient_norm": norm,
+            "lr": settings.distill_lr * factor,
+            "seconds": round(time.monotonic() - began, 3),
+        }
+
+    def loss(self, share: Share, probe: Probe) -> tuple[Tensor, Tensor]:
+        """A share's loss per row (b,), and the sums of its two terms (2,)."""
+        settings = self.settings
+        bf16 = settings.distill_precision == "bf16"
+        with torch.autocast(share.ids.device.type, torch.bfloat16, enabled=bf16):
+            lesson = self.teacher(share)
+            logits, hidden = probe.ask(self.model, share.ids, share.positions)
+        kl = divergence(logits, lesson, settings.distill_temperature)
+        if not settings.distill_hidden_weight or lesson.hidden is None:
+            return kl, torch.stack((kl.detach().sum(), kl.new_zeros(())))
+        error = relative_error(hidden, lesson.hidden)
+        return kl + settings.distill_hidden_weight * error, torch.stack((kl.detach().sum(), error.detach().sum()))
+
+
+def _clip(named: dict[str, nn.Parameter], largest: float) -> Tensor:
+    norm = nn.utils.clip_grad_norm_(named.values(), largest)
+    return getattr(norm, "full_tensor", lambda: norm)()
+
+
+def _on(share: Share, device: torch.device) -> Share:
+    return Share(share.step, share.places, share.ids.to(device), share.positions.to(device))

@@ -1,0 +1,104 @@
+"""What distillation needs before a model is converted: its text, its teacher, its processes."""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from gaincell.adapt.rows import Permuted
+from gaincell.adapt.run import Run
+from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.teacher import Teacher, cache_lessons, from_cache, from_model, head_of
+from gaincell.adapt.trained import untouched
+from gaincell.errors import InputError
+from gaincell.evaluate.perplexity import encode
+
+
+@contextmanager
+def first_process_first(accelerator: Accelerator | None) -> Iterator[None]:
+    """Of several processes let the first do the work and write it down; the others then find it done."""
+    if accelerator is None:
+        yield
+        return
+    with accelerator.main_process_first():
+        yield
+
+
+def make_teacher(
+    model: PreTrainedModel,
+    given: PreTrainedModel | None,
+    rows: Permuted,
+    run: Run,
+    settings: AdaptSettings,
+    accelerator: Accelerator,
+    progress: Callable[[str, int, int], None] | None,
+) -> Teacher:
+    """What `distill` learns from; `model` is still the original."""
+    original = model if given is None else given.to(accelerator.device).eval()
+    if settings.distill_teacher == "cached":
+
+        def report(done: int, total: int) -> None:
+            if progress is not None and accelerator.is_main_process:
+                progress("teacher", done, total)
+
+        folder = run.folder / "distill" / "teacher"
+        cache_lessons(
+            original,
+            rows.ids,
+            folder,
+            keep=settings.distill_cached_tokens,
+            temperature=settings.distill_temperature,
+            batch=max(1, settings.distill_batch // accelerator.num_processes),
+            process=accelerator.process_index,
+            processes=accelerator.num_processes,
+            progress=report,
+        )
+        accelerator.wait_for_everyone()
+        return from_cache(folder, rows.numbers)
+    if given is None:
+        # Weights that never change are the student's own, except where sharding will take them apart.
+        sharded = accelerator.distributed_type == DistributedType.FSDP
+        shared = {} if sharded else {id(p): p for p in untouched(model, settings)}
+        original = copy.deepcopy(model, shared)
+    return from_model(original, settings.distill_temperature)
+
+
+def text_rows(tokenizer: Any, text: str | None, ids: Tensor | None, settings: AdaptSettings) -> Tensor | None:
+    """Rows for `distill`: of a given text as many as its budget takes, of given ids all; None if yet to be written."""
+    if text is None or ids is None:
+        return None if ids is None else cut_rows(ids, settings)
+    length = settings.distill_length or settings.length
+    found = encode(tokenizer, text, max(settings.distill_tokens, length))
+    count = min(len(found) // length, math.ceil(settings.distill_tokens / length))
+    if count < 1:
+        raise InputError(f"the text holds {len(found)} tokens, fewer than one row of {length}; give a longer text.")
+    return torch.tensor(found[: count * length]).view(count, length)
+
+
+def cut_rows(ids: Tensor, settings: AdaptSettings) -> Tensor:
+    """Rows of `distill_length`, cut from rows of another length one after the other."""
+    length = settings.distill_length or ids.shape[1]
+    count = ids.numel() // length
+    if count < 1:
+        raise InputError(f"there are {ids.numel()} tokens, fewer than distill_length {length}; give more.")
+    return ids.reshape(-1)[: count * length].view(count, length).cpu()
+
+
+def check_teacher(model: PreTrainedModel, teacher: PreTrainedModel | None, settings: AdaptSettings) -> None:
+    """Raise InputError if a model that the caller gave cannot teach."""
+    if teacher is None:
+        return
+    (words, width), (known, channels) = (tuple(head_of(m).weight.shape) for m in (model, teacher))
+    if words != known:
+        raise InputError(f"the teacher knows {known} tokens, the model {words}; give one with the same vocabulary.")
+    if width != channels and settings.distill_hidden_weight:
+        raise InputError(
+            f"the teacher's hidden states have {channels} channels, the model's {width}; set distill_hidden_weight 0."
+        )

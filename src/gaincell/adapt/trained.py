@@ -1,0 +1,107 @@
+"""Which parameters distillation trains, and how fast."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from gaincell.adapt.settings import AdaptSettings
+from gaincell.errors import InputError
+from gaincell.models import attention_modules
+
+
+@contextmanager
+def training_only(model: PreTrainedModel, settings: AdaptSettings) -> Iterator[None]:
+    """Let only the parameters that `settings.distill_train` names require gradients.
+
+    "attention": all of the attention modules (projections, norms of queries and keys, scalers) and every norm; "lora":
+    adapters on the projections, merged into them at the end, and the scalers; "all": everything.
+
+    Raises:
+        InputError: "lora" without the package peft.
+    """
+    required = {p: p.requires_grad for p in model.parameters()}
+    adapters = _attach(model, settings) if settings.distill_train == "lora" else None
+    try:
+        names = _names(model, settings.distill_train)
+        for name, p in model.named_parameters():
+            p.requires_grad_(name in names)
+        yield
+    finally:
+        if adapters is not None:
+            adapters.merge_and_unload()
+        for p in model.parameters():
+            p.requires_grad_(required.get(p, True))
+            p.grad = None
+
+
+def untouched(model: PreTrainedModel, settings: AdaptSettings) -> list[nn.Parameter]:
+    """Parameters of an unconverted model that no stage of adaptation changes."""
+    names = _names(model, "all" if settings.distill_train == "all" else "attention")
+    return [p for name, p in model.named_parameters() if name not in names]
+
+
+def groups(named: dict[str, nn.Parameter], settings: AdaptSettings) -> list[dict[str, Any]]:
+    """AdamW's groups: weights, norms and biases, and each scaler at a rate in proportion to its size.
+
+    `peak` is the rate that `rate` scales.
+    """
+    weights = [p for name, p in named.items() if ".gaincell." not in name and p.dim() > 1]
+    vectors = [p for name, p in named.items() if ".gaincell." not in name and p.dim() <= 1]
+    found = [
+        {"params": weights, "peak": settings.distill_lr, "weight_decay": settings.distill_weight_decay},
+        {"params": vectors, "peak": settings.distill_lr, "weight_decay": 0.0},
+    ]
+    for name, p in named.items():
+        if ".gaincell." in name:
+            # As in `transfer`: a small bias may still move.
+            size = max(float(p.detach().abs().mean()), 0.1)
+            peak = settings.distill_lr * settings.distill_scaler_factor * size
+            found.append({"params": [p], "peak": peak, "weight_decay": 0.0})
+    return [group for group in found if group["params"]]
+
+
+def rate(step: int, steps: int, warmup: float) -> float:
+    """Learning rate of a step over its peak: a line up over `warmup` of the steps, then a cosine to zero."""
+    rising = math.ceil(warmup * steps)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+
+def _names(model: PreTrainedModel, train: str) -> set[str]:
+    names = {name for name, _ in model.named_parameters()}
+    if train == "all":
+        return names
+    if train == "lora":
+        return {name for name in names if ".gaincell." in name or ".lora_" in name}
+    modules = tuple(f"{name}." for name in attention_modules(model))
+    norms = tuple(f"{name}." for name, module in model.named_modules() if "norm" in type(module).__name__.lower())
+    return {name for name in names if name.startswith(modules + norms)}
+
+
+def _attach(model: PreTrainedModel, settings: AdaptSettings) -> Any:
+    try:
+        from peft import LoraConfig, LoraModel
+    except ImportError:
+        raise InputError("distill_train 'lora' needs the package peft: pip install 'gaincell[lora]'.") from None
+    linear = {
+        f"{name}.{inner}": child
+        for name, module in attention_modules(model).items()
+        for inner, child in module.named_modules()
+        if isinstance(child, nn.Linear | Conv1D)
+    }
+    config = LoraConfig(
+        r=settings.distill_lora_rank,
+        lora_alpha=settings.distill_lora_rank,
+        target_modules=list(linear),
+        fan_in_fan_out=any(isinstance(child, Conv1D) for child in linear.values()),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)  # every process starts from the same adapters
+        return LoraModel(model, config, "default")

@@ -1,0 +1,446 @@
+"""End-to-end distillation: it learns, resumes bit-equal, and does not depend on the number of processes."""
+
+import json
+import math
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+
+from gaincell import GainCellConfig, InputError
+from gaincell.adapt import AdaptResult, AdaptSettings, adapt
+from gaincell.adapt.checkpoint import Checkpoints
+from gaincell.adapt.rows import Permuted, shares
+from gaincell.adapt.run import Run
+from gaincell.adapt.teacher import Lesson, divergence
+from gaincell.adapt.trained import rate
+
+ALL = ("statistics", "transfer", "distill")
+STEPS = 12
+TOKENS = STEPS * 4 * 48  # of 4 rows of 48
+
+
+def load(path: Path) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+
+
+def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
+    return torch.randint(0, 97, (n, length), generator=torch.Generator().manual_seed(1))
+
+
+def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: int = 8, **settings: Any) -> AdaptResult:
+    stages = settings.pop("stages", ("statistics", "distill"))
+    teacher = settings.pop("teacher", None)
+    fields = {"steps": 4, "distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_positions": 16, **settings}
+    return adapt(
+        model,
+        design,
+        tokenizer=None,
+        out=out,
+        calibration=token_ids(n),
+        stages=stages,
+        settings=AdaptSettings(**fields),
+        teacher=teacher,
+    )
+
+
+def steps_of(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in metrics if line["stage"] == "distill"]
+
+
+def losses(result: AdaptResult) -> list[float]:
+    return [line["loss"] for line in steps_of(result.metrics)]
+
+
+def test_the_loss_falls_after_both_other_stages(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    seen: list[tuple[str, int, int]] = []
+    result = adapt(
+        model := load(small_llama),
+        small_design,
+        tokenizer=None,
+        out=tmp_path / "run",
+        calibration=token_ids(),
+        stages=ALL,
+        settings=AdaptSettings(steps=4, distill_tokens=8 * TOKENS, distill_lr=3e-3, distill_positions=None),
+        progress=lambda *step: seen.append(step),
+    )
+    lines = steps_of(result.metrics)
+    assert [line["step"] for line in lines] == list(range(1, 8 * STEPS + 1))
+    assert lines[-1]["tokens"] == 8 * TOKENS
+    first, last = (sum(line["loss"] for line in part) / 8 for part in (lines[:8], lines[-8:]))
+    assert last < 0.6 * first
+    assert all(line["loss"] == pytest.approx(line["kl"] + line["hidden_error"]) for line in lines)
+    assert seen[-1] == ("distill", 8 * STEPS, 8 * STEPS)
+    assert [metrics["stage"] for metrics in result.metrics[:4]] == ["statistics"] * 2 + ["transfer"] * 2
+    assert len(list((tmp_path / "run" / "distill").glob("step-*"))) == 2, "the newest two checkpoints are kept"
+    assert all(p.requires_grad and p.grad is None for p in model.parameters()), "the model is left as it was given"
+    # What is frozen is the original's, what learns is not.
+    original = dict(load(small_llama).named_parameters())
+    changed = {name for name, p in model.named_parameters() if name in original and not torch.equal(p, original[name])}
+    assert changed == {name for name in original if "norm" in name or "self_attn" in name}
+
+
+def test_stages_in_calls_of_their_own_and_calls_again_give_the_same(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    whole = distilled(load(small_llama), small_design, tmp_path / "a", stages=ALL)
+    for stages in (("statistics",), ("transfer",), ("distill",), ALL):
+        parts = distilled(load(small_llama), small_design, tmp_path / "b", stages=stages)
+    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert losses(whole) == losses(parts)
+
+
+_CHILD = """
+import sys, json, torch
+from pathlib import Path
+from transformers import AutoModelForCausalLM
+from gaincell import GainCellConfig
+from gaincell.adapt import AdaptSettings, adapt
+torch.set_num_threads(1)
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
+design = GainCellConfig.preset("extended").replace(window=64, subtile_columns=16, **json.loads(sys.argv[5]))
+ids = torch.randint(0, 97, (8, 48), generator=torch.Generator().manual_seed(1))
+adapt(model, design, tokenizer=None, out=sys.argv[2], calibration=ids, stages=["statistics", "distill"],
+      settings=AdaptSettings(**json.loads(sys.argv[4])))
+if not int(__import__("os").environ.get("RANK", 0)):
+    torch.save(model.state_dict(), sys.argv[3])
+"""
+
+
+def child(
+    model: Path, out: Path, environment: dict[str, str] | None = None, **settings: Any
+) -> subprocess.Popen[bytes]:
+    fields = {"distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_positions": 16, **settings}
+    design = fields.pop("design", {})
+    arguments = [str(model), str(out), f"{out}.pt", json.dumps(fields), json.dumps(design)]
+    return subprocess.Popen(
+        [sys.executable, "-c", _CHILD, *arguments], env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
+    )
+
+
+def lines_in(run: Path) -> list[dict[str, Any]]:
+    path = run / "metrics.jsonl"
+    text = path.read_text() if path.is_file() else ""
+    return steps_of([json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")])
+
+
+def test_a_killed_run_resumes_to_the_very_same_weights(small_llama: Path, tmp_path: Path) -> None:
+    settings = {"distill_tokens": 10 * TOKENS, "distill_checkpoint_every": 7}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert child(small_llama, whole, **settings).wait() == 0
+    process = child(small_llama, killed, **settings)
+    at = random.Random().randrange(9, 8 * STEPS)
+    deadline = time.monotonic() + 120
+    while len(lines_in(killed)) < at and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it finished before it could be killed"
+    # What a kill in the middle of a write leaves.
+    with (killed / "metrics.jsonl").open("a") as file:
+        file.write('{"stage": "distill", "st')
+    (killed / "distill" / "step-00009999.part").write_bytes(b"half")
+    assert child(small_llama, killed, **settings).wait() == 0
+    a, b = torch.load(f"{whole}.pt"), torch.load(f"{killed}.pt")
+    assert a.keys() == b.keys()
+    for name, weight in a.items():
+        assert torch.equal(weight, b[name]), f"{name}, killed at step {at}"
+    one, two = ([{k: v for k, v in line.items() if k != "seconds"} for line in lines_in(p)] for p in (whole, killed))
+    assert one == two
+    assert len(one) == 10 * STEPS
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = distilled(load(small_llama), small_design, tmp_path / "run", distill_checkpoint_every=5)
+    newest = max((tmp_path / "run" / "distill").glob("step-*"))
+    newest.write_bytes(newest.read_bytes()[:100])
+    again = distilled(load(small_llama), small_design, tmp_path / "run", distill_checkpoint_every=5)
+    assert "cannot be read" in caplog.text
+    for a, b in zip(first.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("settings", [{}, {"distill_accumulation": 2, "distill_teacher": "cached"}])
+def test_two_processes_learn_what_one_does(settings: dict[str, Any], small_llama: Path, tmp_path: Path) -> None:
+    # Nothing quantised: a sum in another order may otherwise tip a value into the next level.
+    settings = {
+        **settings,
+        "design": {**dict.fromkeys(("query_levels", "stored_levels", "output_levels")), "storage": "uniform"},
+    }
+    one = tmp_path / "one"
+    assert child(small_llama, one, **settings).wait() == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    two = tmp_path / "two"
+    processes = [child(small_llama, two, {"RANK": rank, "LOCAL_RANK": rank, **shared}, **settings) for rank in "01"]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert [line["loss"] for line in lines_in(two)] == pytest.approx([line["loss"] for line in lines_in(one)], rel=1e-4)
+    assert len(lines_in(two)) == STEPS
+    a, b = torch.load(f"{one}.pt"), torch.load(f"{two}.pt")
+    for name, weight in a.items():
+        torch.testing.assert_close(weight, b[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_cache_of_the_whole_vocabulary_is_the_original(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    model = distilled(load(small_llama), small_design, tmp_path / "model", n=18)
+    cached = {"distill_teacher": "cached", "n": 18}
+    whole = distilled(load(small_llama), small_design, tmp_path / "cached", distill_cached_tokens=97, **cached)
+    assert losses(whole) == pytest.approx(losses(model), rel=1e-3)
+    part = distilled(load(small_llama), small_design, tmp_path / "part", distill_cached_tokens=5, **cached)
+    assert 0.3 * losses(model)[0] < losses(part)[0] < losses(model)[0], "fewer outcomes tell less apart, never more"
+
+
+def test_a_cache_is_not_computed_twice(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
+    cached = {"distill_teacher": "cached", "n": 18}
+    first = distilled(load(small_llama), small_design, tmp_path / "run", **cached)
+    files = sorted((tmp_path / "run" / "distill" / "teacher").iterdir())
+    assert len(files) == 2
+    stamp = files[0].stat().st_mtime_ns
+    files[1].unlink()
+    again = distilled(load(small_llama), small_design, tmp_path / "run", **cached)
+    assert files[1].is_file()
+    assert files[0].stat().st_mtime_ns == stamp
+    assert losses(first) == losses(again)
+
+
+def test_lora_trains_adapters_and_scalers_only_and_leaves_none(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    model = load(small_llama)
+    names = [name for name, _ in model.named_modules()]
+    result = distilled(model, small_design, tmp_path / "run", distill_train="lora", distill_lora_rank=2)
+    checkpoint = max((tmp_path / "run" / "distill").glob("step-*"))
+    from safetensors import safe_open
+
+    with safe_open(checkpoint, framework="pt") as file:
+        trained = {name.removeprefix("parameter/") for name in file.keys() if name.startswith("parameter/")}  # noqa: SIM118
+    assert all(".lora_A." in name or ".lora_B." in name or ".gaincell." in name for name in trained)
+    assert sum(".lora_A." in name for name in trained) == 2 * 4  # layers x projections
+    assert losses(result)[-1] < losses(result)[0]
+    assert [name for name, _ in model.named_modules() if not name.endswith(".gaincell")] == names
+    original, now = dict(load(small_llama).named_parameters()), dict(model.named_parameters())
+    projection = "model.layers.0.self_attn.q_proj.weight"
+    difference = now[projection].detach() - original[projection]
+    assert torch.linalg.matrix_rank(difference, rtol=1e-4) == 2
+    assert torch.equal(now["model.norm.weight"], original["model.norm.weight"])
+    # What a finished run holds is found again, merged the same way.
+    again = distilled(load(small_llama), small_design, tmp_path / "run", distill_train="lora", distill_lora_rank=2)
+    assert torch.equal(dict(again.model.named_parameters())[projection], now[projection])
+
+
+@pytest.mark.parametrize("settings", [{"distill_train": "all"}, {"distill_precision": "bf16"}, {"distill_length": 24}])
+def test_other_ways_learn_too(
+    settings: dict[str, Any], small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    result = distilled(load(small_llama), small_design, tmp_path, **settings)
+    assert sum(losses(result)[-3:]) < 0.9 * sum(losses(result)[:3])
+
+
+@pytest.mark.parametrize("train", ["attention", "lora"])
+def test_another_architecture_distils(train: str, small_design: GainCellConfig, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 97}
+    model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=1, eos_token_id=1, initializer_range=0.2))
+    result = distilled(model, small_design, tmp_path, distill_train=train)
+    assert losses(result)[-1] < losses(result)[0]
+
+
+def test_a_given_teacher_is_learned_from(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
+    own = distilled(load(small_llama), small_design, tmp_path / "own")
+    same = distilled(load(small_llama), small_design, tmp_path / "same", teacher=load(small_llama))
+    assert losses(own) == losses(same)
+    other = GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=97, bos_token_id=1, eos_token_id=1))
+    with pytest.raises(InputError, match="distill_hidden_weight 0"):
+        distilled(load(small_llama), small_design, tmp_path / "other", teacher=other)
+    result = distilled(
+        load(small_llama), small_design, tmp_path / "other", teacher=other, distill_hidden_weight=0.0, distill_lr=1e-2
+    )
+    assert losses(result)[-1] < losses(result)[0]
+    with pytest.raises(InputError, match="same vocabulary"):
+        distilled(
+            load(small_llama),
+            small_design,
+            tmp_path / "words",
+            teacher=GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=1)),
+        )
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gaincell.adapt import distill
+
+    def breaking(*args: Any) -> torch.Tensor:
+        calls.append(1)
+        return divergence(*args) * (math.nan if len(calls) == 8 else 1.0)
+
+    calls: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(distill, "divergence", breaking)
+        with pytest.raises(InputError, match="not finite at step 8 of 12") as caught:
+            distilled(load(small_llama), small_design, tmp_path / "run", distill_checkpoint_every=5)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in (tmp_path / "run" / "distill").glob("step-*")] == ["step-00000005.safetensors"]
+    resumed = distilled(load(small_llama), small_design, tmp_path / "run", distill_checkpoint_every=5)
+    whole = distilled(load(small_llama), small_design, tmp_path / "whole")
+    assert losses(resumed) == losses(whole)
+
+
+def test_an_interrupted_run_leaves_a_plain_model_and_goes_on(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(run: Run, metrics: dict[str, Any]) -> None:
+        log(run, metrics)
+        if metrics["step"] == 7:
+            raise KeyboardInterrupt
+
+    log, model = Run.log, load(small_llama)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "log", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            distilled(model, small_design, tmp_path, distill_train="lora", distill_checkpoint_every=3)
+    assert not any("lora" in name for name, _ in model.named_parameters())
+    assert all(p.requires_grad for p in model.parameters())
+    again = distilled(load(small_llama), small_design, tmp_path, distill_train="lora", distill_checkpoint_every=3)
+    assert [line["step"] for line in steps_of(again.metrics)] == list(range(1, STEPS + 1))
+
+
+def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
+    for settings, message in (
+        ({"distill_train": "heads"}, "distill_train"),
+        ({"distill_tokens": 0}, "distill_tokens"),
+        ({"distill_warmup": 1.0}, "distill_warmup"),
+        ({"distill_betas": (0.9, 1.0)}, "distill_betas"),
+        ({"distill_speed": 1}, "unknown field 'distill_speed'"),
+        ({"distill_batch": 4, "distill_accumulation": 3}, "not a multiple of 1 processes x 3 passes"),
+        ({"distill_length": 1000}, "fewer than distill_length"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            distilled(load(small_llama), small_design, tmp_path / "none", **settings)
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "none").exists(), "a refused run leaves nothing behind"
+    distilled(load(small_llama), small_design, tmp_path / "run")
+    with pytest.raises(InputError, match="belongs to another run"):
+        distilled(load(small_llama), small_design, tmp_path / "run", distill_lr=1e-3)
+    with pytest.raises(InputError, match="belongs to another run"):
+        distilled(load(small_llama), small_design, tmp_path / "run", stages=ALL)
+
+
+def test_lora_without_peft_is_refused(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(InputError, match=r"gaincell\[lora\]"):
+        distilled(load(small_llama), small_design, tmp_path / "run", distill_train="lora")
+
+
+@given(st.integers(1, 9), st.integers(1, 7), st.integers(0, 20), st.integers(0, 3))
+def test_every_row_is_seen_once_an_epoch(count: int, batch: int, first: int, seed: int) -> None:
+    rows = Permuted(torch.arange(count)[:, None], batch, seed)
+    seen = torch.cat([rows.numbers(step) for step in range(count)])  # `batch` epochs
+    for epoch in seen.split(count):
+        assert sorted(epoch.tolist()) == list(range(count))
+    alone = Permuted(torch.arange(count)[:, None], batch, seed)
+    assert torch.equal(alone.numbers(first), rows.numbers(first)), "a step does not depend on the steps before it"
+
+
+@given(st.sampled_from([(1, 1), (2, 1), (1, 3), (2, 3), (6, 1)]), st.integers(0, 50), st.sampled_from([None, 5, 99]))
+def test_processes_and_passes_share_a_step_without_changing_it(
+    split: tuple[int, int], step: int, positions: int | None
+) -> None:
+    processes, passes = split
+    rows = Permuted(token_ids(7, 11), 6, 0)
+
+    def dealt(processes: int, passes: int) -> dict[int, tuple[list[int], list[int]]]:
+        found = {}
+        for process in range(processes):
+            for share in shares(
+                rows, step, seed=0, positions=positions, process=process, processes=processes, passes=passes
+            ):
+                assert len(share.ids) == 6 // processes // passes
+                for place, ids, at in zip(share.places, share.ids, share.positions, strict=True):
+                    found[int(place)] = (ids.tolist(), at.tolist())
+                    assert len(set(at.tolist())) == len(at) == (5 if positions == 5 else 11)
+        return found
+
+    assert dealt(processes, passes) == dealt(1, 1)
+    assert len(dealt(processes, passes)) == 6
+
+
+@given(st.integers(1, 11), st.floats(0.3, 4.0), st.integers(0, 100))
+def test_the_divergence_of_some_tokens_is_that_of_k_plus_one_outcomes(k: int, temperature: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    original, logits = (torch.randn(2, 3, 11, generator=generator).double() * 3 for _ in range(2))
+    log_p, log_q = ((x / temperature).log_softmax(-1) for x in (original, logits))
+    top, tokens = log_p.topk(k)
+    p, q = top.exp(), log_q.gather(-1, tokens).exp()
+    if k < 11:
+        p, q = (torch.cat((x, 1 - x.sum(-1, keepdim=True)), -1) for x in (p, q))
+    expected = temperature**2 * (p * (p / q).log()).sum(-1).mean(-1)
+    rest = log_p.scatter(-1, tokens, -torch.inf).logsumexp(-1)
+    logits.requires_grad_()
+    found = divergence(logits, Lesson(top, tokens, rest, None), temperature)
+    torch.testing.assert_close(found, expected.float(), rtol=2e-4, atol=2e-5, check_dtype=False)
+    found.sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    whole = divergence(logits, Lesson(log_p, None, None, None), temperature)
+    assert (found <= whole + 1e-4).all()
+
+
+def test_the_rate_rises_and_falls() -> None:
+    rates = [rate(step, 100, 0.1) for step in range(100)]
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10] == 1.0 == max(rates)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.01
+    assert all(0 < rate(step, 2, 0.9) <= 1 for step in range(2))
+
+
+def test_a_checkpoint_restores_parameters_and_moments(tmp_path: Path) -> None:
+    def made() -> tuple[dict[str, torch.nn.Parameter], torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        named = {"a": torch.nn.Parameter(torch.randn(3, 2)), "b": torch.nn.Parameter(torch.randn(4))}
+        return named, torch.optim.AdamW(named.values(), lr=0.1)
+
+    def step(named: dict[str, torch.nn.Parameter], optimiser: torch.optim.Optimizer) -> None:
+        optimiser.zero_grad()
+        sum((p**3).sum() for p in named.values()).backward()  # type: ignore[union-attr]
+        optimiser.step()
+
+    named, optimiser = made()
+    step(named, optimiser)
+    Checkpoints(tmp_path).save(1, named, optimiser)
+    step(named, optimiser)
+    others, another = made()
+    assert Checkpoints(tmp_path).load(others, another) == 1
+    step(others, another)
+    assert all(torch.equal(named[name], others[name]) for name in named)
+    assert Checkpoints(tmp_path / "none").load(others, another) == 0
+
+
+def test_the_accelerator_is_not_asked_for_where_nothing_is_distilled(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Accelerator, "__init__", lambda *_, **__: pytest.fail("an accelerator was made"))
+    distilled(load(small_llama), small_design, tmp_path, stages=["statistics"])
