@@ -65,6 +65,48 @@ def test_adapt_learns_from_a_given_text_by_the_papers_matching(tiny: Path, text_
     assert gaincell("adapt", tiny, "--out", "run", *args).code == 0
 
 
+def test_adapt_distils_with_settings_given_one_by_one(tiny: Path, text_file: Path, gaincell: Run) -> None:
+    settings = ("--set", "distill_tokens=240", "--set", "distill_batch=2", "--set", "distill_positions=null")
+    args = (
+        "adapt",
+        tiny,
+        "--out",
+        "run",
+        "--text",
+        text_file,
+        "--quick",
+        "--json",
+        "--set",
+        "distill_lr=1e-3",
+        *settings,
+    )
+    ended = gaincell(*args, "--stages", "statistics,transfer,distill")
+    assert ended.code == 0
+    steps = [line for line in json.loads(ended.out)["metrics"] if line["stage"] == "distill"]
+    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5]
+    assert steps[-1]["tokens"] == 240
+    assert max(line["lr"] for line in steps) <= 1e-3
+    assert gaincell("generate", "The", "--model", "run/model", "--max-new-tokens", 4).code == 0
+    gaincell(*args, "--stages", "distill", "--set", "distill_temperature=2").assert_refused("another run")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("distill_lr", "NAME=VALUE"),
+        ("=3", "NAME=VALUE"),
+        ("distil_lr=1", "distil_lr"),
+        ("distill_lr=-1", "distill_lr"),
+        ("distill_lr=[", "YAML"),
+        ("distill_train=heads", "distill_train"),
+    ],
+)
+def test_bad_settings(given: str, told: str, tiny: Path, gaincell: Run) -> None:
+    gaincell("adapt", tiny, "--out", "run", "--set", given).assert_refused(told)
+    gaincell("adapt", tiny, "--out", "run", "--set", "steps=2", "--set", "steps=3").assert_refused("once")
+    assert not Path("run").exists()
+
+
 def test_folder_of_another_run(tiny: Path, gaincell: Run) -> None:
     args = ("adapt", tiny, "--out", "run", "--quick", "--stages", "statistics")
     assert gaincell(*args).code == 0

@@ -1,18 +1,20 @@
 """`gaincell adapt`."""
 
+import os
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from gaincell.cli import options, screen
 from gaincell.errors import InputError
 
-STAGES = ("statistics", "transfer")
+STAGES = ("statistics", "transfer", "distill")
+DEFAULT_STAGES = STAGES[:2]
 
 #: How much `--quick` takes: enough to see that everything works, too little to judge by.
-QUICK = {"sequences": 16, "length": 128, "steps": 8}
+QUICK = {"sequences": 16, "length": 128, "steps": 8, "distill_tokens": 4096}
 
 
 def adapt(
@@ -22,13 +24,19 @@ def adapt(
     text: Annotated[
         str | None, typer.Option("--text", help="A UTF-8 text file, or a data set: a folder, or a name on the hub.")
     ] = None,
-    stages: Annotated[str, typer.Option(help="Stages in order, separated by commas.")] = ",".join(STAGES),
+    stages: Annotated[str, typer.Option(help="Stages in order, separated by commas.")] = ",".join(DEFAULT_STAGES),
     statistics: Annotated[
         Literal["least-squares", "matching"], typer.Option(help="How the stage 'statistics' finds the scalers.")
     ] = "least-squares",
     seed: options.Seed = 0,
     rank: Annotated[
         int | None, typer.Option(min=1, help="Rank of the adapter's matrices; a few MB instead of exact differences.")
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting, such as distill_tokens=200000; as often as needed."
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer tokens and steps: a trial.")] = False,
     json: options.Json = False,
@@ -43,18 +51,20 @@ def adapt(
     began = time.monotonic()
     design_point = GainCellConfig.load(config)
     chosen = parse_stages(stages)
+    fields = parse_settings(given or [])
     options.check_out(out)
     from gaincell.adapt import load_source
 
     words = None if text is None else load_source(text)
-    network, tokenizer = options.load_model(model)
     from gaincell.adapt import AdaptSettings
     from gaincell.adapt import adapt as run_adapt
     from gaincell.models import save_adapter
     from gaincell.models.load import save_model
 
-    settings = AdaptSettings(seed=seed, **(QUICK if quick else {}))
-    options.check_positions(network, settings.length, "adaptation")
+    settings = AdaptSettings(**{"seed": seed, **(QUICK if quick else {}), **fields})
+    network, tokenizer = options.load_model(model)
+    length = max(settings.length, (settings.distill_length or 0) if "distill" in chosen else 0)
+    options.check_positions(network, length, "adaptation")
     with screen.stages() as progress:
         result = run_adapt(
             network,
@@ -67,6 +77,8 @@ def adapt(
             settings=settings,
             progress=progress,
         )
+    if int(os.environ.get("RANK", "0")):
+        return  # one of several processes under `accelerate launch`; the first one tells and saves
     saved = save_model(result.model, tokenizer, out / "model")
     adapter = out / "adapter.safetensors"
     # The model was adapted in place: its weights as they were are read again rather than held all the while.
@@ -102,3 +114,20 @@ def parse_stages(text: str) -> tuple[str, ...]:
     if not stages or len(set(stages)) < len(stages):
         raise InputError(f"--stages '{text}' must name each stage once at most, and one at least.")
     return stages
+
+
+def parse_settings(given: list[str]) -> dict[str, Any]:
+    """Fields from "name=value"; a value is read as YAML, so that numbers, null and lists are what they look like.
+
+    Raises:
+        InputError: no "=", no name, a name twice, or a value that YAML cannot read.
+    """
+    from gaincell.cell.cell import read_yaml
+
+    fields: dict[str, Any] = {}
+    for part in given:
+        name, equals, value = part.partition("=")
+        if not equals or not name or name in fields:
+            raise InputError(f"--set '{part}' must be NAME=VALUE, and each name given once.")
+        fields |= read_yaml(f"{name}: {value}", f"--set '{part}'")
+    return fields
