@@ -122,14 +122,42 @@ if not int(__import__("os").environ.get("RANK", 0)):
 """
 
 
+# accelerate shards on GPUs only; this does on CPUs what it does there.
+_SHARDING = """
+import accelerate, torch
+from accelerate.utils import DistributedType
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+import gaincell.adapt.distill as distill
+
+class Sharding(accelerate.Accelerator):
+    distributed_type, is_fsdp2 = DistributedType.FSDP, True
+
+    def prepare(self, model, optimiser):
+        names = {id(p): name for name, p in model.named_parameters()}
+        for module in (*model.model.layers, model):
+            fully_shard(module, mesh=init_device_mesh("cpu", (2,)))
+        shards = dict(model.named_parameters())
+        for group in optimiser.param_groups:
+            group["params"] = [shards[names[id(p)]] for p in group["params"]]
+        return model, optimiser
+
+    def unwrap_model(self, model):
+        return model
+
+distill.Accelerator = Sharding
+"""
+
+
 def child(
-    model: Path, out: Path, environment: dict[str, str] | None = None, **settings: Any
+    model: Path, out: Path, environment: dict[str, str] | None = None, before: str = "", **settings: Any
 ) -> subprocess.Popen[bytes]:
     fields = {"distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_positions": 16, **settings}
     design = fields.pop("design", {})
     arguments = [str(model), str(out), f"{out}.pt", json.dumps(fields), json.dumps(design)]
     return subprocess.Popen(
-        [sys.executable, "-c", _CHILD, *arguments], env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
+        [sys.executable, "-c", before + _CHILD, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
     )
 
 
@@ -176,8 +204,18 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("settings", [{}, {"distill_accumulation": 2, "distill_teacher": "cached"}])
-def test_two_processes_learn_what_one_does(settings: dict[str, Any], small_llama: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "before"),
+    [
+        ({}, ""),
+        ({"distill_accumulation": 2, "distill_teacher": "cached"}, ""),
+        ({"distill_accumulation": 2, "distill_train": "lora"}, _SHARDING),
+    ],
+    ids=["copies", "cached", "shards"],
+)
+def test_two_processes_learn_what_one_does(
+    settings: dict[str, Any], before: str, small_llama: Path, tmp_path: Path
+) -> None:
     # Nothing quantised: a sum in another order may otherwise tip a value into the next level.
     settings = {
         **settings,
@@ -190,13 +228,24 @@ def test_two_processes_learn_what_one_does(settings: dict[str, Any], small_llama
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
     two = tmp_path / "two"
-    processes = [child(small_llama, two, {"RANK": rank, "LOCAL_RANK": rank, **shared}, **settings) for rank in "01"]
+    processes = [
+        child(small_llama, two, {"RANK": rank, "LOCAL_RANK": rank, **shared}, before, **settings) for rank in "01"
+    ]
     assert [process.wait(120) for process in processes] == [0, 0]
     assert [line["loss"] for line in lines_in(two)] == pytest.approx([line["loss"] for line in lines_in(one)], rel=1e-4)
     assert len(lines_in(two)) == STEPS
     a, b = torch.load(f"{one}.pt"), torch.load(f"{two}.pt")
     for name, weight in a.items():
         torch.testing.assert_close(weight, b[name], rtol=1e-3, atol=1e-4)
+
+
+def test_processes_that_are_not_joined_are_refused(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")  # without a rank: as accelerate sees shards on CPUs
+    with pytest.raises(InputError, match="2 processes were launched, but accelerate joined 1"):
+        distilled(load(small_llama), small_design, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_cache_of_the_whole_vocabulary_is_the_original(

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -27,11 +28,21 @@ def make_accelerator() -> Accelerator:
     """What runs on one CPU, one GPU or many: as `accelerate launch` says, or the device that is there.
 
     Other processes wait for as long as the first one takes for the stages before, and steps are counted here.
+
+    Raises:
+        InputError: several processes were launched, but accelerate does not join them (shards on CPUs, for one).
     """
-    return Accelerator(
+    accelerator = Accelerator(
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=7))],
     )
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != accelerator.num_processes:
+        raise InputError(
+            f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}; "
+            "look at the file or options given to `accelerate launch`."
+        )
+    return accelerator
 
 
 def distill(
