@@ -177,6 +177,28 @@ class GainCellConfig(BaseModel, frozen=True):
         "f(V) is even between its values at 0 V and stored_max_v.",
     )
 
+    equalisation: bool = _field(
+        False,
+        "-",
+        "option: not in the published design",
+        "true: the digital scaling x <- a x + b of q, k, v and the output is per head and channel, so that every "
+        "channel fills its range; false: per head, as published.",
+    )
+    score_preset: bool = _field(
+        False,
+        "-",
+        "option: not in the published design",
+        "true: the integrators of a query start from an offset on S / S_sat that the digital side predicts from the "
+        "layer's input; it stands for the sum that softmax divides by.",
+    )
+    sinks: Literal["none", "digital"] = _field(
+        "none",
+        "-",
+        "option: not in the published design (digital)",
+        "'digital': the first token, and others with a short value, stay out of the arrays, and the first one's value "
+        "is mixed into the output digitally.",
+    )
+
     leak_form: Literal["cell", "factored"] = _field(
         "cell",
         "-",

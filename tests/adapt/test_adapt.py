@@ -62,14 +62,18 @@ def test_both_stages_lower_the_error_and_reach_projections_and_scalers(
         if name not in (old := dict(original.named_parameters())) or not torch.equal(weight, old[name])
     }
     projections = {f"{x}_proj.weight" for x in "qkvo"}
-    assert changed == projections | {f"gaincell.{x}_{y}" for x in ("q", "k", "v", "out") for y in ("scale", "bias")}
+    scalers = {f"gaincell.{x}_{y}" for x in ("q", "k", "v", "out") for y in ("scale", "bias")}
+    predicted = {f"gaincell.{of}.{x}" for of in ("preset", "sinks.share") for x in ("weight", "log_weight", "bias")}
+    assert changed == projections | scalers | predicted
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "gemma3"])
 def test_other_architectures_adapt(kind: str, small_design: GainCellConfig, tmp_path: Path) -> None:
     torch.manual_seed(0)
     if kind == "gpt2":
-        model: Any = GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, **SMALL))
+        model: Any = GPT2LMHeadModel(
+            GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.3, **SMALL)
+        )
     else:
         config = Gemma3TextConfig(
             hidden_size=32,

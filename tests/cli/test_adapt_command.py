@@ -62,7 +62,10 @@ def test_adapt_again_does_no_layer_twice(tiny: Path, gaincell: Run, monkeypatch:
 
 def test_adapt_learns_from_a_given_text_by_the_papers_matching(tiny: Path, text_file: Path, gaincell: Run) -> None:
     args = ("--text", text_file, "--statistics", "matching", "--stages", "statistics", "--quick")
-    assert gaincell("adapt", tiny, "--out", "run", *args).code == 0
+    assert gaincell("adapt", tiny, "--out", "run", *args, "--config", "leroux2025").code == 0
+    refused = gaincell("adapt", tiny, "--out", "other", *args)
+    assert refused.code == 2
+    assert "finds no score preset, which design point 'extended' has; use least-squares" in refused.err
 
 
 def test_adapt_distils_with_settings_given_one_by_one(tiny: Path, text_file: Path, gaincell: Run) -> None:

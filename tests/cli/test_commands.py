@@ -115,9 +115,15 @@ def test_evaluate_as_json_is_only_json(tiny: Path, text_file: Path, gaincell: Ru
 def test_evaluate_moves_a_converted_model_and_says_so(tiny_converted: Path, text_file: Path, gaincell: Run) -> None:
     args = ("evaluate", tiny_converted, "--text", text_file, "--length", 64, "--tokens", 100)
     assert "extended" in gaincell(*args).out
-    ended = gaincell(*args, "--config", "leroux2025")
-    assert "leroux2025" in ended.out
-    assert "note: design point changed from extended to leroux2025" in ended.err
+    narrow = text_file.parent / "narrow.yaml"
+    narrow.write_text(package.GainCellConfig.preset("extended").replace(name="narrow", window=64).to_yaml(), "utf-8")
+    ended = gaincell(*args, "--config", narrow)
+    assert "narrow" in ended.out
+    assert "note: design point changed from extended to narrow" in ended.err
+    refused = gaincell(*args, "--config", "leroux2025")
+    assert refused.code == 2
+    assert "another equalisation and score_preset and sinks" in refused.err
+    assert "note:" not in refused.err
 
 
 def test_json_has_no_nan(tiny_copy: Path, text_file: Path, gaincell: Run) -> None:

@@ -126,7 +126,15 @@ def test_presets_are_the_published_point_but_for_what_they_name() -> None:
         name="leroux2025-linear", cell="leroux2025-linear"
     )
     assert GainCellConfig.preset("extended") == default.replace(
-        name="extended", normaliser="ideal", query_sign="differential", storage="linearised", gradient="true-law"
+        name="extended",
+        output_scale=10.0,
+        normaliser="column",
+        query_sign="differential",
+        storage="linearised",
+        equalisation=True,
+        score_preset=True,
+        sinks="digital",
+        gradient="true-law",
     )
     assert GainCellConfig.load("leroux2025") == GainCellConfig.preset("leroux2025")
 

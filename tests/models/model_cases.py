@@ -25,6 +25,7 @@ from transformers import (
 
 import gaincell
 from gaincell import GainCellConfig
+from gaincell.models import scalers_of
 
 VOCABULARY = 97
 LAYERS = 3
@@ -81,6 +82,10 @@ def converted(family: str, dtype: torch.dtype = torch.float64, config: GainCellC
         for name, parameter in model.named_parameters():
             if ".gaincell." in name:
                 parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+        for scalers in scalers_of(model).values():
+            if scalers.sinks is not None:  # sinks that count, and some beside the first token
+                scalers.sinks.share.bias -= 8.0
+                scalers.sinks.shortest.fill_(1.3)
     return model
 
 

@@ -44,19 +44,40 @@ def test_conversion_adds_scalers_and_touches_no_weight(family: str) -> None:
     assert all(torch.equal(after[name], value) for name, value in before.items())
     added = set(after) - set(before)
     kinds = {f"{kind}_{letter}" for kind in ("q", "k", "v", "out") for letter in ("scale", "bias")}
+    predicted = {f"{of}.{part}" for of in ("preset", "sinks.share") for part in ("weight", "log_weight", "bias")}
+    kinds |= predicted | {"sinks.shortest"}
     assert added == {f"{name}.gaincell.{kind}" for name in attention_modules(model) for kind in kinds}
-    assert len(added) == 8 * LAYERS
     heads, kv_heads = model.config.num_attention_heads, getattr(model.config, "num_key_value_heads", 4)
+    head_dim = getattr(model.config, "head_dim", 8)
     for name, module in attention_modules(model).items():
         scalers = scalers_of(model)[name]
-        assert scalers.q_scale.shape == scalers.out_bias.shape == (heads,)
-        assert scalers.k_scale.shape == scalers.v_bias.shape == (kv_heads,)
+        assert scalers.q_scale.shape == scalers.out_bias.shape == (heads, head_dim)
+        assert scalers.k_scale.shape == scalers.v_bias.shape == (kv_heads, head_dim)
         start = {"q_scale": module.scaling, "out_scale": 1.0, "k_scale": 1.0, "v_scale": 1.0}
         start |= {"q_bias": 0.0, "out_bias": 0.0, "k_bias": CONFIG.zero_v, "v_bias": CONFIG.zero_v}
+        # Neither preset nor sinks do anything yet, but keep the first token out of the arrays.
+        start |= {"preset.weight": 0.0, "preset.bias": 0.0, "sinks.share.weight": 0.0, "sinks.share.bias": 8.0}
         for kind, value in start.items():
-            parameter = getattr(scalers, kind)
+            parameter = scalers.get_parameter(kind)
             assert parameter.requires_grad
             torch.testing.assert_close(parameter.data, torch.full_like(parameter, value))
+        assert scalers.sinks is not None
+        assert not scalers.sinks.shortest.any()
+    assert design_point(model) == CONFIG.for_layers(LAYERS)
+
+
+def test_a_published_design_point_has_a_scaler_per_head_and_nothing_more() -> None:
+    model = gaincell.convert_(unconverted("llama"), "leroux2025")
+    heads = model.config.num_attention_heads
+    for scalers in scalers_of(model).values():
+        assert scalers.q_scale.shape == (heads,)
+        assert len(scalers.state_dict()) == 8
+
+
+def test_another_digital_side_is_refused_because_its_parameters_do_not_carry_over() -> None:
+    model = gaincell.convert_(unconverted("llama"), CONFIG)
+    with pytest.raises(InputError, match="another equalisation and score_preset and sinks"):
+        gaincell.convert_(model, "leroux2025")
     assert design_point(model) == CONFIG.for_layers(LAYERS)
 
 

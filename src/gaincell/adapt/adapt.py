@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from gaincell.adapt.calibration import fingerprint, own_text, read_sequences
 from gaincell.adapt.distill import check_shared, distill, make_accelerator
+from gaincell.adapt.fit import fit_layer
 from gaincell.adapt.layers import LayerWalk
 from gaincell.adapt.prepare import check_teacher, cut_rows, first_process_first, make_teacher, text_rows
 from gaincell.adapt.rows import Permuted
@@ -21,6 +22,7 @@ from gaincell.adapt.transfer import transfer_layer
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models import HeadScalers, attention_modules, base_hash, check_servable, convert_, scalers_of
+from gaincell.models.convert import softmax_scale
 from gaincell.ops.check import check_design
 
 Progress = Callable[[str, int, int], None]
@@ -100,6 +102,7 @@ def adapt(
         raise InputError("adaptation learns in float32: load the model with dtype=torch.float32.")
     if calibration is not None and (calibration.dim() != 2 or calibration.shape[0] < 1 or calibration.shape[1] < 2):
         raise InputError(f"calibration must be token ids of shape (N, T); got {tuple(calibration.shape)}.")
+    _check_statistics(config, stages, statistics)
     check_design(config.for_layers(len(check_servable(model))))
     distilling = "distill" in stages
     if distilling:
@@ -180,8 +183,13 @@ def _run_stage(
         if metrics is None:
             metrics = {"stage": stage, "layer": index}
             if stage == "statistics":
-                fit = least_squares_layer if statistics == "least-squares" else match_layer
-                errors = fit(_scalers(module), walk.heads(index, teaching))
+                heads, scalers = walk.heads(index, teaching), _scalers(module)
+                if statistics == "matching":
+                    errors = match_layer(scalers, heads)
+                elif scalers.preset is not None:
+                    errors = fit_layer(scalers, heads, teaching.inputs, softmax_scale(module))
+                else:
+                    errors = least_squares_layer(scalers, heads)
                 metrics["relative_error"] = float(errors.mean())
             else:
                 if settings.inputs == "student":
@@ -209,6 +217,17 @@ def _load(run: Run, stage: str, index: int, module: nn.Module, after_statistics:
 def _target(module: nn.Module, stage: str) -> nn.Module:
     """What a stage decides: `statistics` the scalers, `transfer` the whole attention module."""
     return _scalers(module) if stage == "statistics" else module
+
+
+def _check_statistics(config: GainCellConfig, stages: Sequence[str], statistics: str) -> None:
+    if "statistics" not in stages:
+        return
+    if config.score_preset and statistics == "matching":
+        raise InputError(
+            f"the published matching finds no score preset, which design point '{config.name}' has; use least-squares."
+        )
+    if config.sinks != "none" and not config.score_preset:
+        raise InputError("statistics fits digital sinks together with a score preset; set score_preset, too.")
 
 
 def _scalers(module: nn.Module) -> HeadScalers:

@@ -28,6 +28,12 @@ class AdaptSettings(BaseModel):
     )
     projection_lr: float = Field(3e-3, gt=0, description="Peak learning rate of the attention's projections (Adam).")
     scaler_lr: float = Field(1e-2, gt=0, description="Peak learning rate of a scaler relative to its size (Adam).")
+    predictor_lr: float = Field(
+        1e-4, gt=0, description="Peak learning rate of the weights that score preset and sinks are predicted with."
+    )
+    first_weight: float = Field(
+        1.0, ge=0, description="Weight of the first tokens' own relative error beside that of all tokens."
+    )
 
     distill_tokens: int = Field(100_000, ge=1, description="Tokens that `distill` learns on, repeated ones counted.")
     distill_batch: int = Field(4, ge=1, description="Sequences of a step of `distill`, over all processes.")

@@ -47,7 +47,9 @@ def match(scalers: HeadScalers, name: str, seen: Moments, target: Moments) -> in
     Returns:
         Iterations taken.
     """
-    a, b = getattr(scalers, f"{name}_scale"), getattr(scalers, f"{name}_bias")
+    a, b = (getattr(scalers, f"{name}_{kind}") for kind in ("scale", "bias"))
+    if a.dim() == 2:  # one value for all channels of a head
+        seen, target = (Moments(x.mean[..., None], x.std[..., None]) for x in (seen, target))
     for iteration in range(100):
         sigma, mu = a.abs() * seen.std, a * seen.mean + b
         if max((target.std - sigma).abs().max(), (target.mean - mu).abs().max()) < 1e-4:
@@ -100,7 +102,7 @@ def least_squares_layer(scalers: HeadScalers, heads: Heads) -> Tensor:
     of_query = shared.repeat_interleave(scalers.heads // scalers.kv_heads)
     chosen = tried[of_query, :, torch.arange(scalers.heads, device=clips.device)].T
     for parameter, value in zip(_query_and_output(scalers), chosen[1:], strict=True):
-        parameter.copy_(value)
+        _put(parameter, value)
     return chosen[0]
 
 
@@ -109,13 +111,14 @@ def _best_queries(scalers: HeadScalers, heads: Heads) -> Tensor:
     sign, q = scalers.config.query_sign, Moments.of(heads.q)
     best = torch.full((5, scalers.heads), torch.inf, device=q.std.device)
     for sigma, offset in product(QUERY_SIGMAS[sign], QUERY_OFFSETS[sign]):
-        scalers.q_scale.copy_(sigma / q.std)
+        _put(scalers.q_scale, sigma / q.std)
         scalers.q_bias.fill_(offset)
         out = _attend(scalers, heads)
         a, b = _line(out, heads.out)
-        scalers.out_scale.copy_(a)
-        scalers.out_bias.copy_(b)
-        row = torch.stack((_relative_error(scalers.scale("out", out), heads.out), *_query_and_output(scalers)))
+        _put(scalers.out_scale, a)
+        _put(scalers.out_bias, b)
+        found = (x if x.dim() == 1 else x[:, 0] for x in _query_and_output(scalers))
+        row = torch.stack((_relative_error(scalers.scale("out", out), heads.out), *found))
         best = torch.where(row[0] < best[0], row, best)
     return best
 
@@ -128,8 +131,13 @@ def _fill(scalers: HeadScalers, name: str, x: Moments, clip: Tensor) -> None:
     """Scale k or v so that `clip` (Hkv,) deviations around its mean fill the range on either side of zero."""
     config = scalers.config
     a = min(config.zero_v, config.stored_max_v - config.zero_v) / (clip * x.std.clamp(min=1e-12))
-    getattr(scalers, f"{name}_scale").copy_(a)
-    getattr(scalers, f"{name}_bias").copy_(config.zero_v - a * x.mean)
+    _put(getattr(scalers, f"{name}_scale"), a)
+    _put(getattr(scalers, f"{name}_bias"), config.zero_v - a * x.mean)
+
+
+def _put(parameter: Tensor, value: Tensor) -> None:
+    """A value per head (H,) into (H,), or into every channel of (H, D)."""
+    parameter.copy_(value if parameter.dim() == 1 else value[:, None])
 
 
 def _attend(scalers: HeadScalers, heads: Heads) -> Tensor:

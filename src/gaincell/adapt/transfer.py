@@ -12,8 +12,9 @@ from gaincell.adapt.settings import AdaptSettings
 def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed: int) -> tuple[float, float]:
     """Train one attention module's parameters (projections, norms of queries and keys, scalers) towards the teacher's.
 
-    The loss is the mean squared error of the module's output (after its projection) over the output's power; Adam with
-    beta = (0.9, 0.98), a cosine to zero, quantisers straight-through, `settings.steps` steps.
+    The loss is the mean squared error of the module's output (after its projection) over the output's power, plus that
+    of the first tokens alone: one token in hundreds, but later layers make of it the sink that all others attend to.
+    Adam with beta = (0.9, 0.98), a cosine to zero, quantisers straight-through, `settings.steps` steps.
 
     Args:
         module: an attention module that attends in gain cells.
@@ -25,12 +26,7 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
         Relative error of the output on the first sequences, before and after.
     """
     parameters = dict(module.named_parameters())
-    groups = [
-        {"params": [p], "lr": settings.scaler_lr * max(float(p.detach().abs().mean()), 0.1)}
-        if name.startswith("gaincell.")
-        else {"params": [p], "lr": settings.projection_lr}
-        for name, p in parameters.items()
-    ]
+    groups = [{"params": [p], "lr": _rate(name, p, settings)} for name, p in parameters.items()]
     trained = [p.requires_grad for p in parameters.values()]
     for p in parameters.values():
         p.requires_grad_(True)
@@ -38,7 +34,7 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * step / settings.steps))
     )
-    power = teaching.outputs.square().mean().clamp(min=1e-12)
+    power, first_power = (x.square().mean().clamp(min=1e-12) for x in (teaching.outputs, teaching.outputs[:, 0]))
     generator = torch.Generator().manual_seed(seed)
     before = relative_error(module, teaching, settings.batch)
     order: list[int] = []
@@ -46,7 +42,8 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
         if len(order) < settings.batch:
             order += torch.randperm(len(teaching.inputs), generator=generator).tolist()
         rows, order = order[: settings.batch], order[settings.batch :]
-        loss = (_run(module, teaching, rows) - teaching.outputs[rows]).square().mean() / power
+        error = (_run(module, teaching, rows) - teaching.outputs[rows]).square()
+        loss = error.mean() / power + settings.first_weight * error[:, 0].mean() / first_power
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -55,6 +52,15 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
     for p, required in zip(parameters.values(), trained, strict=True):
         p.requires_grad_(required)
     return before, relative_error(module, teaching, settings.batch)
+
+
+def _rate(name: str, parameter: nn.Parameter, settings: AdaptSettings) -> float:
+    """Peak learning rate of a parameter."""
+    if name.startswith("gaincell.") and name.endswith(".weight"):
+        return settings.predictor_lr
+    if name.startswith("gaincell."):
+        return settings.scaler_lr * max(float(parameter.detach().abs().mean()), 0.1)
+    return settings.projection_lr
 
 
 @torch.no_grad()

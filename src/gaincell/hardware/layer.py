@@ -48,6 +48,9 @@ def layer_energy_j(shape: AttentionShape, config: GainCellConfig, parameters: Ha
     }
     if extra:
         parts["normaliser division"] = heads * p.division_j * shape.head_dim
+    digital = _multiply_adds(shape, config)
+    if digital:
+        parts["score preset and sinks"] = heads * p.multiply_add_j * digital
     return parts
 
 
@@ -71,6 +74,13 @@ def layer_cells(shape: AttentionShape, config: GainCellConfig, parameters: Hardw
 
 def _normaliser_columns(config: GainCellConfig) -> int:
     return {"none": 0, "ideal": 1, "column": len(config.normaliser_ranges)}[config.normaliser]
+
+
+def _multiply_adds(shape: AttentionShape, config: GainCellConfig) -> int:
+    """Digital multiply-adds per token and query head beside the arrays."""
+    hidden = shape.num_attention_heads * shape.head_dim
+    sinks = hidden + 2 * shape.head_dim if config.sinks == "digital" else 0
+    return (hidden if config.score_preset else 0) + sinks
 
 
 def _reference_readouts(parameters: HardwareParameters) -> float:

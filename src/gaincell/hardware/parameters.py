@@ -87,6 +87,16 @@ class HardwareParameters(BaseModel):
         ge=0,
     )
 
+    multiply_add_j: float = _field(
+        1.5e-12,
+        "J",
+        "Horowitz, ISSCC 2014: multiplication and addition of 16-bit floats in 45 nm; assumption: it holds here",
+        "One digital multiply-add of what a score preset and digital sinks take: a prediction from the layer's input "
+        "(of about query heads x head_dim numbers) per head for either, and the mixing of an output. Scaling per "
+        "channel (equalisation) folds into the projections and is not charged, nor is the offset of an integrator.",
+        ge=0,
+    )
+
     cell_area_m2: float = _field(1e-12, "m2", _PAPER, "A six-transistor CMOS cell (about 1 um2).", ge=0)
     control_area_m2: float = _field(
         0.5e-6 - 2 * 1024 * 64 * 1e-12,

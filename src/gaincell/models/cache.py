@@ -25,6 +25,8 @@ class RingLayer(CacheLayerMixin):
         self.config, self.packed = config, packed
         self.ring: Ring | None = None
         self.length = 0
+        #: (B, Hkv, 1, D): each row's first value, where sinks are digital.
+        self.first: Tensor | None = None
         self._handed_on = False
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -50,11 +52,34 @@ class RingLayer(CacheLayerMixin):
         """Note that the attention function got what `update` handed on: what it then refuses is not lost on the way."""
         self._handed_on = False
 
-    def extend(self, q: Tensor, k: Tensor, v: Tensor, real: Tensor | None) -> Tensor:
+    @property
+    def written(self) -> Tensor:
+        """(B,) tokens that each row has written."""
+        assert self.ring is not None
+        return self.ring.count
+
+    def keep_first(self, value: Tensor, before: Tensor) -> Tensor:
+        """Each row's first value (B, Hkv, 1, D), from these tokens (B, Hkv, n, D) if they bring it; before (B, n)."""
+        found = first_value(value, before).detach()
+        if self.first is None:
+            self.first = found
+        else:
+            self.first = torch.where((before == 0).any(1)[:, None, None, None], found, self.first)
+        return self.first
+
+    def extend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        real: Tensor | None,
+        preset: Tensor | None = None,
+        absent: Tensor | None = None,
+    ) -> Tensor:
         """Write and read the tokens that `update` handed on; operands after scaling."""
         assert self.ring is not None
         self.length += q.shape[2]
-        return self.ring.extend(q, k, v, real, validate=False)
+        return self.ring.extend(q, k, v, real, preset, absent=absent, validate=False)
 
     def get_seq_length(self) -> int:
         """Positions seen so far, pads included."""
@@ -74,7 +99,7 @@ class RingLayer(CacheLayerMixin):
 
     def reset(self) -> None:
         """Forget every token."""
-        self.length, self._handed_on = 0, False
+        self.length, self._handed_on, self.first = 0, False, None
         if self.ring is not None:
             self.ring.reset()
 
@@ -85,24 +110,40 @@ class RingLayer(CacheLayerMixin):
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep the given rows."""
         if self.ring is not None:
-            self.ring.reorder(indices.to(self.ring.count.device))
+            indices = indices.to(self.ring.count.device)
+            self.ring.reorder(indices)
+            self.first = None if self.first is None else self.first.index_select(0, indices)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat every row."""
         if self.ring is not None:
             rows = torch.arange(self.ring.count.shape[0], device=self.ring.count.device)
-            self.ring.reorder(rows.repeat_interleave(repeats))
+            self.batch_select_indices(rows.repeat_interleave(repeats))
 
     def offload(self) -> None:
         """Move the arrays to the CPU."""
         if self.ring is not None:
             self._device = self.ring.count.device
-            self.ring.to("cpu")
+            self._move("cpu")
 
     def prefetch(self) -> None:
         """Move the arrays back."""
         if self.ring is not None and hasattr(self, "_device"):
-            self.ring.to(self._device)
+            self._move(self._device)
+
+    def _move(self, device: torch.device | str) -> None:
+        assert self.ring is not None
+        self.ring.to(device)
+        self.first = None if self.first is None else self.first.to(device)
+
+
+def first_value(value: Tensor, before: Tensor) -> Tensor:
+    """(B, Hkv, 1, D): the value of the token that has none before it, of value (B, Hkv, n, D) and before (B, n).
+
+    Rows without such a token give any of theirs.
+    """
+    at = (before == 0).int().argmax(1)
+    return value.gather(2, at[:, None, None, None].expand(-1, value.shape[1], 1, value.shape[3]))
 
 
 class RingCache(Cache):

@@ -41,11 +41,12 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
     modules = check_servable(model)
     config = config.for_layers(len(modules))
     check_design(config)
-    before = design_point(model)
-    if before is not None and before != config:
-        logger.warning("design point changed from %s to %s", before.name, config.name)
     text_config = model.config.get_text_config(decoder=True)
     layer_configs = {name: _layer_config(name, module, text_config, config) for name, module in modules.items()}
+    before = design_point(model)
+    if before is not None and before != config:
+        _check_same_digital_side(before, config)
+        logger.warning("design point changed from %s to %s", before.name, config.name)
     for name, module in modules.items():
         layer_config = layer_configs[name]
         present = getattr(module, "gaincell", None)
@@ -54,7 +55,18 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
         else:
             heads, kv_heads = _heads(module, text_config)
             device = next(module.parameters()).device
-            module.gaincell = HeadScalers(heads, kv_heads, layer_config, _scaling(module), device)
+            module.gaincell = HeadScalers(
+                heads,
+                kv_heads,
+                layer_config,
+                softmax_scale(module),
+                device,
+                head_dim=_head_dim(module, text_config, heads),
+                hidden=text_config.hidden_size,
+            )
+            if module.gaincell.reads_input:
+                module.register_forward_pre_hook(_note_input, with_kwargs=True)
+                module.register_forward_hook(_forget_input, always_call=True)
     model.set_attn_implementation(IMPLEMENTATION)
     if model.config._attn_implementation != IMPLEMENTATION:
         raise InputError(f"{type(model).__name__} does not use transformers' attention interface; use another model.")
@@ -121,7 +133,35 @@ def _heads(module: nn.Module, text_config: Any) -> tuple[int, int]:
     return int(heads), int(heads) // int(groups)
 
 
-def _scaling(module: nn.Module) -> float:
+def _head_dim(module: nn.Module, text_config: Any, heads: int) -> int:
+    return int(getattr(module, "head_dim", None) or text_config.hidden_size // heads)
+
+
+def _note_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Before an attention module runs: keep its input, which transformers' attention function is not given."""
+    scalers = module.gaincell
+    assert isinstance(scalers, HeadScalers)
+    scalers.input = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
+
+
+def _forget_input(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    """After it ran: a model that is not running holds no activations."""
+    scalers = module.gaincell
+    assert isinstance(scalers, HeadScalers)
+    scalers.input = None
+
+
+def _check_same_digital_side(before: GainCellConfig, after: GainCellConfig) -> None:
+    differing = [n for n in ("equalisation", "score_preset", "sinks") if getattr(before, n) != getattr(after, n)]
+    if differing:
+        raise InputError(
+            f"the model was converted with another {' and '.join(differing)}, whose parameters do not carry over; "
+            "convert the original model to this design point."
+        )
+
+
+def softmax_scale(module: nn.Module) -> float:
+    """What the attention module multiplies its scores with: 1/sqrt(head_dim), or its own."""
     scaling = getattr(module, "scaling", None)
     return float(scaling) if isinstance(scaling, float | int) else float(getattr(module, "head_dim", 1)) ** -0.5
 

@@ -1,6 +1,7 @@
 """The attention and mask functions that transformers calls for the implementation "gaincell"."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from gaincell.errors import InputError
+from gaincell.models.cache import first_value
 from gaincell.models.scalers import HeadScalers
 from gaincell.ops import attention, attention_map
 from gaincell.ops.precision import without_autocast
@@ -71,16 +73,28 @@ def gaincell_attention(
     with without_autocast(query.device.type):
         q, k, v = scalers.scale("q", query), scalers.scale("k", key), scalers.scale("v", value)
         pad = None if real is None else (~real).sum(1)
-        phi = None
+        preset = absent = mix = phi = None
+        if scalers.reads_input:
+            x = scalers.input
+            assert x is not None
+            before = _tokens_before(query, real, None if ring_layer is None else ring_layer.written)
+            seen = before.clamp(max=scalers.config.window)
+            preset = None if scalers.preset is None else scalers.preset(x, seen)
+            if scalers.sinks is not None:
+                absent = scalers.sinks.absent(value, before)
+                first = first_value(value, before) if ring_layer is None else ring_layer.keep_first(value, before)
+                mix = partial(scalers.sinks.mix, first=first, x=x, before=seen)
         if want_map:
             if ring_layer is not None and ring_layer.length:
                 raise InputError("output_attentions needs the whole sequence in one forward pass, without a cache.")
-            phi = attention_map(q, k, scalers.config, pad=pad).to(query.dtype)
+            phi = attention_map(q, k, scalers.config, pad=pad, preset=preset, absent=absent).to(query.dtype)
         if ring_layer is not None:
-            out = ring_layer.extend(q, k, v, real)
+            out = ring_layer.extend(q, k, v, real, preset, absent)
         else:
-            out = attention(q, k, v, scalers.config, pad=pad, validate=False)
+            out = attention(q, k, v, scalers.config, pad=pad, preset=preset, absent=absent, validate=False)
         out = scalers.scale("out", out)
+        if mix is not None:
+            out = mix(out)
         if real is not None:
             out = out * real[:, None, :, None]
     return out.transpose(1, 2).contiguous().to(query.dtype), phi
@@ -89,6 +103,16 @@ def gaincell_attention(
 def _attentions_are_captured() -> bool:
     """Whether transformers collects attentions in this forward pass (GPT-2 does not pass the wish on)."""
     return _active_collector is not None and "attentions" in (_active_collector.get() or {})
+
+
+def _tokens_before(query: Tensor, real: Tensor | None, written: Tensor | None) -> Tensor:
+    """(B, n): how many tokens of its row came before each of the new ones."""
+    rows, tokens = query.shape[0], query.shape[2]
+    if real is None:
+        rank = torch.arange(tokens, device=query.device).expand(rows, -1)
+    else:
+        rank = torch.where(real, real.cumsum(1) - 1, 1)  # a pad is nobody's first token
+    return rank if written is None else rank + written[:, None]
 
 
 def _real_tokens(mask: Tensor | None, tokens: int, *, cached: bool) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Digital scaling per head: x <- a x + b before conversion, and on the output."""
+"""What the digital side does around the arrays of one attention module: scaling, score preset, sinks."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gaincell.config import GainCellConfig
+from gaincell.models.sinks import DigitalSinks, HeadPredictor
 
 
 class HeadScalers(nn.Module):
@@ -13,14 +14,21 @@ class HeadScalers(nn.Module):
 
     x <- a x + b per query head for q and the output, per key/value head for k and v; the authors' start is a = 1, b = 0
     for q and the output, b = zero_v for k and v [Leroux et al. 2025, released code]. transformers' `scaling`
-    (1/sqrt(head_dim)) starts a of q. Parameters stay float32 whatever the model's dtype: a bfloat16 b = 0.45 would fall
-    on the other side of a code.
+    (1/sqrt(head_dim)) starts a of q. With `equalisation` a and b are per head and channel. Parameters stay float32
+    whatever the model's dtype: a bfloat16 b = 0.45 would fall on the other side of a code.
 
     Args:
         heads, kv_heads: Hq and Hkv.
         config: the design point of this layer (its ring may be shorter than the model's window).
         scaling: transformers' softmax scale, folded into a of q.
         device: where the parameters live.
+        head_dim: D; only `equalisation` needs it.
+        hidden: width of the layer's input; only `score_preset` and `sinks` need it.
+
+    Attributes:
+        preset: predicts each query's offset on S / S_sat where the design point has a score preset, else None.
+        sinks: mixes the sinks in where they are digital, else None.
+        input: what the attention module was last called with (B, T, hidden), where preset or sinks read it.
     """
 
     def __init__(
@@ -30,23 +38,35 @@ class HeadScalers(nn.Module):
         config: GainCellConfig,
         scaling: float = 1.0,
         device: torch.device | str | None = None,
+        *,
+        head_dim: int = 1,
+        hidden: int = 0,
     ) -> None:
         super().__init__()
         self.config, self.heads, self.kv_heads = config, heads, kv_heads
+        self.input: Tensor | None = None
 
         def full(n: int, value: float) -> nn.Parameter:
-            return nn.Parameter(torch.full((n,), value, dtype=torch.float32, device=device))
+            shape = (n, head_dim) if config.equalisation else (n,)
+            return nn.Parameter(torch.full(shape, value, dtype=torch.float32, device=device))
 
         self.q_scale, self.q_bias = full(heads, scaling), full(heads, 0.0)
         self.k_scale, self.k_bias = full(kv_heads, 1.0), full(kv_heads, config.zero_v)
         self.v_scale, self.v_bias = full(kv_heads, 1.0), full(kv_heads, config.zero_v)
         self.out_scale, self.out_bias = full(heads, 1.0), full(heads, 0.0)
+        self.preset = HeadPredictor(heads, hidden, device=device) if config.score_preset else None
+        self.sinks = DigitalSinks(heads, kv_heads, hidden, device) if config.sinks == "digital" else None
+
+    @property
+    def reads_input(self) -> bool:
+        """Whether the preset or the sinks are predicted from the layer's input."""
+        return self.preset is not None or self.sinks is not None
 
     def scale(self, name: str, x: Tensor) -> Tensor:
         """a x + b in float32 or wider; `name` is "q", "k", "v" or "out", x (B, H, T, D) of that kind's heads."""
         a, b = getattr(self, f"{name}_scale"), getattr(self, f"{name}_bias")
         x = x if x.dtype == a.dtype else x.to(torch.promote_types(x.dtype, a.dtype))
-        return torch.addcmul(b.view(-1, 1, 1), x, a.view(-1, 1, 1))
+        return torch.addcmul(b.view(len(b), 1, -1), x, a.view(len(a), 1, -1))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "HeadScalers":
         """Follow `.to()` to another device, or to float64; keep float32 under `.to(bfloat16)` and `.half()`."""

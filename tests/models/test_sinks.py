@@ -1,0 +1,62 @@
+"""What the digital side adds: predictions per head from a layer's input, and tokens kept out of the arrays."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from model_cases import CONFIG, converted, logits, tokens
+
+from gaincell.models import RingCache, scalers_of
+from gaincell.models.sinks import DigitalSinks, HeadPredictor
+
+
+@given(st.integers(1, 3), st.integers(1, 6), st.integers(0, 2000))
+def test_a_prediction_is_linear_in_input_and_logarithm_of_position(rows: int, length: int, start: int) -> None:
+    g = torch.Generator().manual_seed(start)
+    predictor = HeadPredictor(4, 8, bias=0.5).double()
+    with torch.no_grad():
+        for p in predictor.parameters():
+            p += torch.randn(p.shape, generator=g, dtype=torch.float64)
+    x = torch.randn(rows, length, 8, generator=g, dtype=torch.float64)
+    before = (start + torch.arange(length)).expand(rows, -1)
+    got = predictor(x, before)
+    assert got.shape == (rows, 4, length)
+    weight, log_weight, bias = predictor.weight, predictor.log_weight, predictor.bias
+    t = length - 1
+    want = weight @ x[0, t] + log_weight * torch.log(torch.tensor(1.0 + start + t, dtype=torch.float64)) + bias
+    torch.testing.assert_close(got[0, :, t], want)
+
+
+@given(st.integers(0, 1000))
+def test_mixing_is_a_weighted_mean_and_the_first_token_keeps_its_own_value(seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    sinks = DigitalSinks(4, 2, 8)
+    with torch.no_grad():
+        sinks.share.weight.copy_(torch.randn(4, 8, generator=g))
+        sinks.share.bias.zero_()
+    out, first, x = (torch.randn(shape, generator=g) for shape in ((2, 4, 5, 3), (2, 2, 1, 3), (2, 5, 8)))
+    before = torch.arange(5).expand(2, -1)
+    mixed, value = sinks.mix(out, first, x, before), first.repeat_interleave(2, 1)
+    share = torch.sigmoid(sinks.share(x, before))[..., None]
+    torch.testing.assert_close(mixed[:, :, 1:], (share * out + (1 - share) * value)[:, :, 1:])
+    assert torch.equal(mixed[:, :, :1], value)
+
+
+def test_every_option_counts_and_a_cache_gives_what_the_whole_sequence_gives() -> None:
+    """Else the tests of generation, which run at this design point, would show nothing about them."""
+    ids = tokens(2, 40)
+    with_all = logits(converted("llama"), ids)
+    for options in ({"score_preset": False}, {"sinks": "none"}):
+        model = converted("llama", config=CONFIG.replace(**options))
+        model.load_state_dict(converted("llama").state_dict(), strict=False)
+        assert not torch.allclose(logits(model, ids), with_all, atol=1e-3)
+    model = converted("llama")
+    norms = []
+    for scalers in scalers_of(model).values():
+        assert scalers.sinks is not None
+        norms.append(scalers.sinks.shortest)
+    assert (torch.stack(norms) > 0).all()
+    cache, parts = RingCache(model), []
+    with torch.no_grad():
+        for part in ids.split([13, 1, 1, 20, 5], 1):
+            parts.append(model(part, past_key_values=cache, use_cache=True).logits)
+    torch.testing.assert_close(torch.cat(parts, 1), with_all, atol=1e-9, rtol=1e-9)
