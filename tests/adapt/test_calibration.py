@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from gaincell import InputError
 from gaincell.adapt import check_held_out, load_source
-from gaincell.adapt.calibration import own_text, write_text
+from gaincell.adapt.calibration import LEFT_OUT, OPENERS, own_text, write_text
 from gaincell.evaluate import default_text, default_training_text
 from gaincell.models.tensorfile import read_metadata
 
@@ -58,6 +58,9 @@ def test_openers_of_every_kind(small_llama: Path) -> None:
     assert chats == [1, 5, 9, 13]
     assert [i for i in range(16) if text[i][0] == Letters.bos_token_id] == [3, 11]
     assert not any(0 in row[1:] for row in text)
+    words = {Letters()(word)["input_ids"][0] for word in OPENERS}
+    assert {text[i][0] for i in (0, 4, 8, 12)} <= words
+    assert not {text[i][0] for i in (2, 6, 7, 10, 14, 15)} <= words, "they begin amid a text, not with an opener"
     for i, row in enumerate(text):
         ends = [place for place, token in enumerate(row) if token == Letters.eos_token_id]
         assert i in chats or not ends
@@ -82,12 +85,13 @@ def test_kept_text_is_topped_up(small_llama: Path, tmp_path: Path) -> None:
     model, path = load(small_llama), tmp_path / "text.safetensors"
     counted, seen = Counted(model), []
     few = own_text(model, Letters(), path, 6, 12, 0, lambda *step: seen.append(step), block=4)
-    assert counted.calls == 2 * 11
-    assert seen[-1] == (22, 22)
+    steps = 12 + LEFT_OUT - 1
+    assert counted.calls == 2 * steps
+    assert seen[-1] == (2 * steps, 2 * steps)
     assert torch.equal(own_text(model, Letters(), path, 8, 12, 0, block=4)[:6], few)
-    assert counted.calls == 2 * 11, "whole blocks are kept"
+    assert counted.calls == 2 * steps, "whole blocks are kept"
     many = own_text(model, Letters(), path, 9, 12, 0, block=4)
-    assert counted.calls == 3 * 11
+    assert counted.calls == 3 * steps
     assert torch.equal(many, write_text(model, Letters(), 9, 12, 0, block=4))
     assert torch.equal(own_text(model, Letters(), path, 6, 12, 0, block=4), few)
     found = read_metadata(path, "gaincell_text", "text")
@@ -136,7 +140,7 @@ def test_a_killed_writer_goes_on_to_the_same_text(small_llama: Path, tmp_path: P
     model = load(small_llama)
     counted = Counted(model)
     text = own_text(model, Letters(), path, 400, 24, 0, block=4)
-    assert counted.calls < 100 * 23, "the finished blocks are not written again"
+    assert counted.calls < 100 * (24 + LEFT_OUT - 1), "the finished blocks are not written again"
     assert torch.equal(text[:20], write_text(model, Letters(), 20, 24, 0, block=4))
 
 

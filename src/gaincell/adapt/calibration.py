@@ -44,8 +44,11 @@ INSTRUCTIONS = (
     "Tell me about a woman who changed science.",
     "What should I think about before I buy a used car?",
 )
-#: Of every eight sequences, how they begin: after the token that begins texts, with a word, or with a question.
-MIX = ("word", "chat", "word", "start", "word", "chat", "word", "word")
+#: Of every eight sequences, how they begin: after the token that begins texts, with a word, with a question, or amid a
+#: text: the first token is the sink of all others, whatever it is, and openers are few.
+MIX = ("word", "chat", "amid", "start", "word", "chat", "amid", "amid")
+#: Tokens that a row which begins amid a text leaves out.
+LEFT_OUT = 16
 _KEY = "gaincell_text"
 
 
@@ -80,7 +83,7 @@ def own_text(
     progress: Progress | None = None,
     *,
     temperature: float = 1.0,
-    block: int = 16,
+    block: int | None = None,
 ) -> Tensor:
     """Token ids (sequences, length) that the model wrote, kept in a file together with their recipe.
 
@@ -90,18 +93,21 @@ def own_text(
     Args:
         model, tokenizer: the unconverted model, which writes.
         path: the file, safetensors.
-        sequences, length, seed, temperature, block: see `write_text`.
+        sequences, length, seed, temperature: see `write_text`.
+        block: see there, too; by default the file's, and for a new file as many as are asked for, at most 64.
         progress: called with (tokens of a sequence written, in all) over the blocks to write.
 
     Raises:
         InputError: the file is damaged, or holds the text of another recipe.
     """
     path = Path(path)
+    found = read_metadata(path, _KEY, "a model's own text") if path.is_file() else {}
+    if block is None:
+        block = int(found["block"]) if isinstance(found.get("block"), int) else max(1, min(64, sequences))
     openers = fingerprint({str(row): _prompt(tokenizer, row) for row in range(len(OPENERS) * len(MIX))})
     recipe = Recipe(base_hash(model), openers, seed, length, temperature, block)
     held = torch.zeros(0, length, dtype=torch.int64)
-    if path.is_file():
-        found = read_metadata(path, _KEY, "a model's own text")
+    if found:
         differing = sorted(key for key, value in asdict(recipe).items() if found.get(key) != value)
         if differing:
             raise InputError(f"{path} holds text of another recipe ({', '.join(differing)} differ); choose another.")
@@ -175,7 +181,8 @@ def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Re
     was_training = model.training
     model.eval()
     try:
-        for step in range(1, recipe.length):
+        steps = recipe.length + LEFT_OUT
+        for step in range(1, steps):
             result = model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = result.past_key_values
             logits = result.logits[:, -1].float() / recipe.temperature
@@ -193,17 +200,19 @@ def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Re
                     prompt.extend(_question(tokenizer, rows[i] // 4 + 5 * turns[i])[::-1])
             new = torch.tensor(tokens, device=model.device)[:, None]
             written.append(new)
-            progress(step, recipe.length - 1)
+            progress(step, steps - 1)
     finally:
         model.train(was_training)
-    return torch.cat(written, 1).cpu()
+    text = torch.cat(written, 1).cpu()
+    first = [LEFT_OUT if MIX[row % len(MIX)] == "amid" else 0 for row in rows]
+    return torch.stack([row[start : start + recipe.length] for row, start in zip(text, first, strict=True)])
 
 
 def _kind(tokenizer: Any, row: int) -> str:
-    """How a row begins; with a word where the tokenizer has not what the mix asks for."""
+    """How a row's writing begins; with a word where the tokenizer has not what the mix asks for."""
     kind = MIX[row % len(MIX)]
     has_chat = getattr(tokenizer, "chat_template", None) is not None and tokenizer.eos_token_id is not None
-    has = {"word": True, "chat": has_chat, "start": tokenizer.bos_token_id is not None}
+    has = {"word": True, "amid": False, "chat": has_chat, "start": tokenizer.bos_token_id is not None}
     return kind if has[kind] else "word"
 
 
