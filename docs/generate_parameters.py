@@ -122,6 +122,8 @@ def allowed(name: str, schema: dict[str, Any]) -> str:
         return " or ".join(f"`{choice}`" for choice in number["enum"])
     if number["type"] == "array":
         return "positive, increasing numbers"
+    if number["type"] == "boolean":
+        return "`true` or `false`"
     kind = "whole number" if number["type"] == "integer" else "number"
     words = {"exclusiveMinimum": "above", "minimum": "at least", "maximum": "at most"}
     limits = [

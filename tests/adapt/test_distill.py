@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
+import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.adapt import AdaptResult, AdaptSettings, adapt
 from gaincell.adapt.checkpoint import Checkpoints
@@ -495,3 +496,14 @@ def test_the_accelerator_is_not_asked_for_where_nothing_is_distilled(
 ) -> None:
     monkeypatch.setattr(Accelerator, "__init__", lambda *_, **__: pytest.fail("an accelerator was made"))
     distilled(load(small_llama), small_design, tmp_path, stages=["statistics"])
+
+
+def test_a_model_does_not_teach_itself_and_a_converted_one_is_no_original(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    model = load(small_llama)
+    converted = gaincell.convert_(load(small_llama), small_design)
+    for teacher in (model, converted):
+        with pytest.raises(InputError, match="the teacher must be another model, which attends with softmax"):
+            distilled(model, small_design, tmp_path / "run", teacher=teacher)
+    assert not (tmp_path / "run").exists()

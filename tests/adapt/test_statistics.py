@@ -79,19 +79,22 @@ def test_least_squares_beats_matching_and_the_start(design: str) -> None:
     assert (reported <= 1.0 + 1e-4).all(), "a constant output would do better"
 
 
-def teaching_heads(scaling: float = 0.25, groups: int = 2, hidden: int = 24) -> tuple[Heads, torch.Tensor]:
+def teaching_heads(scaling: float = 0.25, hidden: int = 24, window: int = 1024) -> tuple[Heads, torch.Tensor]:
     """Heads that follow from a layer's input, as in a model: what a preset is predicted from knows about q."""
     g = torch.Generator().manual_seed(3)
     x = torch.randn(3, 90, hidden, generator=g)
     q = (x @ torch.randn(hidden, 4 * 16, generator=g) / 3).unflatten(-1, (4, 16)).transpose(1, 2)
     k, v = ((x @ torch.randn(hidden, 2 * 16, generator=g) / 4).unflatten(-1, (2, 16)).transpose(1, 2) for _ in "kv")
-    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True, scale=scaling)
+    age = torch.arange(90)[:, None] - torch.arange(90)
+    seen = (age >= 0) & (age < window)
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True, scale=scaling)
     return Heads(q, k, v, out), x
 
 
-def test_a_fit_with_preset_and_sinks_beats_scalers_alone_and_reports_what_the_module_gives() -> None:
-    heads, x = teaching_heads()
-    design = GainCellConfig.preset("extended")
+@pytest.mark.parametrize("window", [1024, 32])
+def test_a_fit_with_preset_and_sinks_beats_scalers_alone_and_reports_what_the_module_gives(window: int) -> None:
+    heads, x = teaching_heads(window=window)
+    design = GainCellConfig.preset("extended").replace(window=window, subtile_columns=min(64, window))
     alone = HeadScalers(4, 2, design.replace(score_preset=False, sinks="none"), 0.25, head_dim=16)
     without = least_squares_layer(alone, heads)
     scalers = HeadScalers(4, 2, design, 0.25, head_dim=16, hidden=x.shape[2])

@@ -262,3 +262,12 @@ def test_ctrl_c_and_the_same_command_again(
     assert not (tmp_path / "run" / "model").exists()
     monkeypatch.setattr(command, "QUICK", QUICK)
     assert gaincell(*args, "--stages", "statistics").code == 0
+
+
+def test_a_setting_that_yaml_takes_for_a_boolean_is_the_word_it_is() -> None:
+    from gaincell import InputError
+    from gaincell.cli.adapt import parse_settings
+
+    assert parse_settings(["distill_precision=no", "steps=3"]) == {"distill_precision": "no", "steps": 3}
+    with pytest.raises(InputError, match="NAME=VALUE"):
+        parse_settings(["steps=3\nseed: 2"])

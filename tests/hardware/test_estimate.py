@@ -194,14 +194,15 @@ def test_normaliser_is_one_more_value_column() -> None:
     assert charged.parts["normaliser division"] == pytest.approx(144 * 64 * 1e-12)
 
 
-def test_preset_and_sinks_cost_their_multiply_adds_and_nothing_in_the_arrays() -> None:
+def test_options_cost_their_multiply_adds_and_nothing_in_the_arrays() -> None:
     def digital(**options: object) -> float:
         cost = estimate(GPT2, PAPER.replace(**options), HardwareParameters(multiply_add_j=1e-12))
-        extra = cost.parts.get("score preset and sinks", 0.0)
+        extra = cost.parts.get("digital side of the options", 0.0)
         assert cost.energy_j - extra == pytest.approx(estimate(GPT2, PAPER).energy_j)
         return extra
 
-    assert digital() == digital(equalisation=True) == 0.0
+    assert digital() == 0.0
+    assert digital(equalisation=True) == pytest.approx(12 * 2 * 768e-12)
     assert digital(score_preset=True) == pytest.approx(12 * 12 * 768e-12)
     assert digital(sinks="digital") == pytest.approx(12 * 12 * (768 + 128) * 1e-12)
 

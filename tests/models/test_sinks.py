@@ -1,5 +1,7 @@
 """What the digital side adds: predictions per head from a layer's input, and tokens kept out of the arrays."""
 
+import copy
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,3 +62,21 @@ def test_every_option_counts_and_a_cache_gives_what_the_whole_sequence_gives() -
         for part in ids.split([13, 1, 1, 20, 5], 1):
             parts.append(model(part, past_key_values=cache, use_cache=True).logits)
     torch.testing.assert_close(torch.cat(parts, 1), with_all, atol=1e-9, rtol=1e-9)
+
+
+def test_a_forward_pass_cut_short_leaves_a_model_that_can_be_copied() -> None:
+    model = converted("llama", torch.float32)
+    scalers = next(iter(scalers_of(model).values()))
+    scalers.input = model.get_input_embeddings().weight * 1.0  # with its graph, as Ctrl-C leaves it
+    assert scalers_of(copy.deepcopy(model))
+    assert next(iter(scalers_of(copy.deepcopy(model)).values())).input is None
+
+
+def test_a_cache_that_inference_mode_made_goes_on_outside() -> None:
+    model, ids = converted("llama"), tokens(1, 12)
+    whole, cache = logits(model, ids), RingCache(model)
+    with torch.inference_mode():
+        model(ids[:, :8], past_key_values=cache, use_cache=True)
+    with torch.no_grad():
+        rest = [model(ids[:, i : i + 1], past_key_values=cache, use_cache=True).logits for i in range(8, 12)]
+    torch.testing.assert_close(torch.cat(rest, 1), whole[:, 8:], atol=1e-9, rtol=1e-9)

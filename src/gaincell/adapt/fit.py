@@ -47,7 +47,7 @@ def fit_layer(scalers: HeadScalers, heads: Heads, inputs: Tensor, scaling: float
     to give phi = clamp(offset + alpha (s - lse), 0, 1): k fills its range around its mean, q takes alpha, and the
     preset offset - alpha (lse - s of the mean key) follows from the layer's input by ridge regression; so do the sinks'
     shares. For each head the pair (alpha, offset) is tried on the operator itself, with the output's scale by least
-    squares, and the one with the smallest error taken.
+    squares, and the one with the smallest error taken. Errors are those on the tokens that it is fitted to.
 
     Args:
         scalers: of a layer whose design point has a score preset.
@@ -57,7 +57,8 @@ def fit_layer(scalers: HeadScalers, heads: Heads, inputs: Tensor, scaling: float
     """
     config, preset, sinks = scalers.config, scalers.preset, scalers.sinks
     assert preset is not None
-    before = torch.arange(heads.q.shape[2], device=heads.q.device).expand(len(heads.q), -1)
+    # Tokens before, up to the window, as a converted module counts them.
+    before = torch.arange(heads.q.shape[2], device=heads.q.device).clamp(max=config.window).expand(len(heads.q), -1)
     absent = None
     if sinks is not None:
         sinks.shortest.copy_(_shortest(heads, scaling, config.window))

@@ -19,6 +19,7 @@ from gaincell.adapt.teacher import Teacher, cache_lessons, from_cache, from_mode
 from gaincell.adapt.trained import untouched
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode
+from gaincell.models import scalers_of
 
 
 @contextmanager
@@ -95,6 +96,10 @@ def check_teacher(model: PreTrainedModel, teacher: PreTrainedModel | None, setti
     """Raise InputError if a model that the caller gave cannot teach."""
     if teacher is None:
         return
+    if teacher is model or scalers_of(teacher):
+        raise InputError(
+            "the teacher must be another model, which attends with softmax; leave it out for the original."
+        )
     (words, width), (known, channels) = (tuple(head_of(m).weight.shape) for m in (model, teacher))
     if words != known:
         raise InputError(f"the teacher knows {known} tokens, the model {words}; give one with the same vocabulary.")

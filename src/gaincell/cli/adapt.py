@@ -119,6 +119,8 @@ def parse_stages(text: str) -> tuple[str, ...]:
 def parse_settings(given: list[str]) -> dict[str, Any]:
     """Fields from "name=value"; a value is read as YAML, so that numbers, null and lists are what they look like.
 
+    But "no" and the like are words, as of `distill_precision`, and no booleans.
+
     Raises:
         InputError: no "=", no name, a name twice, or a value that YAML cannot read.
     """
@@ -127,7 +129,8 @@ def parse_settings(given: list[str]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for part in given:
         name, equals, value = part.partition("=")
-        if not equals or not name or name in fields:
+        if not equals or not name or name in fields or len(part.splitlines()) > 1:
             raise InputError(f"--set '{part}' must be NAME=VALUE, and each name given once.")
-        fields |= read_yaml(f"{name}: {value}", f"--set '{part}'")
+        word = value.strip().lower() in ("yes", "no", "on", "off")
+        fields |= {name: value.strip()} if word else read_yaml(f"{name}: {value}", f"--set '{part}'")
     return fields

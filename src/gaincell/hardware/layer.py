@@ -50,7 +50,7 @@ def layer_energy_j(shape: AttentionShape, config: GainCellConfig, parameters: Ha
         parts["normaliser division"] = heads * p.division_j * shape.head_dim
     digital = _multiply_adds(shape, config)
     if digital:
-        parts["score preset and sinks"] = heads * p.multiply_add_j * digital
+        parts["digital side of the options"] = p.multiply_add_j * digital
     return parts
 
 
@@ -77,10 +77,13 @@ def _normaliser_columns(config: GainCellConfig) -> int:
 
 
 def _multiply_adds(shape: AttentionShape, config: GainCellConfig) -> int:
-    """Digital multiply-adds per token and query head beside the arrays."""
-    hidden = shape.num_attention_heads * shape.head_dim
-    sinks = hidden + 2 * shape.head_dim if config.sinks == "digital" else 0
-    return (hidden if config.score_preset else 0) + sinks
+    """Digital multiply-adds of one token in one layer that the options take beside the arrays."""
+    heads, dim = shape.num_attention_heads, shape.head_dim
+    hidden = heads * dim
+    preset = heads * hidden if config.score_preset else 0
+    sinks = heads * (hidden + 2 * dim) if config.sinks == "digital" else 0
+    scaling = (heads + shape.num_key_value_heads) * dim if config.equalisation else 0
+    return preset + sinks + scaling
 
 
 def _reference_readouts(parameters: HardwareParameters) -> float:

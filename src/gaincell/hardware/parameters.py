@@ -91,9 +91,10 @@ class HardwareParameters(BaseModel):
         1.5e-12,
         "J",
         "Horowitz, ISSCC 2014: multiplication and addition of 16-bit floats in 45 nm; assumption: it holds here",
-        "One digital multiply-add of what a score preset and digital sinks take: a prediction from the layer's input "
-        "(of about query heads x head_dim numbers) per head for either, and the mixing of an output. Scaling per "
-        "channel (equalisation) folds into the projections and is not charged, nor is the offset of an integrator.",
+        "One digital multiply-add of what the options take: for a score preset and for digital sinks a prediction per "
+        "head from the layer's input (of about query heads x head_dim numbers), for sinks the mixing of an output, for "
+        "equalisation the scaling of q and k after rotary embedding (that of v and the output folds into the "
+        "projections). The offset of an integrator is not charged.",
         ge=0,
     )
 

@@ -57,6 +57,10 @@ class HeadScalers(nn.Module):
         self.preset = HeadPredictor(heads, hidden, device=device) if config.score_preset else None
         self.sinks = DigitalSinks(heads, kv_heads, hidden, device) if config.sinks == "digital" else None
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without what a forward pass that was cut short left behind: a copy holds no activations."""
+        return {**self.__dict__, "input": None}
+
     @property
     def reads_input(self) -> bool:
         """Whether the preset or the sinks are predicted from the layer's input."""

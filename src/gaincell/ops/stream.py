@@ -58,7 +58,8 @@ class Ring:
         self._written: list[int] = []
         width = head_dim // 2 if packed else head_dim
         dtype = torch.float32 if config.stored_levels is None else torch.uint8
-        self.codes = torch.zeros(2, batch, kv_heads, config.window, width, dtype=dtype, device=device)
+        with torch.inference_mode(False):  # what is made inside could not be written to outside
+            self.codes = torch.zeros(2, batch, kv_heads, config.window, width, dtype=dtype, device=device)
         self.count = torch.zeros(batch, dtype=torch.long, device=device)
         #: (B, Hkv, window), true at columns whose token is not stored; None as long as there never was one.
         self.absent: Tensor | None = None
@@ -128,7 +129,7 @@ class Ring:
         if dtype != self.codes.dtype:
             self.codes = self.codes.to(dtype)
         if absent is not None and self.absent is None and bool(absent.any()):
-            with torch.inference_mode(False):  # as the codes, so that it can be written to outside inference mode too
+            with torch.inference_mode(False):  # as the codes
                 self.absent = torch.zeros(self.codes.shape[1:4], dtype=torch.bool, device=self.codes.device)
         if self.absent is not None and absent is None:
             absent = self.absent.new_zeros(k.shape[:3])
