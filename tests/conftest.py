@@ -8,15 +8,14 @@ from hypothesis import settings
 # are many times faster where other work shares the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import torch
+
+# Without a GPU Triton's kernels run in its interpreter; it reads this when it is first imported, which the conftest of
+# a folder below may do, through transformers, before any hook of pytest's is called.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 # The same examples on every run; `pytest --hypothesis-profile=thorough` looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("ci")
-
-
-def pytest_configure() -> None:
-    """Without a GPU Triton's kernels run in its interpreter; it reads this when it is first imported."""
-    import torch
-
-    if not torch.cuda.is_available():
-        os.environ["TRITON_INTERPRET"] = "1"

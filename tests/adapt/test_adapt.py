@@ -276,3 +276,19 @@ def test_a_short_text_is_refused() -> None:
     assert read_sequences(Letters(), "abcd" * 8, 4, 8).shape == (4, 8)
     with pytest.raises(InputError, match="32 tokens"):
         read_sequences(Letters(), "abcd" * 8, 5, 8)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"query_sign": "unsigned"}, "signed queries; set query_sign"),
+        ({"score_preset": False}, "together with a score preset; set score_preset"),
+    ],
+)
+def test_statistics_refuse_a_design_point_they_cannot_fit(
+    options: dict[str, Any], words: str, small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    design = small_design.replace(**options)
+    with pytest.raises(InputError, match=words):
+        adapt(load(small_llama), design, tokenizer=None, out=tmp_path / "run", calibration=token_ids())
+    assert not (tmp_path / "run").exists()

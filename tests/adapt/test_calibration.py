@@ -98,6 +98,14 @@ def test_kept_text_is_topped_up(small_llama: Path, tmp_path: Path) -> None:
     assert (found["seed"], found["length"], found["temperature"], found["block"]) == (0, 12, 1.0, 4)
 
 
+def test_kept_text_is_topped_up_in_blocks_of_the_file_where_none_are_given(small_llama: Path, tmp_path: Path) -> None:
+    model, path = load(small_llama), tmp_path / "text.safetensors"
+    few = own_text(model, Letters(), path, 3, 12, 0)
+    many = own_text(model, Letters(), path, 5, 12, 0)
+    assert torch.equal(many[:3], few)
+    assert torch.equal(many, write_text(model, Letters(), 5, 12, 0, block=3))
+
+
 def test_kept_text_of_another_recipe_is_refused(small_llama: Path, tmp_path: Path) -> None:
     model, path = load(small_llama), tmp_path / "text.safetensors"
     own_text(model, Letters(), path, 4, 12, 0, block=4)

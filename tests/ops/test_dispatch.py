@@ -1,5 +1,6 @@
 """Device, dtype and shape decide which implementation computes; the config overrides; what cannot be had is said."""
 
+import sys
 import warnings
 
 import pytest
@@ -13,6 +14,9 @@ from gaincell.ops.dispatch import path_of
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CONFIG = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=32, normaliser="ideal")
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Triton has wheels for Linux only")
 
 
 def operands(head_dim: int = 16, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,11 +42,11 @@ def test_the_oracle_is_reached_by_config() -> None:
     assert not torch.equal(oracle, gaincell.attention(q, k, v, config))  # sums of float32 differ in their last bits
 
 
+@linux_only
 @pytest.mark.parametrize(("head_dim", "dtype", "why"), [(7, torch.float32, "head_dim 7"), (16, torch.float64, "64")])
 def test_what_the_kernels_cannot_take_is_said_once_and_computed_all_the_same(
     head_dim: int, dtype: torch.dtype, why: str
 ) -> None:
-    pytest.importorskip("triton")
     q, k, v = (x.to(DEVICE) for x in operands(head_dim, dtype))
     dispatch._warn_once.cache_clear()
     with pytest.warns(RuntimeWarning, match=why):
@@ -54,8 +58,8 @@ def test_what_the_kernels_cannot_take_is_said_once_and_computed_all_the_same(
     assert torch.equal(again, found)
 
 
+@linux_only
 def test_the_kernels_are_reached_by_config_with_pads_and_from_the_ring(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("triton")
     q, k, v = (x.to(DEVICE) for x in operands())
     config = CONFIG.replace(path="triton", output_levels=None)
     assert path_of(q, config) == "triton"

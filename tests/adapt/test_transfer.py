@@ -1,0 +1,33 @@
+"""Layer-wise transfer, one layer at a time."""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+
+import gaincell
+from gaincell import GainCellConfig
+from gaincell.adapt.layers import LayerWalk
+from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.transfer import transfer_layer
+
+
+def first_tokens_error(path: Path, design: GainCellConfig, weight: float) -> float:
+    """Relative error of the first tokens' outputs after transfer of the first layer."""
+    torch.manual_seed(0)
+    model = gaincell.convert_(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), design)
+    walk = LayerWalk(model, torch.randint(0, 97, (16, 48)), 4)
+    module, teaching = next(iter(walk.modules.values())), walk.advance(0)
+    before, after = transfer_layer(module, teaching, AdaptSettings(first_weight=weight, steps=40), 0)
+    assert after < before
+    with torch.no_grad():
+        out = module(hidden_states=teaching.inputs[:4], **{**teaching.kwargs, "attention_mask": None})[0][:, 0]
+    target = teaching.outputs[:4, 0]
+    return float((out - target).square().sum() / target.square().sum())
+
+
+def test_first_tokens_keep_their_output_where_they_have_a_term_of_their_own(
+    small_llama: Path, small_design: GainCellConfig
+) -> None:
+    without, kept = (first_tokens_error(small_llama, small_design, weight) for weight in (0.0, 1.0))
+    assert kept < 0.5 * without
