@@ -272,6 +272,17 @@ def test_self_written_text_is_kept_and_learned_from(
     assert len(scalers_of(model)) == 2
 
 
+def test_rows_come_from_all_over_a_text_and_more_begin_with_fewer() -> None:
+    text = "".join(chr(ord("a") + i // 8) for i in range(8 * 20))
+    few, many = (read_sequences(Letters(), text, n, 8, seed=1) for n in (5, 20))
+    assert torch.equal(many[:5], few)
+    starts = many[:, 0].tolist()
+    assert (many == many[:, :1]).all()
+    assert len(set(starts)) == 20
+    assert starts != sorted(starts)
+    assert not torch.equal(many, read_sequences(Letters(), text, 20, 8, seed=2))
+
+
 def test_a_short_text_is_refused() -> None:
     assert read_sequences(Letters(), "abcd" * 8, 4, 8).shape == (4, 8)
     with pytest.raises(InputError, match="32 tokens"):

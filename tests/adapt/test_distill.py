@@ -26,7 +26,8 @@ from gaincell.adapt.checkpoint import Checkpoints
 from gaincell.adapt.rows import Permuted, shares
 from gaincell.adapt.run import Run
 from gaincell.adapt.teacher import Lesson, divergence
-from gaincell.adapt.trained import rate
+from gaincell.adapt.trained import leaking, rate
+from gaincell.models import scalers_of
 
 ALL = ("statistics", "transfer", "distill")
 STEPS = 12
@@ -37,23 +38,31 @@ def load(path: Path) -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
 
 
+class Letters:
+    """One token a letter."""
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) % 96 + 1 for letter in text]}
+
+
 def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
     return torch.randint(0, 97, (n, length), generator=torch.Generator().manual_seed(1))
 
 
 def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: int = 8, **settings: Any) -> AdaptResult:
     stages = settings.pop("stages", ("statistics", "distill"))
-    teacher = settings.pop("teacher", None)
+    teacher, validation = settings.pop("teacher", None), settings.pop("validation", None)
     fields = {"steps": 4, "distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_positions": 16, **settings}
     return adapt(
         model,
         design,
-        tokenizer=None,
+        tokenizer=Letters(),
         out=out,
         calibration=token_ids(n),
         stages=stages,
         settings=AdaptSettings(**fields),
         teacher=teacher,
+        validation=validation,
     )
 
 
@@ -458,6 +467,44 @@ def test_the_divergence_of_some_tokens_is_that_of_k_plus_one_outcomes(k: int, te
     assert logits.grad.isfinite().all()
     whole = divergence(logits, Lesson(log_p, None, None, None), temperature)
     assert (found <= whole + 1e-4).all()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_the_divergence_of_a_whole_vocabulary_and_its_gradient_are_those_of_kl_div(temperature: float) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 11, dtype=torch.float64, requires_grad=True)
+    original = torch.randn(2, 3, 11, dtype=torch.float64).log_softmax(-1)
+    got = divergence(logits, Lesson(original, None, None, None), temperature)
+    student = (logits / temperature).log_softmax(-1)
+    want = temperature**2 * torch.nn.functional.kl_div(student, original, reduction="none", log_target=True).sum(-1)
+    torch.testing.assert_close(got, want.mean(-1).float() if got.dtype == torch.float32 else want.mean(-1))
+    weight = torch.tensor([1.0, -2.0])
+    (mine,) = torch.autograd.grad((weight * got).sum(), logits, retain_graph=True)
+    (theirs,) = torch.autograd.grad((weight * want.mean(-1)).sum(), logits)
+    torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_a_model_leaks_in_another_form_only_for_a_while(small_llama: Path, small_design: GainCellConfig) -> None:
+    model = gaincell.convert_(load(small_llama), small_design)
+    ids, points = torch.randint(0, 97, (1, 40)), {s.config for s in scalers_of(model).values()}
+    with torch.no_grad():
+        before = model(ids).logits
+        with leaking(model, "factored"):
+            assert {s.config.leak_form for s in scalers_of(model).values()} == {"factored"}
+        assert torch.equal(model(ids).logits, before)
+    assert {s.config for s in scalers_of(model).values()} == points
+
+
+def test_the_validation_text_is_looked_at_as_the_design_point_leaks(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    model, text = load(small_llama), "the quick brown fox jumps over the lazy dog " * 4
+    result = distilled(
+        model, small_design, tmp_path, validation=text, distill_validate_every=5, distill_validate_tokens=100
+    )
+    found = {line["step"]: line["perplexity"] for line in result.metrics if "perplexity" in line}
+    assert list(found) == [5, 10, STEPS]
+    assert found[STEPS] == gaincell.perplexity(model, Letters(), text, length=48, tokens=100).perplexity
 
 
 def test_the_rate_rises_and_falls() -> None:

@@ -13,7 +13,14 @@ from gaincell.adapt.calibration import fingerprint, own_text, read_sequences
 from gaincell.adapt.distill import check_shared, distill, make_accelerator
 from gaincell.adapt.fit import fit_layer
 from gaincell.adapt.layers import LayerWalk
-from gaincell.adapt.prepare import check_teacher, cut_rows, first_process_first, make_teacher, text_rows
+from gaincell.adapt.prepare import (
+    check_teacher,
+    cut_rows,
+    first_process_first,
+    make_teacher,
+    make_validation,
+    text_rows,
+)
 from gaincell.adapt.rows import Permuted
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
@@ -29,7 +36,12 @@ Progress = Callable[[str, int, int], None]
 STAGES = ("statistics", "transfer", "distill")
 DEFAULT_STAGES = ("statistics", "transfer")
 #: Distillation's settings that say how it runs, not what comes out (but for rounding).
-_MANNER = {"distill_checkpoint_every", "distill_accumulation"}
+_MANNER = {
+    "distill_checkpoint_every",
+    "distill_accumulation",
+    "distill_validate_every",
+    "distill_validate_tokens",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,7 @@ def adapt(
     statistics: Literal["least-squares", "matching"] = "least-squares",
     settings: AdaptSettings | None = None,
     teacher: PreTrainedModel | None = None,
+    validation: str | None = None,
     progress: Progress | None = None,
 ) -> AdaptResult:
     """Convert a pre-trained softmax model in place and adapt it to the hardware, layer by layer and then as a whole.
@@ -84,6 +97,7 @@ def adapt(
         statistics: which statistics.
         settings: amounts and rates; see `AdaptSettings`.
         teacher: the model that `distill` learns from; by default the original.
+        validation: text, not to be learned from, whose perplexity `distill` logs every now and then.
         progress: called with (stage, done, total).
 
     Raises:
@@ -153,7 +167,18 @@ def adapt(
                     _run_stage(model, ids.to(model.device), run, stage, after, statistics, settings, progress)
         if accelerator is not None and rows is not None and teach is not None:
             steps = max(1, round(settings.distill_tokens / (settings.distill_batch * rows.ids.shape[1])))
-            distill(model, teach, rows, steps, settings=settings, run=run, accelerator=accelerator, progress=progress)
+            validate = None if validation is None else make_validation(tokenizer, validation, rows.ids, settings)
+            distill(
+                model,
+                teach,
+                rows,
+                steps,
+                settings=settings,
+                run=run,
+                accelerator=accelerator,
+                validate=validate,
+                progress=progress,
+            )
     finally:
         model.train(was_training)
     return AdaptResult(model, run.metrics(), run.folder)
@@ -242,7 +267,7 @@ def _given(tokenizer: Any, text: str | None, calibration: Tensor | None, setting
     """The token ids that the caller gave, or None where the model is to write its own."""
     if calibration is not None:
         return calibration
-    return None if text is None else read_sequences(tokenizer, text, settings.sequences, settings.length)
+    return None if text is None else read_sequences(tokenizer, text, settings.sequences, settings.length, settings.seed)
 
 
 def _check_batches(sequences: int, stages: Sequence[str], settings: AdaptSettings) -> None:

@@ -233,19 +233,23 @@ def _question(tokenizer: Any, number: int) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def read_sequences(tokenizer: Any, text: str, sequences: int, length: int) -> Tensor:
-    """The first `sequences` x `length` tokens of a text as rows.
+def read_sequences(tokenizer: Any, text: str, sequences: int, length: int, seed: int = 0) -> Tensor:
+    """Rows from all over a text, in an order drawn from the seed: (sequences, length).
+
+    The text is cut into rows one after the other; more rows under the same seed begin with the same ones.
 
     Raises:
         InputError: the text is shorter than that.
     """
-    ids = encode(tokenizer, text, sequences * length)
-    if len(ids) < sequences * length:
+    ids = encode(tokenizer, text)
+    count = len(ids) // length
+    if count < sequences:
         raise InputError(
             f"the text holds {len(ids)} tokens, but adaptation asks for {sequences} x {length}; "
             "give a longer text, or fewer sequences."
         )
-    return torch.tensor(ids[: sequences * length]).view(sequences, length)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:sequences]
+    return torch.tensor(ids[: count * length]).view(count, length)[order]
 
 
 def fingerprint(value: Tensor | dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from gaincell.adapt.rows import Rows, Share, shares
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.teacher import Probe, Teacher, divergence, probing, relative_error
-from gaincell.adapt.trained import groups, rate, training_only
+from gaincell.adapt.trained import groups, leaking, rate, training_only
 from gaincell.errors import InputError
 
 
@@ -54,6 +54,7 @@ def distill(
     settings: AdaptSettings,
     run: Run,
     accelerator: Accelerator | None = None,
+    validate: Callable[[nn.Module], dict[str, float]] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Train a converted model in place towards the original's outputs.
@@ -71,6 +72,7 @@ def distill(
         settings: see the fields that start with `distill_`.
         run: where metrics and, in its folder's `distill`, checkpoints are kept.
         accelerator: processes and device; by default `make_accelerator()`.
+        validate: what else to measure of the student every `distill_validate_every` steps, logged with the step's.
         progress: called with ("distill", step, steps).
 
     Raises:
@@ -90,7 +92,7 @@ def distill(
         prepared: Any = accelerator.prepare(student, optimiser)[0]
         try:
             loop = _Loop(prepared, optimiser, teacher, rows, steps, settings, accelerator)
-            loop.run(run, checkpoints, progress)
+            loop.run(run, checkpoints, validate, progress)
         finally:
             student.__dict__.pop("_is_accelerate_prepared", None)
         if sharded:
@@ -130,29 +132,37 @@ class _Loop:
         self.student: PreTrainedModel = accelerator.unwrap_model(model)
         self.named = _trained(self.student)
 
-    def run(self, run: Run, checkpoints: Checkpoints, progress: Callable[[str, int, int], None] | None) -> None:
+    def run(
+        self,
+        run: Run,
+        checkpoints: Checkpoints,
+        validate: Callable[[nn.Module], dict[str, float]] | None,
+        progress: Callable[[str, int, int], None] | None,
+    ) -> None:
         """Take the steps that are left."""
         main, settings = self.accelerator.is_main_process, self.settings
         begun = checkpoints.load(self.named, self.optimiser)
         self.accelerator.wait_for_everyone()
         if main:
             run.rewind("distill", begun)
-        with probing(self.student) as probe:
-            for step in range(begun, self.steps):
+        for step in range(begun, self.steps):
+            with probing(self.student) as probe, leaking(self.student, settings.distill_leak):
                 metrics = self.step(step, probe)
-                if not all(map(math.isfinite, metrics.values())):
-                    raise InputError(
-                        f"distillation met a loss or gradient that is not finite at step {step + 1} of {self.steps}; "
-                        f"run again in another folder with a distill_lr below {settings.distill_lr:g} (the last good "
-                        f"checkpoint stays in {checkpoints.folder})."
-                    )
-                done = step + 1
-                if main:
-                    run.log({"stage": "distill", "step": done, **metrics})
-                if done % settings.distill_checkpoint_every == 0 or done == self.steps:
-                    checkpoints.save(done, self.named, self.optimiser, write=main)
-                if main and progress is not None:
-                    progress("distill", done, self.steps)
+            if not all(map(math.isfinite, metrics.values())):
+                raise InputError(
+                    f"distillation met a loss or gradient that is not finite at step {step + 1} of {self.steps}; "
+                    f"run again in another folder with a distill_lr below {settings.distill_lr:g} (the last good "
+                    f"checkpoint stays in {checkpoints.folder})."
+                )
+            done = step + 1
+            if validate is not None and (done % settings.distill_validate_every == 0 or done == self.steps):
+                metrics |= validate(self.student)
+            if main:
+                run.log({"stage": "distill", "step": done, **metrics})
+            if done % settings.distill_checkpoint_every == 0 or done == self.steps:
+                checkpoints.save(done, self.named, self.optimiser, write=main)
+            if main and progress is not None:
+                progress("distill", done, self.steps)
 
     def step(self, step: int, probe: Probe) -> dict[str, float]:
         """One step; its metrics, over all processes. Parameters do not move where something is not finite."""

@@ -22,8 +22,8 @@ CLIP = 2.05
 #: least `SINK_MASS` times the attention of others.
 SHORT_VALUE = 0.45
 SINK_MASS = 3.0
-#: Ridge of the linear predictions, in units of a feature's variance times the number of tokens.
-RIDGE = 0.01
+#: Ridges of the linear predictions that are tried, in units of a feature's variance times the number of tokens.
+RIDGES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def fit_layer(scalers: HeadScalers, heads: Heads, inputs: Tensor, scaling: float
     to give phi = clamp(offset + alpha (s - lse), 0, 1): k fills its range around its mean, q takes alpha, and the
     preset offset - alpha (lse - s of the mean key) follows from the layer's input by ridge regression; so do the sinks'
     shares. For each head the pair (alpha, offset) is tried on the operator itself, with the output's scale by least
-    squares, and the one with the smallest error taken. Errors are those on the tokens that it is fitted to.
+    squares, and the one with the smallest error taken, each token's preset as predicted from the other tokens. Errors
+    are those on the tokens that it is fitted to.
 
     Args:
         scalers: of a layer whose design point has a score preset.
@@ -72,10 +73,12 @@ def fit_layer(scalers: HeadScalers, heads: Heads, inputs: Tensor, scaling: float
     # The score of the mean key is in every score, but not in the arrays.
     log_sum = sums.log_sum - scaling * (heads.q * k_mean[:, None]).sum(-1)
     rows = before[0] > 0  # the first token has nothing to look back on
-    learned = _ridge(inputs[:, rows], before[:, rows], log_sum[:, :, rows])
+    learned, expected = ridge_line(inputs[:, rows], before[:, rows], log_sum[:, :, rows])
+    preset_of = learned(inputs, before)
+    preset_of[:, :, rows] = expected
     mixed, weight = torch.zeros_like(heads.out), torch.ones_like(heads.out[..., :1])
     if sinks is not None:
-        _assign(sinks.share, _ridge(inputs[:, rows], before[:, rows], sums.log_odds[:, :, rows]))
+        _assign(sinks.share, ridge_line(inputs[:, rows], before[:, rows], sums.log_odds[:, :, rows])[0])
         first = first_value(heads.v, before)
         mixed = sinks.mix(torch.zeros_like(heads.out), first, inputs, before)
         weight = sinks.mix(torch.ones_like(heads.out), torch.zeros_like(first), inputs, before)
@@ -86,7 +89,7 @@ def fit_layer(scalers: HeadScalers, heads: Heads, inputs: Tensor, scaling: float
     best: list[Tensor] = []
     for slope, offset in product(SLOPES, OFFSETS):
         q = heads.q * (slope / per_score * scaling * k_rms)[:, None]
-        ridge = offset - slope * learned(inputs, before)
+        ridge = offset - slope * preset_of
         out = attention(q, k, v, config, preset=ridge, absent=absent, validate=False) * v_rms[:, None]
         part = weight * out
         gain = (part * (heads.out - mixed)).sum((0, 2, 3)) / part.square().sum((0, 2, 3)).clamp(min=1e-12)
@@ -163,20 +166,42 @@ def _set(scalers: HeadScalers, name: str, a: Tensor, b: Tensor) -> None:
         parameter.copy_(value if parameter.dim() == 2 else value.squeeze(1))
 
 
-def _ridge(x: Tensor, before: Tensor, target: Tensor) -> HeadPredictor:
-    """A prediction of target (N, H, T) from x (N, T, hidden) and before (N, T), by ridge regression in float64."""
+@torch.no_grad()
+def ridge_line(x: Tensor, before: Tensor, target: Tensor) -> tuple[HeadPredictor, Tensor]:
+    """A prediction of target (N, H, T) from x (N, T, hidden) and before (N, T), by ridge regression in float64.
+
+    Each head takes the ridge with the smallest error on tokens left out one at a time, which has a closed form: the
+    residual over 1 - h, h the token's own weight in its prediction [Allen 1974, PRESS].
+
+    Returns:
+        The predictor; and what it would say of each token had it not seen it, (N, H, T).
+    """
     features = torch.cat((x, torch.log1p(before.to(x.dtype))[..., None]), -1).flatten(0, 1).double()
     wanted = target.transpose(1, 2).flatten(0, 1).double()
     centre, middle = features.mean(0), wanted.mean(0)
     features, wanted = features - centre, wanted - middle
-    gram = features.T @ features
-    gram.diagonal().mul_(1 + RIDGE).add_(1e-9 * gram.diagonal().mean() + 1e-12)
-    found = torch.linalg.solve(gram, features.T @ wanted).T
+    spread = features.square().mean(0).sqrt()
+    spread = spread + 1e-5 * spread.mean() + 1e-6
+    values, vectors = torch.linalg.eigh((features / spread).T @ (features / spread))
+    turned = features / spread @ vectors
+    projected = turned.T @ wanted
+    best = torch.full_like(middle, torch.inf)
+    found, expected = torch.zeros_like(projected), torch.zeros_like(wanted)
+    for ridge in RIDGES:
+        shrunk = 1 / (values.clamp(min=0) + ridge * len(wanted))
+        weights = shrunk[:, None] * projected
+        own = 1 / len(wanted) + (turned.square() @ shrunk)[:, None]
+        residual = (wanted - turned @ weights) / (1 - own).clamp(min=1e-6)
+        error = residual.square().mean(0)
+        better = error < best
+        best, found = torch.where(better, error, best), torch.where(better, weights, found)
+        expected = torch.where(better, wanted - residual, expected)
     line = HeadPredictor(target.shape[1], x.shape[2], device=x.device)
+    found = (vectors @ found / spread[:, None]).T
     line.weight.copy_(found[:, :-1])
     line.log_weight.copy_(found[:, -1])
     line.bias.copy_(middle - found @ centre)
-    return line
+    return line, (expected + middle).to(target.dtype).unflatten(0, before.shape).transpose(1, 2)
 
 
 def _assign(

@@ -15,6 +15,8 @@ from gaincell.models import attention_modules
 from gaincell.models.interface import IMPLEMENTATION
 
 _SOFTMAX = "sdpa"
+#: How many times the median a massive hidden state is long: 1 % of SmolLM2's tokens are.
+MASSIVE = 3.0
 
 
 def _by_name(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -40,11 +42,13 @@ class Teaching:
         inputs: hidden states that went into the attention module, (N, T, hidden).
         outputs: what came out of it, after its projection, (N, T, hidden).
         kwargs: its other arguments (position embeddings and the like), the same for every batch.
+        sinks: (N, T) tokens whose hidden state grows massive in the original model, see `massive`.
     """
 
     inputs: Tensor
     outputs: Tensor
     kwargs: dict[str, Any]
+    sinks: Tensor
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,22 @@ def attending(model: PreTrainedModel, implementation: str) -> Iterator[None]:
         model.config._attn_implementation = before
 
 
+@torch.no_grad()
+def massive(model: PreTrainedModel, ids: Tensor, batch: int) -> Tensor:
+    """Tokens whose hidden state, after some layer, is `MASSIVE` times as long as the median: (N, T) of ids (N, T).
+
+    The first token of a text, and a few more (" the" in SmolLM2): later layers attend to them when nothing else fits,
+    so that an error there is an error everywhere [Sun et al. 2024, massive activations].
+    """
+    found: list[Tensor] = []
+    with attending(model, _SOFTMAX):
+        for part in ids.split(batch):
+            states = model(part, use_cache=False, output_hidden_states=True, logits_to_keep=1).hidden_states[1:-1]
+            norms = torch.stack([torch.linalg.vector_norm(state, dim=-1) for state in states])
+            found.append((norms > MASSIVE * norms.flatten(1).median(1).values[:, None, None]).any(0))
+    return torch.cat(found)
+
+
 class LayerWalk:
     """Hidden states carried from layer to layer: the original model's (teacher), and the adapted one's (student).
 
@@ -90,6 +110,7 @@ class LayerWalk:
         names = list(self.modules)
         self._blocks = [model.get_submodule(name.rpartition(".")[0]) for name in names]
         self._calls: list[dict[str, Any]] = []
+        self.sinks = massive(model, ids, batch)
         self.hidden = self.student = self._embed(ids)
 
     def __len__(self) -> int:
@@ -116,7 +137,7 @@ class LayerWalk:
         finally:
             for hook in hooks:
                 hook.remove()
-        return Teaching(torch.cat(inputs), torch.cat(outputs), kept)
+        return Teaching(torch.cat(inputs), torch.cat(outputs), kept, self.sinks)
 
     @torch.no_grad()
     def heads(self, index: int, teaching: Teaching) -> Heads:

@@ -6,19 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from gaincell.adapt.calibration import read_sequences
+from gaincell.adapt.held_out import check_held_out
 from gaincell.adapt.rows import Permuted
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.teacher import Teacher, cache_lessons, from_cache, from_model, head_of
 from gaincell.adapt.trained import untouched
 from gaincell.errors import InputError
-from gaincell.evaluate.perplexity import encode
+from gaincell.evaluate.perplexity import encode, perplexity
 from gaincell.models import scalers_of
 
 
@@ -30,6 +31,24 @@ def first_process_first(accelerator: Accelerator | None) -> Iterator[None]:
         return
     with accelerator.main_process_first():
         yield
+
+
+def make_validation(
+    tokenizer: Any, text: str, learned: Tensor, settings: AdaptSettings
+) -> Callable[[nn.Module], dict[str, float]]:
+    """Measures {"perplexity": ...} on a text, at the length of training.
+
+    Raises:
+        InputError: the text shares a passage with what is learned from.
+    """
+    length, tokens = learned.shape[1], settings.distill_validate_tokens
+    check_held_out(learned, encode(tokenizer, text, tokens))
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, PreTrainedModel)
+        return {"perplexity": perplexity(model, tokenizer, text, length=length, tokens=tokens).perplexity}
+
+    return validate
 
 
 def make_teacher(
@@ -76,11 +95,12 @@ def text_rows(tokenizer: Any, text: str | None, ids: Tensor | None, settings: Ad
     if text is None or ids is None:
         return None if ids is None else cut_rows(ids, settings)
     length = settings.distill_length or settings.length
-    found = encode(tokenizer, text, max(settings.distill_tokens, length))
-    count = min(len(found) // length, math.ceil(settings.distill_tokens / length))
-    if count < 1:
-        raise InputError(f"the text holds {len(found)} tokens, fewer than one row of {length}; give a longer text.")
-    return torch.tensor(found[: count * length]).view(count, length)
+    there = len(encode(tokenizer, text)) // length
+    if there < 1:
+        raise InputError(f"the text is shorter than one row of {length} tokens; give a longer text.")
+    return read_sequences(
+        tokenizer, text, min(there, math.ceil(settings.distill_tokens / length)), length, settings.seed
+    )
 
 
 def cut_rows(ids: Tensor, settings: AdaptSettings) -> Tensor:

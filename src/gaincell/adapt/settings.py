@@ -19,7 +19,7 @@ class AdaptSettings(BaseModel):
     sequences: int = Field(64, ge=1, description="Sequences of calibration text.")
     length: int = Field(256, ge=8, description="Tokens of a sequence.")
     seed: int = Field(0, ge=0, description="Seed of the text and of the order in which layers see it.")
-    statistics_sequences: int = Field(4, ge=1, description="Sequences that `statistics` looks at.")
+    statistics_sequences: int = Field(8, ge=1, description="Sequences that `statistics` looks at.")
     batch: int = Field(4, ge=1, description="Sequences of a learning step.")
     steps: int = Field(48, ge=1, description="Learning steps of a layer.")
     inputs: Literal["student", "teacher"] = Field(
@@ -31,8 +31,11 @@ class AdaptSettings(BaseModel):
     predictor_lr: float = Field(
         1e-4, gt=0, description="Peak learning rate of the weights that score preset and sinks are predicted with."
     )
-    first_weight: float = Field(
-        1.0, ge=0, description="Weight of the first tokens' own relative error beside that of all tokens."
+    sink_weight: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the relative errors of first tokens, and of others with massive hidden states, each "
+        "beside that of all tokens.",
     )
 
     distill_tokens: int = Field(100_000, ge=1, description="Tokens that `distill` learns on, repeated ones counted.")
@@ -51,6 +54,11 @@ class AdaptSettings(BaseModel):
     distill_weight_decay: float = Field(0.0, ge=0, description="Decay of the weights (scalers and norms have none).")
     distill_warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps over which the rate rises.")
     distill_clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    distill_leak: Literal["cell", "factored"] | None = Field(
+        "factored",
+        description="Form of the leak that `distill` learns with, see `leak_form`: 'factored' takes 0.6 of the time of "
+        "'cell'; null: the design point's own. What comes out attends as the design point says.",
+    )
     distill_positions: int | None = Field(
         128, ge=1, description="Positions of a sequence whose next-token distributions are compared; null: all."
     )
@@ -62,6 +70,8 @@ class AdaptSettings(BaseModel):
     distill_cached_tokens: int = Field(64, ge=1, description="Tokens a position keeps ('cached').")
     distill_precision: Literal["no", "bf16"] = Field("no", description="Mixed precision: none, or bfloat16.")
     distill_accumulation: int = Field(1, ge=1, description="Forward passes a process takes for one step.")
+    distill_validate_every: int = Field(50, ge=1, description="Steps between two looks at the validation text.")
+    distill_validate_tokens: int = Field(4096, ge=2, description="Tokens of that text, at the length of training.")
     distill_checkpoint_every: int = Field(25, ge=1, description="Steps between two checkpoints.")
 
     @field_validator("distill_betas")

@@ -7,15 +7,15 @@ from typing import Any
 
 from gaincell.cell.cell import is_file
 from gaincell.errors import InputError
-from gaincell.evaluate.text import load_text
+from gaincell.evaluate.text import default_training_text, load_text
 
 
 def load_source(source: str | Path, *, characters: int = 10_000_000, split: str = "train") -> str:
     """The text of a UTF-8 file, or of a data set of the package `datasets`: on disk, or by its name on the hub.
 
     Args:
-        source: a file; a folder of `save_to_disk`; or a name, "owner/name" or "owner/name:configuration", of which no
-            more is read than needed.
+        source: a file; "packaged" for `default_training_text`; a folder of `save_to_disk`; or a name, "owner/name" or
+            "owner/name:configuration", of which no more is read than needed.
         characters: how much of a data set to take, at least; a file is taken whole.
         split: which part of a data set.
 
@@ -25,6 +25,8 @@ def load_source(source: str | Path, *, characters: int = 10_000_000, split: str 
     path, name = Path(source), str(source)
     if is_file(path):
         return load_text(path)
+    if name == "packaged":
+        return default_training_text()
     if find_spec("datasets") is None:
         raise InputError(
             f"text '{name}' is no file; if it is a data set, install the package 'datasets' (pip install "

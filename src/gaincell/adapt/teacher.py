@@ -175,16 +175,38 @@ def divergence(logits: Tensor, lesson: Lesson, temperature: float) -> Tensor:
     A lesson of k tokens compares k + 1 outcomes, the last being any other token; that is never more than the KL over
     the whole vocabulary, and equal to it at k = vocabulary. The square keeps the gradient's size [Hinton et al. 2015].
     """
-    student = (logits.float() / temperature).log_softmax(-1)
+    student = logits.float() / temperature if temperature != 1.0 else logits.float()
     original = lesson.log_probs
     if lesson.tokens is None or lesson.rest is None:
-        kl = nn.functional.kl_div(student, original, reduction="none", log_target=True).sum(-1)
+        kl = _Divergence.apply(student, original)
     else:
+        student = student.log_softmax(-1)
         kl = (original.exp() * (original - student.gather(-1, lesson.tokens))).sum(-1)
         if lesson.tokens.shape[-1] < student.shape[-1]:
             others = student.scatter(-1, lesson.tokens, -torch.inf).logsumexp(-1)
             kl = kl + lesson.rest.exp() * (lesson.rest - others)
     return temperature**2 * kl.mean(-1)
+
+
+class _Divergence(torch.autograd.Function):
+    """KL(original || softmax(logits)) over a whole vocabulary: (..., V), (..., V) -> (...).
+
+    The gradient, softmax(logits) - original, is made in the forward pass, in place: one tensor of that size is kept
+    where autograd's own steps would keep or pass through six.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, original: Tensor) -> Tensor:
+        student = logits.log_softmax(-1)
+        share = original.exp()
+        kl = (share * (original - student)).sum(-1)
+        ctx.save_for_backward(student.exp_().sub_(share))
+        return kl
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        return difference * gradients[0][..., None], None
 
 
 def relative_error(hidden: Tensor, target: Tensor) -> Tensor:

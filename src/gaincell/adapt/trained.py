@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.errors import InputError
-from gaincell.models import attention_modules
+from gaincell.models import attention_modules, scalers_of
 
 
 @contextmanager
@@ -38,6 +38,21 @@ def training_only(model: PreTrainedModel, settings: AdaptSettings) -> Iterator[N
         for p in model.parameters():
             p.requires_grad_(required.get(p, True))
             p.grad = None
+
+
+@contextmanager
+def leaking(model: PreTrainedModel, form: Literal["cell", "factored"] | None) -> Iterator[None]:
+    """Let a converted model leak in another form for a while; None: as its design point says."""
+    scalers = scalers_of(model).values()
+    kept = [each.config for each in scalers]
+    try:
+        if form is not None:
+            for each in scalers:
+                each.config = each.config.replace(leak_form=form)
+        yield
+    finally:
+        for each, config in zip(scalers, kept, strict=True):
+            each.config = config
 
 
 def untouched(model: PreTrainedModel, settings: AdaptSettings) -> list[nn.Parameter]:

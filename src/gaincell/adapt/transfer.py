@@ -34,7 +34,12 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * step / settings.steps))
     )
-    power, first_power = (x.square().mean().clamp(min=1e-12) for x in (teaching.outputs, teaching.outputs[:, 0]))
+    first = torch.zeros_like(teaching.sinks)
+    first[:, 0] = True
+    others = teaching.sinks & ~first
+    power = teaching.outputs.square().mean().clamp(min=1e-12)
+    # Own terms: (which tokens, their power), tokens spread over the steps as they come.
+    apart = [(x, teaching.outputs[x].square().mean().clamp(min=1e-12)) for x in (first, others) if x.any()]
     generator = torch.Generator().manual_seed(seed)
     before = relative_error(module, teaching, settings.batch)
     order: list[int] = []
@@ -43,7 +48,11 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
             order += torch.randperm(len(teaching.inputs), generator=generator).tolist()
         rows, order = order[: settings.batch], order[settings.batch :]
         error = (_run(module, teaching, rows) - teaching.outputs[rows]).square()
-        loss = error.mean() / power + settings.first_weight * error[:, 0].mean() / first_power
+        loss = error.mean() / power
+        for which, own in apart:
+            # Over the tokens expected in a batch, so that one of them weighs the same in every step.
+            expected = which.sum() * (settings.batch / len(which)) * error.shape[-1]
+            loss = loss + settings.sink_weight * error[which[rows]].sum() / (expected * own)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -22,7 +22,14 @@ def adapt(
     model: options.Model = "demo",
     config: options.Config = "extended",
     text: Annotated[
-        str | None, typer.Option("--text", help="A UTF-8 text file, or a data set: a folder, or a name on the hub.")
+        str | None,
+        typer.Option(
+            "--text", help="A UTF-8 text file; 'packaged' prose; or a data set: a folder, or a name on the hub."
+        ),
+    ] = None,
+    validate: Annotated[
+        str | None,
+        typer.Option("--validate", help="Text whose perplexity `distill` logs: a file, or default: speeches."),
     ] = None,
     stages: Annotated[str, typer.Option(help="Stages in order, separated by commas.")] = ",".join(DEFAULT_STAGES),
     statistics: Annotated[
@@ -54,8 +61,10 @@ def adapt(
     fields = parse_settings(given or [])
     options.check_out(out)
     from gaincell.adapt import load_source
+    from gaincell.evaluate import load_text
 
     words = None if text is None else load_source(text)
+    held_out = None if validate is None else load_text(None if validate == "default" else validate)
     from gaincell.adapt import AdaptSettings
     from gaincell.adapt import adapt as run_adapt
     from gaincell.models import save_adapter
@@ -75,6 +84,7 @@ def adapt(
             stages=chosen,
             statistics=statistics,
             settings=settings,
+            validation=held_out,
             progress=progress,
         )
     if int(os.environ.get("RANK", "0")):

@@ -99,12 +99,12 @@ def perplexity(
     return Perplexity(math.exp(min(total / scored, 700.0)), scored, length, stride)
 
 
-def encode(tokenizer: Any, text: str, at_least: int) -> list[int]:
-    """Token ids of the start of a text, without special tokens; some characters more than `at_least` tokens need."""
+def encode(tokenizer: Any, text: str, at_least: int | None = None) -> list[int]:
+    """Token ids of a text, or of its start (more characters than `at_least` tokens need), without special tokens."""
     ids: list[int] = []
-    for characters in (at_least * 8, len(text)):
+    for characters in (len(text) if at_least is None else at_least * 8, len(text)):
         ids = tokenizer(text[:characters], add_special_tokens=False, verbose=False)["input_ids"]
-        if len(ids) >= at_least + 8 or characters >= len(text):
+        if characters >= len(text) or (at_least is not None and len(ids) >= at_least + 8):
             break
     return ids
 
