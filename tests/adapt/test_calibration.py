@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from gaincell import InputError
 from gaincell.adapt import check_held_out, load_source
 from gaincell.adapt.calibration import LEFT_OUT, OPENERS, own_text, write_text
-from gaincell.evaluate import default_text, default_training_text
+from gaincell.evaluate import default_text, default_training_text, novel
 from gaincell.models.tensorfile import read_metadata
 
 
@@ -186,12 +186,13 @@ def test_rows_do_not_join_and_short_ones_are_compared_whole() -> None:
 
 def test_the_packaged_texts_share_nothing() -> None:
     words: dict[str, int] = {}
-    both = [
+    learned, speeches, story = (
         torch.tensor([words.setdefault(word, len(words)) for word in text.split()])
-        for text in (default_training_text(), default_text())
-    ]
-    assert [len(text) > 90_000 for text in both] == [True, True]
-    check_held_out(both[0][None], both[1], n=24)
+        for text in (default_training_text(), default_text(), novel())
+    )
+    assert min(len(text) for text in (learned, speeches, story)) > 80_000
+    check_held_out(learned[None], speeches, n=24)
+    check_held_out(learned[None], story, n=12)
 
 
 def test_many_tokens_take_little_time() -> None:

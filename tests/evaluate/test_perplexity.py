@@ -16,7 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 import gaincell
 from gaincell import GainCellConfig, InputError
-from gaincell.evaluate.text import default_text, load_text
+from gaincell.evaluate.text import default_text, load_text, novel
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
@@ -169,7 +169,9 @@ def test_files_are_read_as_utf8(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text("Zwölf Boxkämpfer\n", "utf-8")
     assert load_text(path) == load_text(str(path)) == "Zwölf Boxkämpfer\n"
-    assert load_text(None) == default_text()
+    assert load_text("speeches") == default_text()
+    assert load_text("novel") == novel()
+    assert novel().startswith("Chapter 1\n\nSir Walter Elliot")
 
 
 def test_files_that_hold_no_text_are_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -179,9 +181,9 @@ def test_files_that_hold_no_text_are_refused_in_one_sentence(tmp_path: Path) -> 
     for path, said in (
         (latin, "latin.txt is not UTF-8 text"),
         (empty, "empty.txt is empty"),
-        (tmp_path / "none.txt", "none.txt does not exist"),
-        (tmp_path, "does not exist"),
-        (tmp_path / ("x" * 300), "does not exist"),
+        (tmp_path / "none.txt", "none.txt' is neither a file nor a packaged text"),
+        (tmp_path, "neither a file"),
+        (tmp_path / ("x" * 300), "neither a file"),
     ):
         with pytest.raises(InputError, match=said) as refusal:
             load_text(path)

@@ -29,7 +29,7 @@ def adapt(
     ] = None,
     validate: Annotated[
         str | None,
-        typer.Option("--validate", help="Text whose perplexity `distill` logs: a file, or default: speeches."),
+        typer.Option("--validate", help="Text whose perplexity `distill` logs: a file; speeches; or novel."),
     ] = None,
     stages: Annotated[str, typer.Option(help="Stages in order, separated by commas.")] = ",".join(DEFAULT_STAGES),
     statistics: Annotated[
@@ -64,7 +64,7 @@ def adapt(
     from gaincell.evaluate import load_text
 
     words = None if text is None else load_source(text)
-    held_out = None if validate is None else load_text(None if validate == "default" else validate)
+    held_out = None if validate is None else load_text(validate)
     from gaincell.adapt import AdaptSettings
     from gaincell.adapt import adapt as run_adapt
     from gaincell.models import save_adapter

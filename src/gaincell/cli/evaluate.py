@@ -1,20 +1,22 @@
 """`gaincell evaluate`."""
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gaincell.cli import options, screen
 
+#: Tokens at the start of the text that heads are watched on: what they show takes memory with the square of it.
+ACTIVITY = 512
+
 
 def evaluate(
     model: options.Model = "demo",
     config: options.OptionalConfig = None,
     text: Annotated[
-        Path | None, typer.Option("--text", help="A UTF-8 text file; State of the Union addresses by default.")
-    ] = None,
+        str, typer.Option("--text", help="A UTF-8 text file; speeches: State of the Union; novel: Persuasion.")
+    ] = "speeches",
     length: Annotated[int, typer.Option(min=2, help="Tokens of a window.")] = 512,
     stride: Annotated[
         int | None, typer.Option(min=1, help="Tokens between windows; half the length by default.")
@@ -30,12 +32,15 @@ def evaluate(
 
     began = time.monotonic()
     wanted = None if config is None else GainCellConfig.load(config)
+    import torch
+
     from gaincell.evaluate import load_text, perplexity
+    from gaincell.evaluate.perplexity import encode
     from gaincell.report.numbers import number
 
     words = load_text(text)
     network, tokenizer = options.load_model(model)
-    from gaincell.models import convert_, design_point
+    from gaincell.models import convert_, design_point, head_activity
 
     options.check_positions(network, length, "--length")
     if wanted is not None:
@@ -46,12 +51,27 @@ def evaluate(
             network, tokenizer, words, length=length, stride=stride, tokens=tokens, progress=progress.of("perplexity")
         )
     attends = "softmax" if point is None else point.name
+    heads: dict[str, float] = {}
+    if point is not None:
+        activity = head_activity(network, torch.tensor([encode(tokenizer, words, ACTIVITY)[: min(length, ACTIVITY)]]))
+        heads = {
+            "heads": activity.dead.numel(),
+            "dead_heads": int(activity.dead.sum()),
+            "saturated_heads": int(activity.saturated.sum()),
+            "silent_pulses": float(activity.silent.mean()),
+        }
     if json:
         seconds = time.monotonic() - began
-        screen.show_json({"model": model, "attention": attends, **found.to_dict(), "seconds": seconds})
+        figures = {**found.to_dict(), **heads, "seconds": seconds}
+        screen.show_json({"model": model, "attention": attends, "text": text, **figures})
         return
     screen.show(f"perplexity {number(found.perplexity)}")
     screen.show(
-        f"{model}, attention: {attends}; {found.tokens} tokens of {text or 'State of the Union addresses'}, "
+        f"{model}, attention: {attends}; {found.tokens} tokens of '{text}', "
         f"windows of {found.length}, stride {found.stride}"
     )
+    if heads:
+        screen.show(
+            f"heads: {heads['heads']}, of which {heads['dead_heads']} dead (no pulse at all) and "
+            f"{heads['saturated_heads']} saturated; {heads['silent_pulses']:.0%} of all pulses have zero width"
+        )

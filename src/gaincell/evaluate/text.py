@@ -1,6 +1,7 @@
 """Text to score or to learn from: the packaged default, or a file."""
 
 import gzip
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +14,12 @@ def default_text() -> str:
     return (resources.files("gaincell.evaluate") / "data" / "state_of_the_union.txt").read_text("utf-8")
 
 
+def novel() -> str:
+    """Jane Austen's Persuasion (1818), as packaged: a second text to score; see data/README.md."""
+    data = (resources.files("gaincell.evaluate") / "data" / "persuasion.txt.gz").read_bytes()
+    return gzip.decompress(data).decode("utf-8")
+
+
 def default_training_text() -> str:
     """English prose to learn from (public domain), as packaged: Moby Dick, and State of the Union addresses 1921-1948.
 
@@ -23,17 +30,23 @@ def default_training_text() -> str:
     return gzip.decompress(data).decode("utf-8")
 
 
-def load_text(path: str | Path | None) -> str:
-    """A UTF-8 text file, or the default text for None.
+#: Packaged texts to score, by the name that they have at the command line.
+PACKAGED: dict[str, Callable[[], str]] = {"speeches": default_text, "novel": novel}
+
+
+def load_text(name_or_path: str | Path) -> str:
+    """A packaged text, "speeches" (`default_text`) or "novel"; or a UTF-8 text file.
 
     Raises:
         InputError: missing, unreadable, not UTF-8, or empty.
     """
-    if path is None:
-        return default_text()
-    path = Path(path)
+    path = Path(name_or_path)
     if not is_file(path):
-        raise InputError(f"text file {path} does not exist; check the path.")
+        if str(name_or_path) in PACKAGED:
+            return PACKAGED[str(name_or_path)]()
+        raise InputError(
+            f"text '{path}' is neither a file nor a packaged text ({', '.join(PACKAGED)}); check the path."
+        )
     text = read_text(path)
     if not text.strip():
         raise InputError(f"text file {path} is empty; give one with some hundred words at least.")
