@@ -162,12 +162,14 @@ class GainCellConfig(BaseModel, frozen=True):
         gt=0,
         allow_inf_nan=False,
     )
-    query_sign: Literal["unsigned", "differential"] = _field(
+    query_sign: Literal["unsigned", "differential", "offset_binary"] = _field(
         "unsigned",
         "-",
-        "option: not in the published design (differential)",
+        "option: not in the published design (differential); the same, and assumption: exact offset (offset_binary)",
         "'unsigned': q in [0, 1], as published. 'differential': q in [-1, 1] by two reads of the key array, "
-        "sign and magnitude.",
+        "sign and magnitude. 'offset_binary': q in [-1, 1] by one read, of pulses (q + 1)/2 of query_levels widths in "
+        "all (evenly many have no zero between them), less half of what all cells give at a full pulse, which extra "
+        "rows of the key array hold.",
     )
     storage: Literal["uniform", "linearised"] = _field(
         "uniform",

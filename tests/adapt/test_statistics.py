@@ -19,6 +19,7 @@ DESIGNS = {
     "options": GainCellConfig.preset("leroux2025").replace(
         normaliser="column", query_sign="differential", storage="linearised"
     ),
+    "offset-binary": GainCellConfig.preset("leroux2025").replace(normaliser="column", query_sign="offset_binary"),
     "equalisation": GainCellConfig.preset("leroux2025").replace(normaliser="ideal", equalisation=True),
 }
 
@@ -92,10 +93,13 @@ def teaching_heads(scaling: float = 0.25, hidden: int = 24, window: int = 1024) 
     return Heads(q, k, v, out), x
 
 
-@pytest.mark.parametrize("window", [1024, 32])
-def test_a_fit_with_preset_and_sinks_beats_scalers_alone_and_reports_what_the_module_gives(window: int) -> None:
+@pytest.mark.parametrize(("window", "sign"), [(1024, "differential"), (32, "differential"), (32, "offset_binary")])
+def test_a_fit_with_preset_and_sinks_beats_scalers_alone_and_reports_what_the_module_gives(
+    window: int, sign: str
+) -> None:
     heads, x = teaching_heads(window=window)
-    design = GainCellConfig.preset("extended").replace(window=window, subtile_columns=min(64, window))
+    preset = GainCellConfig.preset("extended")
+    design = preset.replace(window=window, subtile_columns=min(64, window), query_sign=sign)
     alone = HeadScalers(4, 2, design.replace(score_preset=False, sinks="none"), 0.25, head_dim=16)
     without = least_squares_layer(alone, heads)
     scalers = HeadScalers(4, 2, design, 0.25, head_dim=16, hidden=x.shape[2])

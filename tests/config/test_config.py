@@ -81,7 +81,7 @@ def configs(draw: st.DrawFn) -> GainCellConfig:
         normaliser=draw(st.sampled_from(["none", "ideal", "column"])),
         normaliser_ranges=draw(st.lists(positive(0, 1e6), min_size=1, max_size=4, unique=True).map(sorted)),
         normaliser_epsilon=draw(positive(0, 1e6)),
-        query_sign=draw(st.sampled_from(["unsigned", "differential"])),
+        query_sign=draw(st.sampled_from(["unsigned", "differential", "offset_binary"])),
         storage=draw(st.sampled_from(["uniform", "linearised"])) if stored_levels and increasing else "uniform",
     )
 

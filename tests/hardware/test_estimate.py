@@ -31,7 +31,7 @@ configs = st.builds(
     ),
     st.integers(1, 64),
     st.sampled_from(["none", "ideal", "column"]),
-    st.sampled_from(["unsigned", "differential"]),
+    st.sampled_from(["unsigned", "differential", "offset_binary"]),
 )
 parameters = st.builds(
     lambda kv_sharing, division_j: HardwareParameters(kv_sharing=kv_sharing, division_j=division_j),
@@ -225,6 +225,20 @@ def test_differential_queries_read_the_first_array_twice() -> None:
     assert differential.per_layer.latency_s == pytest.approx(80e-9)
     free = HardwareParameters(extra_read_latency_s=0)
     assert estimate(GPT2, PAPER.replace(query_sign="differential"), free).latency_s == plain.latency_s
+
+
+def test_offset_binary_queries_cost_rows_in_every_subtile_of_the_first_array() -> None:
+    for head_dim, more in ((64, 4 / 64), (32, 4 / 32), (65, 8 / 65)):  # in a sub-tile of 64 rows, in one, in two
+        shape = larger(GPT2, head_dim=head_dim)
+        plain, offset = estimate(shape, PAPER), estimate(shape, PAPER.replace(query_sign="offset_binary"))
+        # Keys are half of the cells, and with values two thirds of what DACs convert.
+        grown = {"first array and charge-to-pulse": 1 + more, "DACs": 1 + more / 3}
+        assert offset.parts == {name: pytest.approx(x * grown.get(name, 1)) for name, x in plain.parts.items()}
+        assert offset.area_parts["cells"] == pytest.approx(plain.area_parts["cells"] * (1 + more / 2))
+        assert offset.area_parts["digital control"] == plain.area_parts["digital control"]
+        assert offset.latency_s == plain.latency_s
+    free = HardwareParameters(offset_rows=0)
+    assert estimate(shape, PAPER.replace(query_sign="offset_binary"), free).parts == plain.parts
 
 
 def test_linearised_storage_is_not_charged() -> None:

@@ -109,7 +109,7 @@ def configs(draw: st.DrawFn, *, head_dim: int) -> GainCellConfig:
         gradient=draw(st.sampled_from(("linear-law", "true-law"))),
         normaliser=draw(st.sampled_from(("none", "ideal", "column"))),
         normaliser_ranges=draw(st.sampled_from(((4.0, 16.0, 64.0), (0.83, 2.71), (1.37,)))),
-        query_sign=draw(st.sampled_from(("unsigned", "differential"))),
+        query_sign=draw(st.sampled_from(("unsigned", "differential", "offset_binary"))),
         storage=storage,
     )
 

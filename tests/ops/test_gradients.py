@@ -133,11 +133,12 @@ def test_a_query_that_rounds_to_zero_still_learns() -> None:
 @pytest.mark.parametrize("levels", [None, 16])
 def test_gradients_pass_straight_through_rounding_and_stop_at_the_clamp(levels: int | None) -> None:
     config = GainCellConfig(query_levels=levels, stored_levels=levels, output_levels=levels, leak_per_token=0.0)
-    signed = config.replace(query_sign="differential")
+    signed, offset = (config.replace(query_sign=sign) for sign in ("differential", "offset_binary"))
     x = torch.tensor([-1.5, -0.7, -0.01, 0.0, 0.33, 0.899, 0.95, 1.0, 1.2])
     inside = {
         "q": (straight_through(query_pulse, x, config), (x >= 0) & (x <= 1)),
         "signed q": (straight_through(query_pulse, x, signed), x.abs() <= 1),
+        "offset-binary q": (straight_through(query_pulse, x, offset), x.abs() <= 1),
         "k, v": (straight_through(stored_voltage, x, config), (x >= 0) & (x <= 0.9)),
         "read-out": (straight_through(readout, x, config), x.abs() <= 1),
     }

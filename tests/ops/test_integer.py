@@ -137,7 +137,10 @@ def quantised(draw: st.DrawFn) -> Case:
 def compare(case: Case) -> None:
     """Oracle, parallel form and ring: equal to the bit, in float32 and float64."""
     q, k, v, preset = converted(case)
-    n = (q.double() * ((case.config.query_levels or 0) - 1)).round().long()
+    top = (case.config.query_levels or 0) - 1
+    n = (q.double() * top).round().long()
+    if case.config.query_sign == "offset_binary":
+        assert not ((n - top) % 2).any()
     expected = Oracle(case.config)(n, k, v, preset, case.absent)
     wide = None if preset is None else preset.double()
     for dtype, offset in ((torch.float32, preset), (torch.float64, wide)):
@@ -165,6 +168,7 @@ def test_parallel_and_ring_give_the_bits_of_the_definition(case: Case) -> None:
     [
         # the most levels there may be: the longest sums
         {"query_levels": 1 << 16, "stored_levels": 256, "output_levels": 1 << 16, "score_saturation": 500.0},
+        {"query_levels": 1 << 16, "stored_levels": 256, "query_sign": "offset_binary", "score_saturation": 500.0},
         # scales that are powers of two: sums that lie exactly between two codes
         {"query_levels": 2, "stored_levels": 2, "output_levels": 3, "score_saturation": 64.0, "output_scale": 32.0},
         {"query_levels": 2, "output_levels": 4, "readout": "counter", "score_saturation": 8.0, "leak_per_token": 0.0},

@@ -198,6 +198,21 @@ def test_quantised_operands_take_no_more_values_than_their_levels() -> None:
     torch.testing.assert_close(query_pulse(x, signed).unique(), torch.arange(-15, 16) / 15)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_offset_binary_queries_have_their_levels_around_zero_and_none_there(dtype: torch.dtype) -> None:
+    config = GainCellConfig(query_sign="offset_binary")
+    q = torch.linspace(-2, 2, 20_001).to(dtype)
+    found = query_pulse(q, config)
+    assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close(found.unique(), torch.arange(-15, 16, 2).to(found) / 15)
+    u = (q.double().clamp(-1, 1) + 1) / 2
+    torch.testing.assert_close(found.double(), 2 * (15 * u).round() / 15 - 1)
+    # Between two levels: 7.5 widths are 8, to even, in every precision.
+    torch.testing.assert_close(query_pulse(torch.zeros(1, dtype=dtype), config), torch.ones(1).to(found) / 15)
+    unquantised = query_pulse(q, config.replace(query_levels=None))
+    torch.testing.assert_close(unquantised, q.clamp(-1, 1).to(found))
+
+
 @pytest.mark.parametrize("levels", [2, 8, 16, 255])
 @pytest.mark.parametrize("law", ["leroux2025", "order 5"])
 def test_linearised_voltages_give_evenly_spaced_charge(law: str, levels: int) -> None:

@@ -147,6 +147,10 @@ CASES = {
         design("leroux2025", 0.0, 16, 16, 3, gradient="true-law", query_sign="differential"),
         operands(155, 16, preset=False),
     ),
+    "offset-binary": (
+        design("order 5", 0.02, 16, 16, 2, query_sign="offset_binary"),
+        operands(60, 16),
+    ),
     "factored": (
         design("leroux2025", 0.02, 16, 16, 2, output_levels=32, normaliser="none", leak_form="factored"),
         operands(107, 16, groups=3),
@@ -174,7 +178,9 @@ def test_output_and_every_gradient_equal_the_oracle(name: str) -> None:
     compare(leaves, config)
 
 
-@pytest.mark.parametrize("name", ["published", "no leak, read-out", "reference columns", "sub-tile in parts"])
+@pytest.mark.parametrize(
+    "name", ["published", "no leak, read-out", "offset-binary", "reference columns", "sub-tile in parts"]
+)
 def test_absent_tokens_add_nothing_and_get_no_gradient(name: str) -> None:
     config, leaves = CASES[name]
     compare(leaves, config, gaps(leaves["k"]))
@@ -186,9 +192,12 @@ def test_more_subtiles_than_bits_of_a_word() -> None:
     compare(operands(600, 16), columns)
 
 
-@pytest.mark.parametrize(("matmul", "most"), [("tf32", 2e-3), ("bfloat16", 2e-2)])
-def test_rounded_operands_stay_near_the_oracle(matmul: str, most: float) -> None:
-    config = design("leroux2025", 0.02, 16, 16, 2)
+@pytest.mark.parametrize(
+    ("matmul", "most", "query_sign"),
+    [("tf32", 2e-3, "unsigned"), ("bfloat16", 2e-2, "unsigned"), ("bfloat16", 2e-2, "offset_binary")],
+)
+def test_rounded_operands_stay_near_the_oracle(matmul: str, most: float, query_sign: str) -> None:
+    config = design("leroux2025", 0.02, 16, 16, 2, query_sign=query_sign)
     leaves = operands(70, 16)
     expected = results(oracle, {name: x.double() for name, x in leaves.items()}, config)
     moved = {name: x.to(DEVICE) for name, x in leaves.items()}
@@ -212,6 +221,7 @@ READS = [
     (design("order 5", 0.0, 80, 32, 2, stored_levels=16, output_levels=32, readout="counter"), 80, 1),
     (design("leroux2025", 0.02, 16, 128, 2, stored_levels=8), 16, 1),
     (design("order 5", 0.02, 16, 16, 2), 16, 3),
+    (design("order 5", 0.02, 80, 16, 2, stored_levels=8, query_sign="offset_binary"), 80, 3),
     (design("leroux2025", 1.6e-4, 64, 16, 3, normaliser="column", output_levels=32), 64, 3),
 ]
 

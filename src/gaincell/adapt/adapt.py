@@ -252,7 +252,9 @@ def _check_statistics(config: GainCellConfig, stages: Sequence[str], statistics:
             f"the published matching finds no score preset, which design point '{config.name}' has; use least-squares."
         )
     if config.score_preset and config.query_sign == "unsigned":
-        raise InputError("statistics fits a score preset to signed queries; set query_sign to differential.")
+        raise InputError(
+            "statistics fits a score preset to signed queries; set query_sign to differential or offset_binary."
+        )
     if config.sinks != "none" and not config.score_preset:
         raise InputError("statistics fits digital sinks together with a score preset; set score_preset, too.")
 

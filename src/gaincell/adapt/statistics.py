@@ -15,8 +15,8 @@ from gaincell.ops import attention
 CLIP = 2.05
 #: Where `least_squares` looks: clip of k; standard deviation and offset of the query's pulse width.
 KEY_CLIPS = (2.05, 2.8)
-QUERY_SIGMAS = {"differential": (0.15, 0.3, 0.5, 0.8), "unsigned": (0.3, 0.6, 1.0, 1.5)}
-QUERY_OFFSETS = {"differential": (0.0,), "unsigned": (0.0, 0.25, 0.5)}
+QUERY_SIGMAS = {"signed": (0.15, 0.3, 0.5, 0.8), "unsigned": (0.3, 0.6, 1.0, 1.5)}
+QUERY_OFFSETS = {"signed": (0.0,), "unsigned": (0.0, 0.25, 0.5)}
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def match(scalers: HeadScalers, name: str, seen: Moments, target: Moments) -> in
 def design_targets(config: GainCellConfig, heads: Heads) -> dict[str, Moments]:
     """Targets where no linear hardware model precedes: ranges filled to `CLIP` deviations, and softmax's output."""
     half = torch.ones(())
-    middle = 0.0 if config.query_sign == "differential" else 0.5
+    middle = 0.5 if config.query_sign == "unsigned" else 0.0
     stored = Moments(config.zero_v * half, config.zero_v / CLIP * half)
     query = Moments(middle * half, (1.0 - middle) / CLIP * half)
     return {"q": query, "k": stored, "v": stored, "out": Moments.of(heads.out)}
@@ -108,7 +108,8 @@ def least_squares_layer(scalers: HeadScalers, heads: Heads) -> Tensor:
 
 def _best_queries(scalers: HeadScalers, heads: Heads) -> Tensor:
     """(5, Hq): the smallest error, and the scalers of q and output that give it, with k and v scaled as they are."""
-    sign, q = scalers.config.query_sign, Moments.of(heads.q)
+    sign = "unsigned" if scalers.config.query_sign == "unsigned" else "signed"
+    q = Moments.of(heads.q)
     best = torch.full((5, scalers.heads), torch.inf, device=q.std.device)
     for sigma, offset in product(QUERY_SIGMAS[sign], QUERY_OFFSETS[sign]):
         _put(scalers.q_scale, sigma / q.std)

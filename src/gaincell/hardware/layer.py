@@ -33,15 +33,17 @@ def layer_energy_j(shape: AttentionShape, config: GainCellConfig, parameters: Ha
     p, heads, pairs = parameters, shape.num_attention_heads, array_pairs(shape, parameters)
     extra = _normaliser_columns(config)
     value_columns = shape.head_dim + extra
+    offset = _offset_rows(shape, config, p)
     window = config.window / p.reference_window
     width = shape.head_dim / p.reference_head_dim
+    key_width = (shape.head_dim + offset) / p.reference_head_dim
     value_width = value_columns / p.reference_head_dim
     readouts = config.tiles * value_columns / _reference_readouts(p)
     # Reference columns of normaliser "column" are tied to a bias line: no DAC writes them.
-    written = (2 * shape.head_dim + extra * (config.normaliser != "column")) / (2 * p.reference_head_dim)
+    written = (2 * shape.head_dim + offset + extra * (config.normaliser != "column")) / (2 * p.reference_head_dim)
     converted = heads * p.dac_query_share * width + pairs * (1 - p.dac_query_share) * written
     parts = {
-        "first array and charge-to-pulse": heads * reads(config, p) * p.first_array_j * window * width,
+        "first array and charge-to-pulse": heads * reads(config, p) * p.first_array_j * window * key_width,
         "second array": heads * p.second_array_j * window * value_width,
         "DACs": p.dacs_j * converted,
         "digital control and routing": heads * p.digital_power_w * p.digital_active_s * readouts,
@@ -56,9 +58,8 @@ def layer_energy_j(shape: AttentionShape, config: GainCellConfig, parameters: Ha
 
 def layer_area_m2(shape: AttentionShape, config: GainCellConfig, parameters: HardwareParameters) -> dict[str, float]:
     """Area of one layer, in square metre, by part."""
-    # head_dim is cut over stacked sub-tiles. Where it does not fill the last one, cells are absent, lines are not.
-    stacked = -(-shape.head_dim // config.subtile_rows)
-    lines = config.tiles * (stacked * config.subtile_rows + _normaliser_columns(config))
+    # Where head_dim does not fill the last sub-tile, cells are absent, lines are not.
+    lines = config.tiles * (_stacked(shape, config) * config.subtile_rows + _normaliser_columns(config))
     pairs = array_pairs(shape, parameters)
     return {
         "cells": layer_cells(shape, config, parameters) * parameters.cell_area_m2,
@@ -68,8 +69,18 @@ def layer_area_m2(shape: AttentionShape, config: GainCellConfig, parameters: Har
 
 def layer_cells(shape: AttentionShape, config: GainCellConfig, parameters: HardwareParameters) -> int:
     """Gain cells in one layer."""
-    columns = 2 * shape.head_dim + _normaliser_columns(config)
-    return array_pairs(shape, parameters) * config.window * columns
+    lines = 2 * shape.head_dim + _offset_rows(shape, config, parameters) + _normaliser_columns(config)
+    return array_pairs(shape, parameters) * config.window * lines
+
+
+def _stacked(shape: AttentionShape, config: GainCellConfig) -> int:
+    """Sub-tiles that head_dim is cut over."""
+    return -(-shape.head_dim // config.subtile_rows)
+
+
+def _offset_rows(shape: AttentionShape, config: GainCellConfig, parameters: HardwareParameters) -> int:
+    """Rows of one first array that hold the offset of offset-binary queries."""
+    return _stacked(shape, config) * parameters.offset_rows if config.query_sign == "offset_binary" else 0
 
 
 def _normaliser_columns(config: GainCellConfig) -> int:

@@ -39,7 +39,8 @@ class HardwareParameters(BaseModel):
         1120e-12,
         "J",
         _PAPER + "; scaling: assumption",
-        "First array with its charge-to-pulse circuits. Scales with window x head_dim, and with the reads of a query.",
+        "First array with its charge-to-pulse circuits. Scales with window x rows, which are head_dim and those of the "
+        "offset, and with the reads of a query.",
         gt=0,
     )
     second_array_j: float = _field(
@@ -135,6 +136,14 @@ class HardwareParameters(BaseModel):
         _ASSUMED,
         "Reads of the first array for one query with query_sign 'differential'; each costs a whole first_array_j.",
         ge=1,
+    )
+    offset_rows: int = _field(
+        4,
+        "rows",
+        _ASSUMED,
+        "Rows of every sub-tile of the first array that hold the offset with query_sign 'offset_binary', beside its "
+        "subtile_rows: written and read with them, as cells are.",
+        ge=0,
     )
     extra_read_latency_s: float | None = _field(
         None,

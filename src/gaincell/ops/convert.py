@@ -59,16 +59,22 @@ def _convert(
 
 
 def query_pulse(q: Tensor, config: GainCellConfig, out: Tensor | None = None) -> Tensor:
-    """Pulse widths in units of T_max: clamp to [0, 1] ([-1, 1] when differential), then `query_levels` per polarity.
+    """Pulse widths in units of T_max: clamp to [0, 1] ([-1, 1] unless unsigned), then `query_levels` per polarity.
 
+    Offset-binary pulses u = (q + 1)/2 have `query_levels` in all, and the result is 2u - 1: what is left of a score
+    2 sum_d u_d f(y_d) - sum_d f(y_d), whose second sum is assumed exact at any age, its rows leaking like the cells.
     Into `out` where it is given, in the dtype of conversion; that is for callers that differentiate on their own.
     """
     q = widen(q)
     with torch.no_grad():
         pulse = torch.clamp(q, _lowest_query(config), 1.0, out=out)
         if config.query_levels is not None:
-            step = 1.0 / (config.query_levels - 1)
-            divide_(pulse, step).round_().mul_(step)
+            top = config.query_levels - 1
+            step = 1.0 / top
+            if config.query_sign == "offset_binary":  # by a product, exact where q = 0 lies between two levels
+                pulse.add_(1.0).mul_(top / 2).round_().mul_(2.0).sub_(top).mul_(step)
+            else:
+                divide_(pulse, step).round_().mul_(step)
     return _convert(q, pulse, query_gradient, config)
 
 
@@ -78,7 +84,7 @@ def query_gradient(gradient: Tensor, q: Tensor, config: GainCellConfig) -> Tenso
 
 
 def _lowest_query(config: GainCellConfig) -> float:
-    return -1.0 if config.query_sign == "differential" else 0.0
+    return 0.0 if config.query_sign == "unsigned" else -1.0
 
 
 def divide_(x: Tensor, by: float) -> Tensor:

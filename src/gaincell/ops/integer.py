@@ -4,7 +4,7 @@ In floating point the order of a sum may flip a read-out code. Here everything t
 holds exactly, whatever the order, and everything else is one correctly rounded operation on such a sum. The equations
 are those of `gaincell.attention` [Leroux et al. 2025], on a grid (rint rounds half to even):
 
-    n       query code: pulse width times (query_levels - 1), signed where differential
+    n       query code: pulse width times (query_levels - 1), signed unless "unsigned", in steps of 2 if "offset_binary"
     F[c, a] rint(2^g f(y_c e^{-leak a})) of stored code c at age a in tokens, or rint(2^g f(y_c) e^{-leak a}) where
             leak_form is "factored"; evaluated in float64 on the CPU; g is the largest with every |F| < 2^15
     phi     clamp(rint(A S) + rint(2^15 preset), 0, 2^15) with S = sum_d n F[k code, age]
