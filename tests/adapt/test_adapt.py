@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     BertConfig,
@@ -270,6 +271,23 @@ def test_self_written_text_is_kept_and_learned_from(
     adapt(model, small_design, tokenizer=Letters(), out=tmp_path, settings=settings)
     assert (tmp_path / "calibration.safetensors").is_file()
     assert len(scalers_of(model)) == 2
+
+
+def test_the_model_writes_more_where_distillation_would_meet_its_text_too_often(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    settings = AdaptSettings(
+        sequences=4, length=16, batch=2, steps=1, distill_tokens=16 * 18, distill_batch=2, distill_repeats=2
+    )
+    kept = tmp_path / "calibration.safetensors"
+    written = []
+    for stages in (["transfer"], ["transfer", "distill"]):
+        adapt(load(small_llama), small_design, tokenizer=Letters(), out=tmp_path, settings=settings, stages=stages)
+        written.append(load_file(kept)["ids"])
+    # 18 rows, each met twice at most, so 9 of them; whole blocks are written.
+    assert len(written[0]) == 4
+    assert 9 <= len(written[1]) < 18
+    assert torch.equal(written[1][:4], written[0]), "what was learned from before stays"
 
 
 def test_rows_come_from_all_over_a_text_and_more_begin_with_fewer() -> None:

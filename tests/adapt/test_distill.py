@@ -125,8 +125,9 @@ torch.set_num_threads(1)
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
 design = GainCellConfig.preset("extended").replace(window=64, subtile_columns=16, **json.loads(sys.argv[5]))
 ids = torch.randint(0, 97, (8, 48), generator=torch.Generator().manual_seed(1))
-adapt(model, design, tokenizer=None, out=sys.argv[2], calibration=ids, stages=["statistics", "distill"],
-      settings=AdaptSettings(**json.loads(sys.argv[4])))
+fields = json.loads(sys.argv[4])
+stages = fields.pop("stages", ["statistics", "distill"])
+adapt(model, design, tokenizer=None, out=sys.argv[2], calibration=ids, stages=stages, settings=AdaptSettings(**fields))
 if not int(__import__("os").environ.get("RANK", 0)):
     torch.save(model.state_dict(), sys.argv[3])
 """
@@ -174,32 +175,36 @@ def child(
 def lines_in(run: Path) -> list[dict[str, Any]]:
     path = run / "metrics.jsonl"
     text = path.read_text() if path.is_file() else ""
-    return steps_of([json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")])
+    lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
-def test_a_killed_run_resumes_to_the_very_same_weights(small_llama: Path, tmp_path: Path) -> None:
-    settings = {"distill_tokens": 10 * TOKENS, "distill_checkpoint_every": 7}
+def test_a_run_killed_five_times_ends_with_the_very_same_weights(small_llama: Path, tmp_path: Path) -> None:
+    """Two layers of both other stages, then 120 steps of distillation; killed anywhere among them."""
+    settings = {"stages": ALL, "steps": 4, "distill_tokens": 10 * TOKENS, "distill_checkpoint_every": 7}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert child(small_llama, whole, **settings).wait() == 0
-    process = child(small_llama, killed, **settings)
-    at = random.Random().randrange(9, 8 * STEPS)
-    deadline = time.monotonic() + 120
-    while len(lines_in(killed)) < at and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it finished before it could be killed"
-    # What a kill in the middle of a write leaves.
-    with (killed / "metrics.jsonl").open("a") as file:
-        file.write('{"stage": "distill", "st')
+    kills = sorted(random.Random().sample(range(1, 4 + 8 * STEPS), 5))
+    for at in kills:
+        process = child(small_llama, killed, **settings)
+        deadline = time.monotonic() + 120
+        while len(lines_in(killed)) < at and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it finished before it could be killed"
+        killed.mkdir(exist_ok=True)
+        # What a kill in the middle of a write leaves.
+        with (killed / "metrics.jsonl").open("a") as file:
+            file.write('{"stage": "distill", "st')
+    (killed / "distill").mkdir(exist_ok=True)
     (killed / "distill" / "step-00009999.part").write_bytes(b"half")
     assert child(small_llama, killed, **settings).wait() == 0
     a, b = torch.load(f"{whole}.pt"), torch.load(f"{killed}.pt")
     assert a.keys() == b.keys()
     for name, weight in a.items():
-        assert torch.equal(weight, b[name]), f"{name}, killed at step {at}"
-    one, two = ([{k: v for k, v in line.items() if k != "seconds"} for line in lines_in(p)] for p in (whole, killed))
-    assert one == two
-    assert len(one) == 10 * STEPS
+        assert torch.equal(weight, b[name]), f"{name}, killed at {kills}"
+    assert lines_in(whole) == lines_in(killed)
+    assert len(lines_in(whole)) == 4 + 10 * STEPS
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(

@@ -41,3 +41,15 @@ def test_massive_tokens_are_those_with_long_hidden_states(small_llama: Path, sma
     ids = torch.randint(8, 97, (6, 12))
     ids[2, 5] = ids[4, 0] = 7
     assert torch.equal(massive(gaincell.convert_(model, small_design), ids, 3), ids == 7)
+
+
+def test_a_layer_that_learned_nothing_is_left_as_it_was(small_llama: Path, small_design: GainCellConfig) -> None:
+    torch.manual_seed(0)
+    model = gaincell.convert_(AutoModelForCausalLM.from_pretrained(small_llama, dtype=torch.float32), small_design)
+    walk = LayerWalk(model, torch.randint(0, 97, (8, 24)), 4)
+    module, teaching = next(iter(walk.modules.values())), walk.advance(0)
+    start = {name: value.clone() for name, value in module.state_dict().items()}
+    before, after = transfer_layer(module, teaching, AdaptSettings(projection_lr=1e6, steps=3), 0)
+    assert after == before
+    for name, value in module.state_dict().items():
+        assert torch.equal(value, start[name]), name

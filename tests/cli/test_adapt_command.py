@@ -14,6 +14,7 @@ import pytest
 from command_tools import Run
 
 from gaincell.cli import adapt as command
+from gaincell.models import adapter_info
 
 QUICK = command.QUICK
 COMMAND = [sys.executable, "-m", "gaincell.cli"]
@@ -91,6 +92,13 @@ def test_adapt_distils_with_settings_given_one_by_one(tiny: Path, text_file: Pat
     assert max(line["lr"] for line in steps) <= 1e-3
     assert gaincell("generate", "The", "--model", "run/model", "--max-new-tokens", 4).code == 0
     gaincell(*args, "--stages", "distill", "--set", "distill_temperature=2").assert_refused("another run")
+    # Its header says how it was made, without anybody's folders.
+    notes = adapter_info("run/adapter.safetensors").notes
+    assert notes is not None
+    assert notes.startswith(f"gaincell adapt {tiny.name} --config extended --text {text_file.name} --stages stat")
+    assert notes.endswith(
+        "--set distill_lr=1e-3 --set distill_tokens=240 --set distill_batch=2 --set distill_positions=null --quick"
+    )
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from gaincell.adapt.prepare import (
     first_process_first,
     make_teacher,
     make_validation,
+    own_rows,
     text_rows,
 )
 from gaincell.adapt.rows import Permuted
@@ -139,7 +140,10 @@ def adapt(
     }
     with first_process_first(accelerator):
         run = Run(out, source)
-        ids = _own_text(model, tokenizer, run, settings, progress) if ids is None else ids
+        written = None
+        if ids is None:
+            written = _own_text(model, tokenizer, run, settings, progress, own_rows(settings, distilling))
+            ids = written[: settings.sequences]
     # What the folder holds of an earlier stage is what a later one starts from, in whichever call it was made.
     last = max(STAGES.index(stage) for stage in stages)
     wanted = [stage for stage in STAGES[: last + 1] if stage in stages or run.holds(stage)]
@@ -148,7 +152,7 @@ def adapt(
     try:
         rows, teach = None, None
         if accelerator is not None:
-            longer = cut_rows(ids, settings) if longer is None else longer
+            longer = cut_rows(ids if written is None else written, settings) if longer is None else longer
             about = {
                 "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in _MANNER},
                 "after": wanted[:-1],
@@ -280,14 +284,14 @@ def _check_batches(sequences: int, stages: Sequence[str], settings: AdaptSetting
 
 
 def _own_text(
-    model: PreTrainedModel, tokenizer: Any, run: Run, settings: AdaptSettings, progress: Progress | None
+    model: PreTrainedModel, tokenizer: Any, run: Run, settings: AdaptSettings, progress: Progress | None, sequences: int
 ) -> Tensor:
     def report(done: int, total: int) -> None:
         if progress is not None:
             progress("text", done, total)
 
     path = run.folder / "calibration.safetensors"
-    return own_text(model, tokenizer, path, settings.sequences, settings.length, settings.seed, report)
+    return own_text(model, tokenizer, path, sequences, settings.length, settings.seed, report)
 
 
 def _source_of(text: str | None, calibration: Tensor | None) -> str:

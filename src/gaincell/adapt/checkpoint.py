@@ -1,7 +1,6 @@
 """Checkpoints of distillation: what is trained, the optimiser's state and the step; the newest two are kept."""
 
 import logging
-import os
 from pathlib import Path
 
 import torch
@@ -9,6 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+from gaincell.aside import written_aside
 
 logger = logging.getLogger("gaincell")
 
@@ -34,10 +35,8 @@ class Checkpoints:
             for key, value in optimiser.state.get(p, {}).items():
                 tensors[f"{key}/{name}"] = _whole(value)
         if write:
-            path = self._path(step)
-            aside = path.with_suffix(".part")
-            save_file({name: tensor.contiguous().cpu().clone() for name, tensor in tensors.items()}, aside)
-            os.replace(aside, path)
+            with written_aside(self._path(step)) as aside:
+                save_file({name: tensor.contiguous().cpu().clone() for name, tensor in tensors.items()}, aside)
             for old in sorted(self.folder.glob("step-*.safetensors"))[:-KEPT]:
                 old.unlink()
 

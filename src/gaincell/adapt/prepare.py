@@ -103,6 +103,12 @@ def text_rows(tokenizer: Any, text: str | None, ids: Tensor | None, settings: Ad
     )
 
 
+def own_rows(settings: AdaptSettings, distilling: bool) -> int:
+    """Sequences that the model is to write itself: so many that `distill` meets none of them too often."""
+    wanted = math.ceil(settings.distill_tokens / (settings.length * settings.distill_repeats)) if distilling else 0
+    return max(settings.sequences, wanted)
+
+
 def cut_rows(ids: Tensor, settings: AdaptSettings) -> Tensor:
     """Rows of `distill_length`, cut from rows of another length one after the other."""
     length = settings.distill_length or ids.shape[1]

@@ -1,13 +1,13 @@
 """A run directory: what was done stays done, whole or not at all."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from gaincell.aside import written_aside
 from gaincell.errors import InputError
 
 
@@ -46,7 +46,8 @@ class Run:
             raise InputError(f"{self.folder} holds something else; choose another output folder.")
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_aside(path, json.dumps(config, indent=2).encode())
+            with written_aside(path) as aside:
+                aside.write_text(json.dumps(config, indent=2), "utf-8")
 
     def load(self, stage: str, layer: int, module: nn.Module) -> dict[str, Any] | None:
         """Put a finished layer's parameters into `module` and return its metrics; None if it is not finished."""
@@ -59,11 +60,8 @@ class Run:
 
     def save(self, stage: str, layer: int, tensors: dict[str, Tensor], metrics: dict[str, Any]) -> None:
         """Keep a finished layer's parameters and metrics."""
-        path = self._path(stage, layer)
-        path.parent.mkdir(exist_ok=True)
-        aside = path.with_suffix(".part")
-        save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, aside)
-        os.replace(aside, path)
+        with written_aside(self._path(stage, layer)) as aside:
+            save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, aside)
         self._write([m for m in self.metrics() if (m["stage"], m.get("layer")) != (stage, layer)] + [metrics])
 
     def finished(self, stage: str, layer: int) -> bool:
@@ -82,9 +80,8 @@ class Run:
 
     def keep(self, name: str, tensor: Tensor) -> None:
         """Keep one tensor beside the layers."""
-        aside = self.folder / f"{name}.part"
-        save_file({name: tensor.cpu()}, aside)
-        os.replace(aside, self.folder / f"{name}.safetensors")
+        with written_aside(self.folder / f"{name}.safetensors") as aside:
+            save_file({name: tensor.cpu()}, aside)
 
     def tensor(self, name: str) -> Tensor | None:
         """A tensor that was kept, or None."""
@@ -102,14 +99,8 @@ class Run:
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
-        write_aside(self.folder / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in lines).encode())
+        with written_aside(self.folder / "metrics.jsonl") as aside:
+            aside.write_text("".join(json.dumps(m) + "\n" for m in lines), "utf-8")
 
     def _path(self, stage: str, layer: int) -> Path:
         return self.folder / stage / f"layer-{layer:03d}.safetensors"
-
-
-def write_aside(path: Path, data: bytes) -> None:
-    """Write a file aside and rename it, so that it is there whole or not at all."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_bytes(data)
-    os.replace(aside, path)

@@ -39,6 +39,11 @@ class AdaptSettings(BaseModel):
     )
 
     distill_tokens: int = Field(100_000, ge=1, description="Tokens that `distill` learns on, repeated ones counted.")
+    distill_repeats: int = Field(
+        4,
+        ge=1,
+        description="How often `distill` meets text that the model wrote itself; it writes as much as that takes.",
+    )
     distill_batch: int = Field(4, ge=1, description="Sequences of a step of `distill`, over all processes.")
     distill_length: int | None = Field(None, ge=8, description="Tokens of a sequence; null: as `length`.")
     distill_train: Literal["attention", "lora", "all"] = Field(

@@ -1,6 +1,5 @@
 """What the student of distillation is to reproduce: the original model's outputs, computed now or kept on disk."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from gaincell.adapt.rows import Share
+from gaincell.aside import written_aside
 
 #: Rows of a file of cached outputs.
 CACHED_ROWS = 16
@@ -144,9 +144,8 @@ def cache_lessons(
                     for part in ids[start : start + CACHED_ROWS].split(batch)
                 ]
                 tensors = {name: torch.cat([part[name] for part in parts]).cpu() for name in parts[0]}
-                aside = path.with_suffix(".part")
-                save_file(tensors, aside)
-                os.replace(aside, path)
+                with written_aside(path) as aside:
+                    save_file(tensors, aside)
             if progress is not None:
                 progress(index + 1, len(starts))
 

@@ -14,7 +14,8 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
 
     The loss is the mean squared error of the module's output (after its projection) over the output's power, plus that
     of the first tokens alone: one token in hundreds, but later layers make of it the sink that all others attend to.
-    Adam with beta = (0.9, 0.98), a cosine to zero, quantisers straight-through, `settings.steps` steps.
+    Adam with beta = (0.9, 0.98), a cosine to zero, quantisers straight-through, `settings.steps` steps. A layer whose
+    error rose is left as it was.
 
     Args:
         module: an attention module that attends in gain cells.
@@ -42,6 +43,7 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
     apart = [(x, teaching.outputs[x].square().mean().clamp(min=1e-12)) for x in (first, others) if x.any()]
     generator = torch.Generator().manual_seed(seed)
     before = relative_error(module, teaching, settings.batch)
+    start = {name: value.clone() for name, value in module.state_dict().items()}
     order: list[int] = []
     for _ in range(settings.steps):
         if len(order) < settings.batch:
@@ -60,7 +62,11 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
     optimiser.zero_grad()
     for p, required in zip(parameters.values(), trained, strict=True):
         p.requires_grad_(required)
-    return before, relative_error(module, teaching, settings.batch)
+    after = relative_error(module, teaching, settings.batch)
+    if not after <= before:  # a rate too large for this layer, up to one that is not finite
+        module.load_state_dict(start)
+        after = before
+    return before, after
 
 
 def _rate(name: str, parameter: nn.Parameter, settings: AdaptSettings) -> float:

@@ -1,7 +1,9 @@
 """`gaincell adapt`."""
 
 import os
+import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -92,7 +94,9 @@ def adapt(
     saved = save_model(result.model, tokenizer, out / "model")
     adapter = out / "adapter.safetensors"
     # The model was adapted in place: its weights as they were are read again rather than held all the while.
-    save_adapter(result.model, options.load_model(model)[0], adapter, rank=rank)
+    how = {"config": config, "text": text, "stages": ",".join(chosen), "statistics": statistics, "seed": seed}
+    notes = as_command(model, {**how, "rank": rank}, given or [], quick)
+    save_adapter(result.model, options.load_model(model)[0], adapter, rank=rank, notes=notes)
     seconds = time.monotonic() - began
     if json:
         screen.show_json(
@@ -109,6 +113,17 @@ def adapt(
         return
     screen.show(f"adapted to '{design_point.name}' in {seconds:.0f} s: {saved}")
     screen.say(f"evaluate it: gaincell evaluate {saved}")
+
+
+def as_command(model: str, how: Mapping[str, object], given: list[str], quick: bool) -> str:
+    """The command that adapts so again, for an adapter's header; local folders and files by their last name."""
+
+    def word(value: object) -> str:
+        text = str(value)
+        return shlex.quote(Path(text).name if os.sep in text and Path(text).exists() else text)
+
+    parts = ["gaincell adapt", word(model), *(f"--{k} {word(v)}" for k, v in how.items() if v is not None)]
+    return " ".join([*parts, *(f"--set {shlex.quote(part)}" for part in given), *["--quick"] * quick])
 
 
 def parse_stages(text: str) -> tuple[str, ...]:

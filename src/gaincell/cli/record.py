@@ -1,7 +1,6 @@
 """A list of steps, and the file that remembers which are done."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gaincell import __version__
+from gaincell.aside import written_aside
 from gaincell.cli import screen
 from gaincell.cli.screen import Stages
 from gaincell.errors import InputError
@@ -95,19 +95,8 @@ class Record:
 
     def save(self) -> None:
         """Write the file beside and rename it, so that it is never half a file."""
-        text = json.dumps(self.data, indent=2, ensure_ascii=False)
-        write_aside(self.path, lambda path: path.write_text(text, "utf-8"))
-
-
-def write_aside(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file beside `path`, then rename it to `path`; nothing stays behind where that fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    try:
-        write(aside)
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+        with written_aside(self.path) as aside:
+            aside.write_text(json.dumps(self.data, indent=2, ensure_ascii=False), "utf-8")
 
 
 def run_steps(steps: Sequence[Step], record: Record) -> None:

@@ -1,7 +1,6 @@
 """One safetensors file with JSON metadata: there whole or not at all, and read without trust."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gaincell.aside import written_aside
 from gaincell.errors import InputError
 
 
@@ -19,16 +19,11 @@ def write_tensors(path: str | Path, tensors: dict[str, Tensor], key: str, metada
         OSError: the disk is full, or the folder cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    try:
+    with written_aside(path) as aside:
         try:
             save_file(tensors, aside, metadata={key: json.dumps(metadata)})
         except SafetensorError as error:  # how safetensors tells what the system refused
             raise OSError(f"{path} cannot be written: {error}") from error
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 

@@ -1,12 +1,12 @@
 """The HTML page: one file, no script, nothing fetched."""
 
-import os
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from gaincell.aside import written_aside
 from gaincell.config import GainCellConfig
 from gaincell.report import plots
 from gaincell.report.numbers import number, unit
@@ -28,14 +28,8 @@ def write_report(results: Results, path: str | Path) -> str | None:
     Raises:
         OSError: the file cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    try:
+    with written_aside(Path(path)) as aside:
         aside.write_text(render(results), "utf-8")
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
     return None if plots.can_plot() else NO_PLOTS
 
 
