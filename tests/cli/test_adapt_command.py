@@ -101,6 +101,23 @@ def test_adapt_distils_with_settings_given_one_by_one(tiny: Path, text_file: Pat
     )
 
 
+def test_adapt_by_the_papers_recipe(tiny: Path, text_file: Path, gaincell: Run) -> None:
+    args = ("adapt", tiny, "--out", "run", "--text", text_file, "--quick", "--recipe", "paper", "--json")
+    settings = ("--set", "distill_tokens=192", "--set", "distill_batch=2")
+    ended = gaincell(*args, *settings, "--config", "leroux2025", "--validate", "speeches")
+    assert ended.code == 0
+    found = json.loads(ended.out)
+    assert found["stages"] == ["linear", "matching", "cubic"]
+    taken = [(line["stage"], line["tokens"]) for line in found["metrics"] if "tokens" in line]
+    assert taken == [("linear", 48), ("cubic", 48), ("cubic", 96), ("cubic", 144)]
+    assert "perplexity" in found["metrics"][-1]
+    assert gaincell("generate", "The", "--model", "run/model", "--max-new-tokens", 4).code == 0
+    for option in (("--stages", "statistics"), ("--statistics", "matching")):
+        gaincell(*args, "--config", "leroux2025", *option).assert_refused("leave --stages and --statistics out")
+    gaincell(*args).assert_refused("no score preset", "'extended'", "choose leroux2025")
+    gaincell("adapt", tiny, "--out", "run", "--stages", "").assert_refused("one at least")
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -6,10 +6,11 @@ from types import ModuleType
 
 from gaincell.adapt.adapt import AdaptResult, adapt
 from gaincell.adapt.held_out import check_held_out
+from gaincell.adapt.recipe import paper_recipe
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.sources import load_source
 
-__all__ = ["AdaptResult", "AdaptSettings", "adapt", "check_held_out", "load_source"]
+__all__ = ["AdaptResult", "AdaptSettings", "adapt", "check_held_out", "load_source", "paper_recipe"]
 
 
 class _CallablePackage(ModuleType):

@@ -5,44 +5,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.calibration import fingerprint, own_text, read_sequences
+from gaincell.adapt.calibration import fingerprint, read_sequences
 from gaincell.adapt.distill import check_shared, distill, make_accelerator
 from gaincell.adapt.fit import fit_layer
 from gaincell.adapt.layers import LayerWalk
 from gaincell.adapt.prepare import (
+    check_original,
     check_teacher,
     cut_rows,
     first_process_first,
     make_teacher,
     make_validation,
     own_rows,
+    source_of,
     text_rows,
 )
 from gaincell.adapt.rows import Permuted
 from gaincell.adapt.run import Run
-from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.settings import MANNER, AdaptSettings
 from gaincell.adapt.statistics import least_squares_layer, match_layer
 from gaincell.adapt.transfer import transfer_layer
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.models import HeadScalers, attention_modules, base_hash, check_servable, convert_, scalers_of
+from gaincell.models import HeadScalers, attention_modules, base_hash, check_servable, convert_
 from gaincell.models.convert import softmax_scale
 from gaincell.ops.check import check_design
 
 Progress = Callable[[str, int, int], None]
 STAGES = ("statistics", "transfer", "distill")
 DEFAULT_STAGES = ("statistics", "transfer")
-#: Distillation's settings that say how it runs, not what comes out (but for rounding).
-_MANNER = {
-    "distill_checkpoint_every",
-    "distill_accumulation",
-    "distill_validate_every",
-    "distill_validate_tokens",
-}
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,8 @@ class AdaptResult:
 
     Attributes:
         model: the model that was given, converted and adapted in place.
-        metrics: one entry per layer of `statistics` and `transfer`, with its relative error; one per step of `distill`.
+        metrics: one entry per layer of `statistics`, `transfer` and `matching`, with its relative error; one per step
+            of `distill`, `linear` and `cubic`.
         folder: the run directory.
     """
 
@@ -80,7 +75,8 @@ def adapt(
     Stages: `statistics` chooses the scalers of every head without gradients (least squares against softmax's output on
     the operator itself, or the paper's matching of mean and deviation); `transfer` then trains each layer's projections
     and scalers to put out what softmax put out there, on the inputs that the adapted layers below give it; `distill`
-    trains the model end to end towards the original's next-token distributions and last hidden states.
+    trains the model end to end towards the original's next-token distributions and last hidden states (or, with
+    `distill_loss` "next-token", towards the text). The paper's own recipe is `gaincell.adapt.paper_recipe`.
 
     `distill` runs through accelerate: under `accelerate launch` on several processes, of which the first takes the
     stages before; otherwise on the GPU if there is one, where the model then stays.
@@ -111,12 +107,7 @@ def adapt(
         raise InputError(f"unknown stages {', '.join(stages) or '(none)'}; choose from {', '.join(STAGES)}.")
     if statistics not in ("least-squares", "matching"):
         raise InputError(f"unknown statistics '{statistics}'; choose least-squares or matching.")
-    if scalers_of(model):
-        raise InputError("the model attends in gain cells already; adapt starts from the original softmax model.")
-    if next(model.parameters()).dtype not in (torch.float32, torch.float64):
-        raise InputError("adaptation learns in float32: load the model with dtype=torch.float32.")
-    if calibration is not None and (calibration.dim() != 2 or calibration.shape[0] < 1 or calibration.shape[1] < 2):
-        raise InputError(f"calibration must be token ids of shape (N, T); got {tuple(calibration.shape)}.")
+    check_original(model, calibration)
     _check_statistics(config, stages, statistics)
     check_design(config.for_layers(len(check_servable(model))))
     distilling = "distill" in stages
@@ -136,13 +127,13 @@ def adapt(
         "settings": {name: value for name, value in fields.items() if not name.startswith("distill_")},
         "statistics": statistics,
         "model": base_hash(model),
-        "text": _source_of(text, calibration),
+        "text": source_of(text, calibration),
     }
     with first_process_first(accelerator):
         run = Run(out, source)
         written = None
         if ids is None:
-            written = _own_text(model, tokenizer, run, settings, progress, own_rows(settings, distilling))
+            written = own_rows(model, tokenizer, run, settings, progress, distilling=distilling)
             ids = written[: settings.sequences]
     # What the folder holds of an earlier stage is what a later one starts from, in whichever call it was made.
     last = max(STAGES.index(stage) for stage in stages)
@@ -154,7 +145,7 @@ def adapt(
         if accelerator is not None:
             longer = cut_rows(ids if written is None else written, settings) if longer is None else longer
             about = {
-                "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in _MANNER},
+                "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in MANNER},
                 "after": wanted[:-1],
                 "text": fingerprint(longer),
                 "teacher": None if teacher is None else base_hash(teacher),
@@ -281,20 +272,3 @@ def _check_batches(sequences: int, stages: Sequence[str], settings: AdaptSetting
         raise InputError(
             f"a learning step takes {settings.batch} sequences, but there are {sequences}; use a smaller batch."
         )
-
-
-def _own_text(
-    model: PreTrainedModel, tokenizer: Any, run: Run, settings: AdaptSettings, progress: Progress | None, sequences: int
-) -> Tensor:
-    def report(done: int, total: int) -> None:
-        if progress is not None:
-            progress("text", done, total)
-
-    path = run.folder / "calibration.safetensors"
-    return own_text(model, tokenizer, path, sequences, settings.length, settings.seed, report)
-
-
-def _source_of(text: str | None, calibration: Tensor | None) -> str:
-    if calibration is not None:
-        return f"token ids {fingerprint(calibration)}"
-    return "written by the model itself" if text is None else f"given text {fingerprint({'text': text})}"

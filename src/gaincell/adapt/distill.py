@@ -1,4 +1,4 @@
-"""End-to-end distillation: the whole converted model learns to put out what the original did."""
+"""End-to-end training of a converted model, towards what the original put out or towards the text itself."""
 
 import copy
 import math
@@ -53,27 +53,30 @@ def distill(
     *,
     settings: AdaptSettings,
     run: Run,
+    stage: str = "distill",
     accelerator: Accelerator | None = None,
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> None:
-    """Train a converted model in place towards the original's outputs.
+    """Train a converted model in place towards the original's outputs, or towards the text's next tokens.
 
     The loss is KL(original || student) of the next token at random positions, in nats, plus `distill_hidden_weight`
     times the relative squared error of the hidden state before the LM head; both are means over the step's sequences.
+    With `distill_loss` "next-token" it is the cross-entropy of the text at all positions that a token follows.
     Quantisers are straight-through. AdamW, a warm-up and a cosine to zero, gradients clipped. Each step is a line of
     the run's metrics; every `distill_checkpoint_every` steps is a checkpoint, from which a later call goes on.
 
     Args:
         model: a converted model in float32, on the accelerator's device.
-        teacher: the original's outputs, see `from_model` and `from_cache`.
+        teacher: the original's outputs, see `from_model` and `from_cache`; or the text's tokens, `from_text`.
         rows: the text; `settings.distill_batch` rows a step.
         steps: how many steps to take in all.
         settings: see the fields that start with `distill_`.
-        run: where metrics and, in its folder's `distill`, checkpoints are kept.
+        run: where metrics and, in its folder's `stage`, checkpoints are kept.
+        stage: what metrics and progress call this training.
         accelerator: processes and device; by default `make_accelerator()`.
         validate: what else to measure of the student every `distill_validate_every` steps, logged with the step's.
-        progress: called with ("distill", step, steps).
+        progress: called with (stage, step, steps).
 
     Raises:
         InputError: a loss or a gradient that is not finite; a batch that the processes cannot share; "lora" without
@@ -81,7 +84,7 @@ def distill(
     """
     accelerator = accelerator or make_accelerator()
     check_shared(settings, accelerator.num_processes)
-    checkpoints = Checkpoints(run.folder / "distill")
+    checkpoints = Checkpoints(run.folder / stage)
     if accelerator.is_main_process:
         checkpoints.folder.mkdir(exist_ok=True)
     # Sharding rewrites a model's parameters: then a copy learns, and what it learned comes back from its checkpoint.
@@ -92,7 +95,7 @@ def distill(
         prepared: Any = accelerator.prepare(student, optimiser)[0]
         try:
             loop = _Loop(prepared, optimiser, teacher, rows, steps, settings, accelerator)
-            loop.run(run, checkpoints, validate, progress)
+            loop.run(run, stage, checkpoints, validate, progress)
         finally:
             student.__dict__.pop("_is_accelerate_prepared", None)
         if sharded:
@@ -131,10 +134,12 @@ class _Loop:
         self.settings, self.accelerator = settings, accelerator
         self.student: PreTrainedModel = accelerator.unwrap_model(model)
         self.named = _trained(self.student)
+        self.next_token = settings.distill_loss == "next-token"
 
     def run(
         self,
         run: Run,
+        stage: str,
         checkpoints: Checkpoints,
         validate: Callable[[nn.Module], dict[str, float]] | None,
         progress: Callable[[str, int, int], None] | None,
@@ -144,13 +149,13 @@ class _Loop:
         begun = checkpoints.load(self.named, self.optimiser)
         self.accelerator.wait_for_everyone()
         if main:
-            run.rewind("distill", begun)
+            run.rewind(stage, begun)
         for step in range(begun, self.steps):
             with probing(self.student) as probe, leaking(self.student, settings.distill_leak):
                 metrics = self.step(step, probe)
             if not all(map(math.isfinite, metrics.values())):
                 raise InputError(
-                    f"distillation met a loss or gradient that is not finite at step {step + 1} of {self.steps}; "
+                    f"'{stage}' met a loss or gradient that is not finite at step {step + 1} of {self.steps}; "
                     f"run again in another folder with a distill_lr below {settings.distill_lr:g} (the last good "
                     f"checkpoint stays in {checkpoints.folder})."
                 )
@@ -158,11 +163,11 @@ class _Loop:
             if validate is not None and (done % settings.distill_validate_every == 0 or done == self.steps):
                 metrics |= validate(self.student)
             if main:
-                run.log({"stage": "distill", "step": done, **metrics})
+                run.log({"stage": stage, "step": done, **metrics})
             if done % settings.distill_checkpoint_every == 0 or done == self.steps:
                 checkpoints.save(done, self.named, self.optimiser, write=main)
             if main and progress is not None:
-                progress("distill", done, self.steps)
+                progress(stage, done, self.steps)
 
     def step(self, step: int, probe: Probe) -> dict[str, float]:
         """One step; its metrics, over all processes. Parameters do not move where something is not finite."""
@@ -179,10 +184,11 @@ class _Loop:
                 self.rows,
                 step,
                 seed=settings.seed,
-                positions=settings.distill_positions,
+                positions=None if self.next_token else settings.distill_positions,
                 process=accelerator.process_index,
                 processes=accelerator.num_processes,
                 passes=passes,
+                followed=self.next_token,
             )
         ):
             with accelerator.no_sync(self.model) if number + 1 < passes else nullcontext():
@@ -199,8 +205,7 @@ class _Loop:
         return {
             "tokens": (step + 1) * tokens,
             "loss": kl + settings.distill_hidden_weight * hidden,
-            "kl": kl,
-            "hidden_error": hidden,
+            **({} if self.next_token else {"kl": kl, "hidden_error": hidden}),
             "gradient_norm": norm,
             "lr": settings.distill_lr * factor,
             "seconds": round(time.monotonic() - began, 3),
@@ -213,7 +218,7 @@ class _Loop:
         with torch.autocast(share.ids.device.type, torch.bfloat16, enabled=bf16):
             lesson = self.teacher(share)
             logits, hidden = probe.ask(self.model, share.ids, share.positions)
-        kl = divergence(logits, lesson, settings.distill_temperature)
+        kl = divergence(logits, lesson, 1.0 if self.next_token else settings.distill_temperature)
         if not settings.distill_hidden_weight or lesson.hidden is None:
             return kl, torch.stack((kl.detach().sum(), kl.new_zeros(())))
         error = relative_error(hidden, lesson.hidden)

@@ -1,7 +1,7 @@
 """Walk a decoder layer by layer over many sequences, keeping only one layer's activations."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +73,18 @@ def attending(model: PreTrainedModel, implementation: str) -> Iterator[None]:
         yield
     finally:
         model.config._attn_implementation = before
+
+
+@contextmanager
+def attending_by(model: PreTrainedModel, attend: Callable[..., tuple[Tensor, Any]]) -> Iterator[None]:
+    """Let a converted model attend for a while by a function of the kind that transformers calls."""
+    name = f"{IMPLEMENTATION}-record"
+    ALL_ATTENTION_FUNCTIONS[name] = attend
+    try:
+        with attending(model, name):
+            yield
+    finally:
+        del ALL_ATTENTION_FUNCTIONS[name]
 
 
 @torch.no_grad()
@@ -150,13 +162,9 @@ class LayerWalk:
             return out, weights
 
         module = list(self.modules.values())[index]
-        ALL_ATTENTION_FUNCTIONS[f"{IMPLEMENTATION}-record"] = record
-        try:
-            with attending(self.model, f"{IMPLEMENTATION}-record"):
-                for part in teaching.inputs.split(self.batch):
-                    module(hidden_states=part, **teaching.kwargs)
-        finally:
-            del ALL_ATTENTION_FUNCTIONS[f"{IMPLEMENTATION}-record"]
+        with attending_by(self.model, record):
+            for part in teaching.inputs.split(self.batch):
+                module(hidden_states=part, **teaching.kwargs)
         return Heads(*(torch.cat([getattr(h, name) for h in found]) for name in ("q", "k", "v", "out")))
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What distillation needs before a model is converted: its text, its teacher, its processes."""
+"""What adaptation needs before a model is converted: its text, its teacher, its processes."""
 
 import copy
 import math
@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.calibration import read_sequences
+from gaincell.adapt.calibration import fingerprint, own_text, read_sequences
 from gaincell.adapt.held_out import check_held_out
 from gaincell.adapt.rows import Permuted
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
-from gaincell.adapt.teacher import Teacher, cache_lessons, from_cache, from_model, head_of
+from gaincell.adapt.teacher import Teacher, cache_lessons, from_cache, from_model, from_text, head_of
 from gaincell.adapt.trained import untouched
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode, perplexity
@@ -61,6 +62,8 @@ def make_teacher(
     progress: Callable[[str, int, int], None] | None,
 ) -> Teacher:
     """What `distill` learns from; `model` is still the original."""
+    if settings.distill_loss == "next-token":
+        return from_text
     original = model if given is None else given.to(accelerator.device).eval()
     if settings.distill_teacher == "cached":
 
@@ -92,7 +95,7 @@ def make_teacher(
 
 def text_rows(tokenizer: Any, text: str | None, ids: Tensor | None, settings: AdaptSettings) -> Tensor | None:
     """Rows for `distill`: of a given text as many as its budget takes, of given ids all; None if yet to be written."""
-    if text is None or ids is None:
+    if text is None:
         return None if ids is None else cut_rows(ids, settings)
     length = settings.distill_length or settings.length
     there = len(encode(tokenizer, text)) // length
@@ -101,12 +104,6 @@ def text_rows(tokenizer: Any, text: str | None, ids: Tensor | None, settings: Ad
     return read_sequences(
         tokenizer, text, min(there, math.ceil(settings.distill_tokens / length)), length, settings.seed
     )
-
-
-def own_rows(settings: AdaptSettings, distilling: bool) -> int:
-    """Sequences that the model is to write itself: so many that `distill` meets none of them too often."""
-    wanted = math.ceil(settings.distill_tokens / (settings.length * settings.distill_repeats)) if distilling else 0
-    return max(settings.sequences, wanted)
 
 
 def cut_rows(ids: Tensor, settings: AdaptSettings) -> Tensor:
@@ -118,10 +115,52 @@ def cut_rows(ids: Tensor, settings: AdaptSettings) -> Tensor:
     return ids.reshape(-1)[: count * length].view(count, length).cpu()
 
 
+def own_rows(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    run: Run,
+    settings: AdaptSettings,
+    progress: Callable[[str, int, int], None] | None,
+    *,
+    distilling: bool,
+) -> Tensor:
+    """Token ids (N, length) that the original model writes, kept in the run's folder.
+
+    N is `settings.sequences`, or as many more as it takes that distillation meets none of them too often.
+    """
+    wanted = math.ceil(settings.distill_tokens / (settings.length * settings.distill_repeats)) if distilling else 0
+
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress("text", done, total)
+
+    path = run.folder / "calibration.safetensors"
+    return own_text(model, tokenizer, path, max(settings.sequences, wanted), settings.length, settings.seed, report)
+
+
+def source_of(text: str | None, calibration: Tensor | None) -> str:
+    """What is learned from, in a few words that tell it from another."""
+    if calibration is not None:
+        return f"token ids {fingerprint(calibration)}"
+    return "written by the model itself" if text is None else f"given text {fingerprint({'text': text})}"
+
+
+def check_original(model: PreTrainedModel, calibration: Tensor | None) -> None:
+    """Raise InputError if a model is not one that adaptation starts from, or token ids are none."""
+    if scalers_of(model):
+        raise InputError("the model attends in gain cells already; adapt starts from the original softmax model.")
+    if next(model.parameters()).dtype not in (torch.float32, torch.float64):
+        raise InputError("adaptation learns in float32: load the model with dtype=torch.float32.")
+    if calibration is not None and (calibration.dim() != 2 or calibration.shape[0] < 1 or calibration.shape[1] < 2):
+        raise InputError(f"calibration must be token ids of shape (N, T); got {tuple(calibration.shape)}.")
+
+
 def check_teacher(model: PreTrainedModel, teacher: PreTrainedModel | None, settings: AdaptSettings) -> None:
     """Raise InputError if a model that the caller gave cannot teach."""
     if teacher is None:
         return
+    if settings.distill_loss == "next-token":
+        raise InputError("distill_loss 'next-token' learns from the text alone; leave the teacher out.")
     if teacher is model or scalers_of(teacher):
         raise InputError(
             "the teacher must be another model, which attends with softmax; leave it out for the original."

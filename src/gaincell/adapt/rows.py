@@ -61,13 +61,25 @@ class Share:
 
 
 def shares(
-    rows: Rows, step: int, *, seed: int, positions: int | None, process: int, processes: int, passes: int
+    rows: Rows,
+    step: int,
+    *,
+    seed: int,
+    positions: int | None,
+    process: int,
+    processes: int,
+    passes: int,
+    followed: bool = False,
 ) -> Iterator[Share]:
-    """A process's shares of a step, one per forward pass; B must be a multiple of processes x passes."""
+    """A process's shares of a step, one per forward pass; B must be a multiple of processes x passes.
+
+    Of a row `positions` random ones are taken (null: all), where `followed` of those before its last token.
+    """
     ids = rows(step)
-    count = ids.shape[1] if positions is None else min(positions, ids.shape[1])
+    there = ids.shape[1] - followed
+    count = there if positions is None else min(positions, there)
     for places in torch.arange(len(ids)).view(passes, processes, -1)[:, process]:
-        drawn = [torch.randperm(ids.shape[1], generator=seeded("positions", seed, step, int(p))) for p in places]
+        drawn = [torch.randperm(there, generator=seeded("positions", seed, step, int(p))) for p in places]
         yield Share(step, places, ids[places], torch.stack([d[:count].sort().values for d in drawn]))
 
 

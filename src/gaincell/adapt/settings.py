@@ -6,6 +6,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gaincell.errors import one_sentence
 
+#: Distillation's settings that say how it runs, not what comes out (but for rounding).
+MANNER = {
+    "distill_checkpoint_every",
+    "distill_accumulation",
+    "distill_validate_every",
+    "distill_validate_tokens",
+}
+
 
 class AdaptSettings(BaseModel):
     """How much text and how many steps adaptation takes, and how fast it learns.
@@ -38,6 +46,11 @@ class AdaptSettings(BaseModel):
         "beside that of all tokens.",
     )
 
+    distill_loss: Literal["kl", "next-token"] = Field(
+        "kl",
+        description="What `distill` learns from: the original's distributions and hidden states, or the text's own "
+        "next tokens (cross-entropy at all positions; no teacher, and what the settings say of one does not count).",
+    )
     distill_tokens: int = Field(100_000, ge=1, description="Tokens that `distill` learns on, repeated ones counted.")
     distill_repeats: int = Field(
         4,
@@ -52,8 +65,10 @@ class AdaptSettings(BaseModel):
     )
     distill_lora_rank: int = Field(16, ge=1, description="Rank of the adapters ('lora').")
     distill_lr: float = Field(4e-4, gt=0, description="Peak learning rate of the weights (AdamW).")
-    distill_scaler_factor: float = Field(
-        4.0, gt=0, description="Learning rate of a scaler relative to its size, over `distill_lr`."
+    distill_scaler_factor: float | None = Field(
+        4.0,
+        gt=0,
+        description="Learning rate of a scaler relative to its size, over `distill_lr`; null: `distill_lr` itself.",
     )
     distill_betas: tuple[float, float] = Field((0.9, 0.98), description="Decay of AdamW's two averages.")
     distill_weight_decay: float = Field(0.0, ge=0, description="Decay of the weights (scalers and norms have none).")

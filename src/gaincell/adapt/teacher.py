@@ -26,7 +26,7 @@ class Lesson:
     Attributes:
         log_probs: (b, P, k) log-probabilities of next tokens, at the temperature.
         tokens: (b, P, k) which tokens those are; None: the whole vocabulary in order.
-        rest: (b, P) log of the probability of all other tokens together; None with `tokens`.
+        rest: (b, P) log of the probability of all other tokens together; None where there is none.
         hidden: (b, T, hidden) what goes into the LM head; None if it is not compared.
     """
 
@@ -91,6 +91,15 @@ def from_model(model: PreTrainedModel, temperature: float) -> Teacher:
         return Lesson((logits.float() / temperature).log_softmax(-1), None, None, hidden)
 
     return teach
+
+
+def from_text(share: Share) -> Lesson:
+    """The text's own next tokens, as if they were certain: the divergence from them is the cross-entropy in nats.
+
+    No position may be a row's last.
+    """
+    tokens = share.ids.gather(1, share.positions + 1)[..., None]
+    return Lesson(torch.zeros(tokens.shape, device=tokens.device), tokens, None, None)
 
 
 def from_cache(folder: Path, numbers: Callable[[int], Tensor]) -> Teacher:
@@ -176,12 +185,12 @@ def divergence(logits: Tensor, lesson: Lesson, temperature: float) -> Tensor:
     """
     student = logits.float() / temperature if temperature != 1.0 else logits.float()
     original = lesson.log_probs
-    if lesson.tokens is None or lesson.rest is None:
+    if lesson.tokens is None:
         kl = _Divergence.apply(student, original)
     else:
         student = student.log_softmax(-1)
         kl = (original.exp() * (original - student.gather(-1, lesson.tokens))).sum(-1)
-        if lesson.tokens.shape[-1] < student.shape[-1]:
+        if lesson.rest is not None and lesson.tokens.shape[-1] < student.shape[-1]:
             others = student.scatter(-1, lesson.tokens, -torch.inf).logsumexp(-1)
             kl = kl + lesson.rest.exp() * (lesson.rest - others)
     return temperature**2 * kl.mean(-1)

@@ -62,7 +62,7 @@ def untouched(model: PreTrainedModel, settings: AdaptSettings) -> list[nn.Parame
 
 
 def groups(named: dict[str, nn.Parameter], settings: AdaptSettings) -> list[dict[str, Any]]:
-    """AdamW's groups: weights, norms and biases, and each scaler at a rate in proportion to its size.
+    """AdamW's groups: weights, norms and biases, and each scaler, at a rate in proportion to its size if there is one.
 
     `peak` is the rate that `rate` scales.
     """
@@ -76,8 +76,8 @@ def groups(named: dict[str, nn.Parameter], settings: AdaptSettings) -> list[dict
         if ".gaincell." in name:
             # As in `transfer`: a small bias may still move.
             size = max(float(p.detach().abs().mean()), 0.1)
-            peak = settings.distill_lr * settings.distill_scaler_factor * size
-            found.append({"params": [p], "peak": peak, "weight_decay": 0.0})
+            relative = 1.0 if settings.distill_scaler_factor is None else settings.distill_scaler_factor * size
+            found.append({"params": [p], "peak": settings.distill_lr * relative, "weight_decay": 0.0})
     return [group for group in found if group["params"]]
 
 

@@ -33,10 +33,18 @@ def adapt(
         str | None,
         typer.Option("--validate", help="Text whose perplexity `distill` logs: a file; speeches; or novel."),
     ] = None,
-    stages: Annotated[str, typer.Option(help="Stages in order, separated by commas.")] = ",".join(DEFAULT_STAGES),
+    stages: Annotated[
+        str | None,
+        typer.Option(help="Stages in order, separated by commas.", show_default=",".join(DEFAULT_STAGES)),
+    ] = None,
     statistics: Annotated[
-        Literal["least-squares", "matching"], typer.Option(help="How the stage 'statistics' finds the scalers.")
-    ] = "least-squares",
+        Literal["least-squares", "matching"] | None,
+        typer.Option(help="How the stage 'statistics' finds the scalers.", show_default="least-squares"),
+    ] = None,
+    recipe: Annotated[
+        Literal["paper"] | None,
+        typer.Option(help="'paper': the published linear-model-first training instead of stages."),
+    ] = None,
     seed: options.Seed = 0,
     rank: Annotated[
         int | None, typer.Option(min=1, help="Rank of the adapter's matrices; a few MB instead of exact differences.")
@@ -59,7 +67,9 @@ def adapt(
 
     began = time.monotonic()
     design_point = GainCellConfig.load(config)
-    chosen = parse_stages(stages)
+    if recipe is not None and (stages is not None or statistics is not None):
+        raise InputError(f"--recipe {recipe} has stages of its own; leave --stages and --statistics out.")
+    chosen = () if recipe else parse_stages(",".join(DEFAULT_STAGES) if stages is None else stages)
     fields = parse_settings(given or [])
     options.check_out(out)
     from gaincell.adapt import load_source
@@ -67,35 +77,37 @@ def adapt(
 
     words = None if text is None else load_source(text)
     held_out = None if validate is None else load_text(validate)
-    from gaincell.adapt import AdaptSettings
+    from gaincell.adapt import AdaptSettings, paper_recipe
     from gaincell.adapt import adapt as run_adapt
     from gaincell.models import save_adapter
     from gaincell.models.load import save_model
 
     settings = AdaptSettings(**{"seed": seed, **(QUICK if quick else {}), **fields})
     network, tokenizer = options.load_model(model)
-    length = max(settings.length, (settings.distill_length or 0) if "distill" in chosen else 0)
+    length = max(settings.length, (settings.distill_length or 0) if recipe or "distill" in chosen else 0)
     options.check_positions(network, length, "adaptation")
     with screen.stages() as progress:
-        result = run_adapt(
-            network,
-            design_point,
-            tokenizer=tokenizer,
-            out=out,
-            text=words,
-            stages=chosen,
-            statistics=statistics,
-            settings=settings,
-            validation=held_out,
-            progress=progress,
-        )
+        shared: dict[str, Any] = {
+            "tokenizer": tokenizer,
+            "out": out,
+            "text": words,
+            "settings": settings,
+            "validation": held_out,
+            "progress": progress,
+        }
+        if recipe:
+            result = paper_recipe(network, design_point, **shared)
+        else:
+            by = statistics or "least-squares"
+            result = run_adapt(network, design_point, stages=chosen, statistics=by, **shared)
     if int(os.environ.get("RANK", "0")):
         return  # one of several processes under `accelerate launch`; the first one tells and saves
     saved = save_model(result.model, tokenizer, out / "model")
     adapter = out / "adapter.safetensors"
     # The model was adapted in place: its weights as they were are read again rather than held all the while.
-    how = {"config": config, "text": text, "stages": ",".join(chosen), "statistics": statistics, "seed": seed}
-    notes = as_command(model, {**how, "rank": rank}, given or [], quick)
+    given_stages = {"recipe": recipe, "stages": ",".join(chosen) or None, "statistics": statistics}
+    how = {"config": config, "text": text, **given_stages, "seed": seed, "rank": rank}
+    notes = as_command(model, how, given or [], quick)
     save_adapter(result.model, options.load_model(model)[0], adapter, rank=rank, notes=notes)
     seconds = time.monotonic() - began
     if json:
@@ -105,7 +117,7 @@ def adapt(
                 "model": str(saved),
                 "adapter": str(adapter),
                 "design_point": design_point.name,
-                "stages": list(chosen),
+                "stages": list(chosen) or list(dict.fromkeys(line["stage"] for line in result.metrics)),
                 "metrics": result.metrics,
                 "seconds": seconds,
             }

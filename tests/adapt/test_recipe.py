@@ -1,0 +1,349 @@
+"""The paper's recipe: a linear model first, statistics matched to it, and the design point's own law on top."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_distill import _SHARDING as SHARDING
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from gaincell import GainCellConfig, InputError, convert_, perplexity
+from gaincell.adapt import AdaptResult, AdaptSettings, adapt, paper_recipe
+from gaincell.adapt import recipe as module
+from gaincell.adapt.matching import match_model, show
+from gaincell.adapt.recipe import linear_design, paper_settings, split_steps
+from gaincell.adapt.run import Run
+from gaincell.adapt.teacher import divergence, from_text
+from gaincell.adapt.trained import groups
+from gaincell.cell import Cell, load_cell
+from gaincell.models import scalers_of
+from gaincell.models.convert import design_point
+
+STEPS = 24
+TOKENS = STEPS * 4 * 48  # of 4 rows of 48
+DESIGN = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=16)
+
+
+def load(path: Path) -> PreTrainedModel:
+    return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+
+
+def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
+    """Text with something to learn: a token mostly decides the next one."""
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randint(0, 97, (n, length), generator=generator)
+    for t in range(1, length):
+        likely = torch.rand(n, generator=generator) < 0.8
+        rows[:, t] = torch.where(likely, (rows[:, t - 1] * 7 + 3) % 97, rows[:, t])
+    return rows
+
+
+class Letters:
+    """One token a letter."""
+
+    bos_token_id = eos_token_id = pad_token_id = 0
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) % 96 + 1 for letter in text]}
+
+
+def adapted(model: PreTrainedModel, out: Path, design: Any = DESIGN, **arguments: Any) -> AdaptResult:
+    settings = {"distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_validate_tokens": 100}
+    settings |= arguments.pop("settings", {})
+    source = {} if "text" in arguments else {"calibration": token_ids()}
+    given = AdaptSettings(**settings)
+    return paper_recipe(model, design, **{"tokenizer": Letters(), "out": out, "settings": given, **source, **arguments})
+
+
+def lines(result: AdaptResult, stage: str) -> list[dict[str, Any]]:
+    return [line for line in result.metrics if line["stage"] == stage]
+
+
+def test_both_trainings_learn_and_the_budget_is_what_they_take(small_llama: Path, tmp_path: Path) -> None:
+    model, seen = load(small_llama), []
+    result = adapted(
+        model, tmp_path / "run", progress=lambda *step: seen.append(step), settings={"distill_tokens": 8 * TOKENS}
+    )
+    linear, cubic = lines(result, "linear"), lines(result, "cubic")
+    assert (len(linear), len(cubic)) == split_steps(8 * STEPS) == (63, 129)
+    assert linear[-1]["tokens"] + cubic[-1]["tokens"] == 8 * TOKENS
+    for part in (linear, cubic):
+        first, last = (sum(line["loss"] for line in some) / 8 for some in (part[:8], part[-8:]))
+        assert last < 0.9 * first
+    assert sum(line["loss"] for line in cubic[-8:]) < sum(line["loss"] for line in linear[-8:])
+    assert not {"kl", "hidden_error"} & {name for line in linear + cubic for name in line}
+    assert [line["layer"] for line in lines(result, "matching")] == [0, 1]
+    assert [stage for stage, done, total in seen if done == total] == ["linear", "matching", "cubic"]
+    assert sorted(path.name for path in result.folder.iterdir() if path.is_dir()) == ["cubic", "linear", "matching"]
+    # Everything learned, and the model attends as the design point says.
+    original = dict(load(small_llama).named_parameters())
+    assert not any(torch.equal(p, original[name]) for name, p in model.named_parameters() if name in original)
+    assert design_point(model) == DESIGN.for_layers(2)
+    assert {each.config.cell.name for each in scalers_of(model).values()} == {"leroux2025"}
+
+
+def test_the_second_training_goes_on_in_the_text(small_llama: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    seen: list[torch.Tensor] = []
+
+    def noting(model: Any, teacher: Any, rows: Any, steps: int, **kwargs: Any) -> None:
+        seen.extend(rows(step) for step in range(steps))
+
+    monkeypatch.setattr(module, "distill", noting)
+    adapted(load(small_llama), tmp_path, calibration=token_ids(4 * STEPS))
+    assert len(seen) == STEPS
+    assert len({tuple(row) for row in torch.cat(seen).tolist()}) == 4 * STEPS, "every row once"
+
+
+@pytest.mark.parametrize("options", [{}, {"equalisation": True, "query_sign": "differential", "normaliser": "column"}])
+def test_matching_brings_every_layer_to_what_the_linear_model_showed(
+    options: dict[str, Any], small_llama: Path, tmp_path: Path
+) -> None:
+    design, ids = DESIGN.replace(**options), token_ids()
+    linear = linear_design(design)
+    assert linear is not None
+    model = convert_(load(small_llama), linear)
+    before = show(model, ids)
+    convert_(model, design)
+    unmatched = show(model, ids)
+    convert_(model, linear)
+    match_model(model, design, ids, Run(tmp_path / "run", {}))
+    after = show(model, ids)
+    far = 0.0
+    for target, found, without in zip(before, after, unmatched, strict=True):
+        for name in target.moments:
+            for of in ("mean", "std"):
+                want, got, other = (getattr(x.moments[name], of) for x in (target, found, without))
+                torch.testing.assert_close(got, want, atol=1e-3, rtol=0, msg=f"{of} of {name}")
+                far = max(far, float((other - want).abs().max()))
+    assert far > 0.01, "there was something to match"
+    again = convert_(load(small_llama), linear)
+    match_model(again, design, ids, Run(tmp_path / "run", {}))
+    for a, b in zip(model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b), "what is finished is read back"
+
+
+def test_a_law_that_is_linear_takes_the_first_stage_alone(small_llama: Path, tmp_path: Path) -> None:
+    design = GainCellConfig.preset("leroux2025-linear").replace(window=64, subtile_columns=16)
+    result = adapted(load(small_llama), tmp_path, design)
+    assert [line["stage"] for line in result.metrics] == ["linear"] * STEPS
+    assert result.metrics[-1]["tokens"] == TOKENS
+
+
+def test_the_linear_model_leaks_as_the_design_point_does() -> None:
+    cell = load_cell("leroux2025")
+    slower = Cell(name="slower", law=cell.law, retention=cell.retention.model_copy(update={"tau": 7.0}))
+    design = DESIGN.replace(cell=slower, leak_per_token=None)
+    linear = linear_design(design)
+    assert linear is not None
+    assert linear.cell.model_law.coefficients == (0.0, 19.3)
+    assert linear.for_layers(12).leak == design.for_layers(12).leak != DESIGN.leak
+    assert linear.name == "leroux2025-linear"
+    assert linear_design(linear) is None
+
+
+def test_validation_is_logged_in_both_trainings(small_llama: Path, tmp_path: Path) -> None:
+    model, held_out = load(small_llama), "the quick brown fox jumps over the lazy dog " * 4
+    text = "".join(chr(48 + (i * i) % 61) for i in range(TOKENS))
+    settings = {"length": 48, "distill_validate_every": 10}
+    result = adapted(model, tmp_path, text=text, validation=held_out, settings=settings)
+    found = [(line["stage"], line["step"]) for line in result.metrics if "perplexity" in line]
+    assert found == [("linear", 8), ("cubic", 10), ("cubic", 16)]
+    again = perplexity(model, Letters(), held_out, length=48, tokens=100).perplexity
+    assert result.metrics[-1]["perplexity"] == again
+
+
+def test_it_learns_from_text_of_its_own(small_llama: Path, tmp_path: Path) -> None:
+    settings = {"sequences": 4, "length": 16, "distill_tokens": 4 * 4 * 16}
+    result = adapted(load(small_llama), tmp_path, calibration=None, settings=settings)
+    assert (tmp_path / "calibration.safetensors").is_file()
+    assert [line["tokens"] for line in result.metrics if line["stage"] != "matching"] == [64, 64, 128, 192]
+
+
+@pytest.mark.parametrize("where", [("linear", 5), ("matching", 1), ("cubic", 9)], ids=lambda where: where[0])
+def test_an_interrupted_run_goes_on_to_the_very_same_weights(
+    where: tuple[str, int], small_llama: Path, tmp_path: Path
+) -> None:
+    def interrupt(stage: str, done: int, _: int) -> None:
+        if (stage, done) == where:
+            raise KeyboardInterrupt
+
+    settings = {"distill_checkpoint_every": 4}
+    whole = adapted(load(small_llama), tmp_path / "whole", settings=settings)
+    with pytest.raises(KeyboardInterrupt):
+        adapted(load(small_llama), tmp_path / "run", settings=settings, progress=interrupt)
+    resumed = adapted(load(small_llama), tmp_path / "run", settings=settings)
+    for (name, a), b in zip(whole.model.named_parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    told = ([{k: v for k, v in line.items() if k != "seconds"} for line in r.metrics] for r in (whole, resumed))
+    assert next(told) == next(told)
+
+
+_CHILD = """
+import json, os, sys, torch
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from test_recipe import DESIGN, adapted, load
+torch.set_num_threads(1)
+model, out = load(Path(sys.argv[2])), Path(sys.argv[3])
+adapted(model, out, DESIGN.replace(**json.loads(sys.argv[5])), settings=json.loads(sys.argv[4]))
+if not int(os.environ.get("RANK", 0)):
+    torch.save(model.state_dict(), f"{out}.pt")
+"""
+
+
+def child(
+    model: Path, out: Path, settings: dict[str, Any], design: dict[str, Any], before: str = "", **environment: str
+) -> subprocess.Popen[bytes]:
+    arguments = [str(Path(__file__).parent), str(model), str(out), json.dumps(settings), json.dumps(design)]
+    return subprocess.Popen(
+        [sys.executable, "-c", before + _CHILD, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def test_a_killed_run_goes_on_to_the_very_same_weights(small_llama: Path, tmp_path: Path) -> None:
+    settings = {"distill_checkpoint_every": 3, "distill_tokens": 4 * TOKENS}
+    out, log = tmp_path / "run", tmp_path / "run" / "metrics.jsonl"
+    process = child(small_llama, out, settings, {})
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (log.is_file() and '"cubic"' in log.read_text()):
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it finished before it could be killed"
+    assert child(small_llama, out, settings, {}).wait() == 0
+    whole = adapted(load(small_llama), tmp_path / "whole", settings=settings).model.state_dict()
+    resumed = torch.load(f"{out}.pt")
+    assert whole.keys() == resumed.keys()
+    for name, weight in whole.items():
+        assert torch.equal(weight, resumed[name]), name
+
+
+@pytest.mark.parametrize("before", ["", SHARDING], ids=["copies", "shards"])
+def test_two_processes_learn_what_one_does(before: str, small_llama: Path, tmp_path: Path) -> None:
+    # Nothing quantised: a sum in another order may otherwise tip a value into the next level.
+    design = dict.fromkeys(("query_levels", "stored_levels", "output_levels"))
+    one = adapted(load(small_llama), tmp_path / "one", DESIGN.replace(**design))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    out = tmp_path / "two"
+    processes = [child(small_llama, out, {}, design, before, RANK=rank, LOCAL_RANK=rank, **shared) for rank in "01"]
+    assert [process.wait(120) for process in processes] == [0, 0]
+    two = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    losses = [[line["loss"] for line in metrics if "loss" in line] for metrics in (one.metrics, two)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    weights = torch.load(f"{out}.pt")
+    for name, weight in one.model.state_dict().items():
+        torch.testing.assert_close(weight, weights[name], rtol=1e-3, atol=1e-4)
+
+
+def test_the_loss_is_the_cross_entropy_of_the_text(small_llama: Path, tmp_path: Path) -> None:
+    model, ids = convert_(load(small_llama), DESIGN), token_ids()
+    with torch.no_grad():
+        logits = model(ids, use_cache=False).logits[:, :-1]
+    wanted = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+    # As the first step logs it: one step of all eight rows, before anything has moved.
+    result = adapted(
+        load(small_llama),
+        tmp_path / "recipe",
+        DESIGN.replace(cell="leroux2025-linear"),
+        settings={"distill_tokens": 1, "distill_batch": 8, "distill_hidden_weight": 5.0, "distill_temperature": 3.0},
+    )
+    model = convert_(load(small_llama), DESIGN.replace(cell="leroux2025-linear"))
+    with torch.no_grad():
+        linear = model(ids, use_cache=False).logits[:, :-1]
+    of_linear = torch.nn.functional.cross_entropy(linear.flatten(0, 1), ids[:, 1:].flatten())
+    assert result.metrics[0]["loss"] == pytest.approx(float(of_linear), rel=1e-5)
+    # And of the stage `distill` of `adapt`, which makes no teacher for it.
+    given = {"distill_loss": "next-token", "distill_tokens": 1, "distill_batch": 8, "distill_leak": None}
+    stage = adapt(
+        load(small_llama),
+        DESIGN,
+        tokenizer=None,
+        out=tmp_path / "stage",
+        calibration=ids,
+        stages=["distill"],
+        settings=AdaptSettings(**given, distill_teacher="cached"),
+    )
+    assert stage.metrics[0]["loss"] == pytest.approx(float(wanted), rel=1e-5)
+    assert not (tmp_path / "stage" / "distill" / "teacher").exists()
+    with pytest.raises(InputError, match="leave the teacher out"):
+        adapt(
+            load(small_llama),
+            DESIGN,
+            tokenizer=None,
+            out=tmp_path / "other",
+            calibration=ids,
+            stages=["distill"],
+            settings=AdaptSettings(**given),
+            teacher=load(small_llama),
+        )
+
+
+@given(st.integers(1, 3), st.integers(2, 6), st.integers(2, 9), st.integers(0, 50))
+def test_the_divergence_from_a_text_and_its_gradient_are_those_of_cross_entropy(
+    rows: int, length: int, vocabulary: int, seed: int
+) -> None:
+    from gaincell.adapt.rows import shares
+
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(0, vocabulary, (rows, length), generator=generator)
+    (share,) = shares(lambda _: ids, 0, seed=0, positions=None, process=0, processes=1, passes=1, followed=True)
+    assert share.positions.tolist() == [list(range(length - 1))] * rows
+    logits = torch.randn(rows, length - 1, vocabulary, generator=generator, requires_grad=True)
+    mine = divergence(logits, from_text(share), 1.0).mean()
+    theirs = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+    torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(torch.autograd.grad(mine, logits), torch.autograd.grad(theirs, logits))
+
+
+@given(st.integers(0, 10_000))
+def test_steps_are_shared_as_published(steps: int) -> None:
+    linear, cubic = split_steps(steps)
+    assert linear >= 1
+    assert cubic >= 1
+    assert linear + cubic == max(2, steps)
+    assert abs(linear - steps * 2900 / 8800) <= 1
+    assert split_steps(steps, cubic=False) == (max(1, steps), 0)
+
+
+def test_what_is_set_explicitly_overrides_the_paper() -> None:
+    settings = paper_settings(AdaptSettings(distill_lr=1e-3, distill_leak="factored"))
+    assert (settings.distill_lr, settings.distill_leak) == (1e-3, "factored")
+    assert (settings.distill_betas, settings.distill_weight_decay) == ((0.9, 0.95), 0.1)
+    named = {"a.weight": torch.nn.Parameter(torch.ones(2, 2)), "a.gaincell.q_scale": torch.nn.Parameter(torch.ones(2))}
+    assert [(g["peak"], g["weight_decay"]) for g in groups(named, settings)] == [(1e-3, 0.1), (1e-3, 0.0)]
+
+
+def test_bad_input_is_refused_in_one_sentence(small_llama: Path, tmp_path: Path) -> None:
+    out = tmp_path / "none"
+    for message, arguments in (
+        ("score preset and no digital sinks, which design point 'extended' has", {"design": "extended"}),
+        ("digital sinks", {"design": DESIGN.replace(sinks="digital")}),
+        ("leave distill_loss out", {"settings": {"distill_loss": "kl"}}),
+        ("token ids of shape", {"calibration": torch.zeros(3)}),
+        ("shorter than one row", {"text": "short"}),
+        ("not a multiple", {"settings": {"distill_accumulation": 3}}),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            adapted(load(small_llama), out, **arguments)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="already"):
+        adapted(convert_(load(small_llama), DESIGN), out)
+    assert not out.exists(), "a refused run leaves nothing behind"
+    adapted(load(small_llama), out, settings={"distill_tokens": 1})
+    with pytest.raises(InputError, match="belongs to another run"):
+        adapted(load(small_llama), out)
+    with pytest.raises(InputError, match="belongs to another run"):
+        adapt(load(small_llama), DESIGN, tokenizer=None, out=out, calibration=token_ids())
