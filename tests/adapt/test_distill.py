@@ -27,7 +27,7 @@ from gaincell.adapt.rows import Permuted, shares
 from gaincell.adapt.run import Run
 from gaincell.adapt.teacher import Lesson, divergence
 from gaincell.adapt.trained import leaking, rate
-from gaincell.models import scalers_of
+from gaincell.models import save_adapter, scalers_of
 
 ALL = ("statistics", "transfer", "distill")
 STEPS = 12
@@ -51,7 +51,7 @@ def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
 
 def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: int = 8, **settings: Any) -> AdaptResult:
     stages = settings.pop("stages", ("statistics", "distill"))
-    teacher, validation = settings.pop("teacher", None), settings.pop("validation", None)
+    teacher, validation, start = (settings.pop(name, None) for name in ("teacher", "validation", "start"))
     fields = {"steps": 4, "distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_positions": 16, **settings}
     return adapt(
         model,
@@ -63,6 +63,7 @@ def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: i
         settings=AdaptSettings(**fields),
         teacher=teacher,
         validation=validation,
+        start=start,
     )
 
 
@@ -472,6 +473,32 @@ def test_the_divergence_of_some_tokens_is_that_of_k_plus_one_outcomes(k: int, te
     assert logits.grad.isfinite().all()
     whole = divergence(logits, Lesson(log_p, None, None, None), temperature)
     assert (found <= whole + 1e-4).all()
+
+
+def test_a_run_goes_on_from_an_adapter(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
+    first = distilled(load(small_llama), small_design, tmp_path / "first", distill_train="all", stages=ALL)
+    file = tmp_path / "first.safetensors"
+    save_adapter(first.model, load(small_llama), file)
+    again = {"start": file, "stages": ["distill"], "distill_tokens": 4 * 48, "distill_lr": 1e-12}
+    inner, outer = (
+        distilled(load(small_llama), small_design, tmp_path / name, **again, teacher=teacher)
+        for name, teacher in (("inner", None), ("outer", load(small_llama)))
+    )
+    # It starts where the first run ended; the teacher is the original, whatever the adapter changed of it.
+    assert losses(inner) == losses(outer)
+    assert losses(inner)[0] < 0.9 * losses(first)[0]
+    expected = dict(first.model.named_parameters())
+    for name, p in inner.model.named_parameters():
+        torch.testing.assert_close(p, expected[name], atol=1e-3, rtol=1e-2)
+    for fields, words in (
+        ({"stages": ALL}, "distill alone"),
+        ({"design": small_design.replace(output_scale=20.0)}, "is of design point 'extended', not of"),
+        ({"start": "no-such"}, "neither a shipped adapter"),
+    ):
+        options = {**again, **fields}
+        with pytest.raises(InputError, match=words):
+            distilled(load(small_llama), options.pop("design", small_design), tmp_path / "refused", **options)
+    assert not (tmp_path / "refused").exists()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])

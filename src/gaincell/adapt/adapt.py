@@ -14,6 +14,7 @@ from gaincell.adapt.fit import fit_layer
 from gaincell.adapt.layers import LayerWalk
 from gaincell.adapt.prepare import (
     check_original,
+    check_start,
     check_teacher,
     cut_rows,
     first_process_first,
@@ -30,7 +31,8 @@ from gaincell.adapt.statistics import least_squares_layer, match_layer
 from gaincell.adapt.transfer import transfer_layer
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.models import HeadScalers, attention_modules, base_hash, check_servable, convert_
+from gaincell.models import HeadScalers, attention_modules, base_hash, check_servable, convert_, load_adapter
+from gaincell.models.adapter import adapter_checksum
 from gaincell.models.convert import softmax_scale
 from gaincell.ops.check import check_design
 
@@ -67,6 +69,7 @@ def adapt(
     statistics: Literal["least-squares", "matching"] = "least-squares",
     settings: AdaptSettings | None = None,
     teacher: PreTrainedModel | None = None,
+    start: str | Path | None = None,
     validation: str | None = None,
     progress: Progress | None = None,
 ) -> AdaptResult:
@@ -94,12 +97,13 @@ def adapt(
         statistics: which statistics.
         settings: amounts and rates; see `AdaptSettings`.
         teacher: the model that `distill` learns from; by default the original.
+        start: an adapter to go on from with the stage "distill": a shipped one's name, or a file.
         validation: text, not to be learned from, whose perplexity `distill` logs every now and then.
         progress: called with (stage, done, total).
 
     Raises:
         InputError: a model that is converted already or cannot be served, unknown stages, a text that is too short, a
-            teacher that does not fit, a folder that belongs to another run, a loss that is not finite.
+            teacher or an adapter that does not fit, a folder that belongs to another run, a loss that is not finite.
     """
     config = GainCellConfig.preset(config) if isinstance(config, str) else config
     settings = settings or AdaptSettings()
@@ -110,6 +114,8 @@ def adapt(
     check_original(model, calibration)
     _check_statistics(config, stages, statistics)
     check_design(config.for_layers(len(check_servable(model))))
+    if start is not None:
+        check_start(model, config, start, stages)
     distilling = "distill" in stages
     if distilling:
         check_teacher(model, teacher, settings)
@@ -128,6 +134,7 @@ def adapt(
         "statistics": statistics,
         "model": base_hash(model),
         "text": source_of(text, calibration),
+        **({} if start is None else {"start": adapter_checksum(start)}),
     }
     with first_process_first(accelerator):
         run = Run(out, source)
@@ -153,8 +160,11 @@ def adapt(
             with first_process_first(accelerator):
                 Run(run.folder / "distill", about)
             rows = Permuted(longer, settings.distill_batch, settings.seed)
-            teach = make_teacher(model, teacher, rows, run, settings, accelerator, progress)
-        convert_(model, config)
+            teach = make_teacher(model, teacher, rows, run, settings, accelerator, progress, whole=start is not None)
+        if start is None:
+            convert_(model, config)
+        else:
+            load_adapter(model, start)
         with first_process_first(accelerator):
             for stage in wanted:
                 if stage != "distill":

@@ -2,8 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +20,10 @@ from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.teacher import Teacher, cache_lessons, from_cache, from_model, from_text, head_of
 from gaincell.adapt.trained import untouched
+from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode, perplexity
-from gaincell.models import scalers_of
+from gaincell.models import adapter_info, check_servable, scalers_of
 
 
 @contextmanager
@@ -60,8 +62,13 @@ def make_teacher(
     settings: AdaptSettings,
     accelerator: Accelerator,
     progress: Callable[[str, int, int], None] | None,
+    *,
+    whole: bool = False,
 ) -> Teacher:
-    """What `distill` learns from; `model` is still the original."""
+    """What `distill` learns from; `model` is still the original.
+
+    A copy of it shares the weights that no stage changes, unless it is to be `whole`: an adapter may change any.
+    """
     if settings.distill_loss == "next-token":
         return from_text
     original = model if given is None else given.to(accelerator.device).eval()
@@ -88,7 +95,7 @@ def make_teacher(
     if given is None:
         # Weights that never change are the student's own, except where sharding will take them apart.
         sharded = accelerator.distributed_type == DistributedType.FSDP
-        shared = {} if sharded else {id(p): p for p in untouched(model, settings)}
+        shared = {} if sharded or whole else {id(p): p for p in untouched(model, settings)}
         original = copy.deepcopy(model, shared)
     return from_model(original, settings.distill_temperature)
 
@@ -153,6 +160,17 @@ def check_original(model: PreTrainedModel, calibration: Tensor | None) -> None:
         raise InputError("adaptation learns in float32: load the model with dtype=torch.float32.")
     if calibration is not None and (calibration.dim() != 2 or calibration.shape[0] < 1 or calibration.shape[1] < 2):
         raise InputError(f"calibration must be token ids of shape (N, T); got {tuple(calibration.shape)}.")
+
+
+def check_start(model: PreTrainedModel, config: GainCellConfig, start: str | Path, stages: Sequence[str]) -> None:
+    """Raise InputError if a run cannot go on from an adapter."""
+    if tuple(stages) != ("distill",):
+        raise InputError("statistics and transfer begin anew; go on from an adapter with the stage distill alone.")
+    found = GainCellConfig(**adapter_info(start).design_point)
+    if found != config.for_layers(len(check_servable(model))):
+        raise InputError(
+            f"adapter '{start}' is of design point '{found.name}', not of '{config.name}' as it is now; name that one."
+        )
 
 
 def check_teacher(model: PreTrainedModel, teacher: PreTrainedModel | None, settings: AdaptSettings) -> None:

@@ -45,6 +45,9 @@ def adapt(
         Literal["paper"] | None,
         typer.Option(help="'paper': the published linear-model-first training instead of stages."),
     ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="An adapter to go on from with the stage distill, by name or file.")
+    ] = None,
     seed: options.Seed = 0,
     rank: Annotated[
         int | None, typer.Option(min=1, help="Rank of the adapter's matrices; a few MB instead of exact differences.")
@@ -67,9 +70,10 @@ def adapt(
 
     began = time.monotonic()
     design_point = GainCellConfig.load(config)
-    if recipe is not None and (stages is not None or statistics is not None):
-        raise InputError(f"--recipe {recipe} has stages of its own; leave --stages and --statistics out.")
-    chosen = () if recipe else parse_stages(",".join(DEFAULT_STAGES) if stages is None else stages)
+    if recipe is not None and (stages, statistics, start) != (None, None, None):
+        raise InputError(f"--recipe {recipe} has stages of its own; leave --stages, --statistics and --from out.")
+    default = DEFAULT_STAGES if start is None else ("distill",)
+    chosen = () if recipe else parse_stages(",".join(default) if stages is None else stages)
     fields = parse_settings(given or [])
     options.check_out(out)
     from gaincell.adapt import load_source
@@ -99,13 +103,13 @@ def adapt(
             result = paper_recipe(network, design_point, **shared)
         else:
             by = statistics or "least-squares"
-            result = run_adapt(network, design_point, stages=chosen, statistics=by, **shared)
+            result = run_adapt(network, design_point, stages=chosen, statistics=by, start=start, **shared)
     if int(os.environ.get("RANK", "0")):
         return  # one of several processes under `accelerate launch`; the first one tells and saves
     saved = save_model(result.model, tokenizer, out / "model")
     adapter = out / "adapter.safetensors"
     # The model was adapted in place: its weights as they were are read again rather than held all the while.
-    given_stages = {"recipe": recipe, "stages": ",".join(chosen) or None, "statistics": statistics}
+    given_stages = {"from": start, "recipe": recipe, "stages": ",".join(chosen) or None, "statistics": statistics}
     how = {"config": config, "text": text, **given_stages, "seed": seed, "rank": rank}
     notes = as_command(model, how, given or [], quick)
     save_adapter(result.model, options.load_model(model)[0], adapter, rank=rank, notes=notes)

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -177,6 +178,12 @@ def adapter_info(name_or_path: str | Path) -> AdapterInfo:
     """
     with _located(name_or_path) as path:
         return _read_info(path)[0]
+
+
+def adapter_checksum(name_or_path: str | Path) -> str:
+    """A checksum of an adapter's file."""
+    with _located(name_or_path) as path:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def is_adapter(name_or_path: str | Path) -> bool:
