@@ -114,3 +114,10 @@ def test_python_tags_are_refused_and_run_nothing(cell_file, tmp_path: Path) -> N
     with pytest.raises(InputError, match="not valid YAML"):
         load_cell(path)
     assert not proof.exists()
+
+
+def test_a_copy_with_another_law_computes_with_it() -> None:
+    cell = load_cell("leroux2025")
+    assert cell.model_law(0.3) != 0  # which is now cached
+    linear = load_cell("leroux2025-linear")
+    assert cell.model_copy(update={"law": linear.law}).model_law == linear.model_law

@@ -37,6 +37,12 @@ class Cell(BaseModel):
         self.law.in_model_scale()
         return self
 
+    def model_copy(self, **options: Any) -> Self:
+        """As pydantic's, but a law that was derived from the former fields does not go along."""
+        copy = super().model_copy(**options)
+        copy.__dict__.pop("model_law", None)
+        return copy
+
     @cached_property
     def model_law(self) -> PolynomialLaw:
         """The law on the paper's scale (S saturates at 80); see `PolynomialLaw.in_model_scale`."""
