@@ -68,7 +68,7 @@ def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: i
 
 
 def steps_of(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [line for line in metrics if line["stage"] == "distill"]
+    return [line for line in metrics if line["stage"] == "distill" and line["step"]]
 
 
 def losses(result: AdaptResult) -> list[float]:
@@ -535,7 +535,7 @@ def test_the_validation_text_is_looked_at_as_the_design_point_leaks(
         model, small_design, tmp_path, validation=text, distill_validate_every=5, distill_validate_tokens=100
     )
     found = {line["step"]: line["perplexity"] for line in result.metrics if "perplexity" in line}
-    assert list(found) == [5, 10, STEPS]
+    assert list(found) == [0, 5, 10, STEPS]
     assert found[STEPS] == gaincell.perplexity(model, Letters(), text, length=48, tokens=100).perplexity
 
 

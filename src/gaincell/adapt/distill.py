@@ -150,6 +150,10 @@ class _Loop:
         self.accelerator.wait_for_everyone()
         if main:
             run.rewind(stage, begun)
+        if validate is not None and begun == 0:
+            found = validate(self.student)
+            if main:
+                run.log({"stage": stage, "step": 0, "tokens": 0, **found})
         for step in range(begun, self.steps):
             with probing(self.student) as probe, leaking(self.student, settings.distill_leak):
                 metrics = self.step(step, probe)
