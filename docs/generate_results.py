@@ -1,6 +1,6 @@
-"""Write the README's figures and picture from a finished run: gaincell demo --full --out runs/full, then this script.
+"""Write the README's figures and picture from a finished run: make demo, then this script.
 
-python docs/generate_results.py runs/full
+python docs/generate_results.py runs/demo
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gaincell.hardware import paper_table
-from gaincell.report.numbers import number
+from gaincell.report.numbers import number, unit
 from gaincell.report.plots import perplexity_plot
 
 ROOT = Path(__file__).parent.parent
@@ -22,13 +22,17 @@ def perplexities(results: dict[str, Any]) -> str:
     rows = results["perplexities"]
     original = rows[0]["perplexity"]
     lines = [
-        f"| {results['model']} (softmax: {number(original)}) | mapped as it is | statistics | layer-wise transfer |",
-        "| --- | --- | --- | --- |",
+        f"| {results['model']} (softmax: {number(original)}) | mapped as it is | adapted | latency | energy |",
+        "| --- | --- | --- | --- | --- |",
     ]
-    for point in results["costs"]["design_points"]:
+    costs = results["costs"]
+    for column, point in enumerate(costs["design_points"]):
         cells = [
             f"{number(row['perplexity'])} (×{number(row['ratio'], 3)})" for row in rows if row["attention"] == point
         ]
+        for name in ("latency, all layers", "energy, all layers"):
+            (row,) = (row for row in costs["rows"] if row["name"] == name)
+            cells.append(f"{number(row['values'][column])} {unit(row['unit'])}")
         lines.append(f"| `{point}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -56,9 +60,8 @@ def paper() -> str:
     return "\n".join(lines)
 
 
-def picture(results: dict[str, Any]) -> str:
-    """The plot as a file of its own: the page's colours, light and dark, go with it."""
-    plot = perplexity_plot(results["perplexities"])
+def standalone(plot: str) -> str:
+    """A plot as a file of its own: the page's colours, light and dark, go with it."""
     namespace = "" if "xmlns=" in plot[: plot.index(">")] else ' xmlns="http://www.w3.org/2000/svg"'
     variables = "".join(re.findall(r"(?:@media[^{]*\{\s*)?:root\s*\{[^}]*\}(?:\s*\})?", STYLE.read_text("utf-8")))
     head, _, body = plot.partition(">")
@@ -87,7 +90,9 @@ def main(folder: Path) -> None:
     ):
         text = fill(text, name, content)
     readme.write_text(text, "utf-8")
-    (ROOT / "docs" / "images" / "perplexity.svg").write_text(picture(results), "utf-8")
+    (ROOT / "docs" / "images" / "perplexity.svg").write_text(
+        standalone(perplexity_plot(results["perplexities"])), "utf-8"
+    )
 
 
 if __name__ == "__main__":

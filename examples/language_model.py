@@ -1,4 +1,4 @@
-"""A real language model generates from a ring of gain cells: not adapted, so expect nonsense (see `make demo`)."""
+"""A real language model, adapted, generates from a ring of gain cells."""
 
 import gaincell
 from gaincell.models import RingCache
@@ -8,9 +8,9 @@ prompt = tokenizer("Gravity is", return_tensors="pt")
 settings = {"max_new_tokens": 12, "do_sample": False}
 print("softmax: ", tokenizer.decode(model.generate(**prompt, **settings)[0]))
 
-gaincell.convert_(model, "extended")
+gaincell.load_adapter(model, "extended")  # converts the model, and puts on what adaptation learned
 cache = RingCache(model, packed=True)
-print("gain cells, not adapted:", tokenizer.decode(model.generate(**prompt, past_key_values=cache, **settings)[0]))
+print("gain cells:", tokenizer.decode(model.generate(**prompt, past_key_values=cache, **settings)[0]))
 print(f"cache: {cache.bytes_per_token:.0f} bytes a token, {cache.bf16_bytes_per_token:.0f} in bfloat16")
 
 cost = gaincell.estimate(model.config, gaincell.GainCellConfig.preset("extended"))

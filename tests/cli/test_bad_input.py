@@ -284,10 +284,6 @@ def test_prompt(tiny: Path, gaincell: Run) -> None:
     gaincell("generate", "Who?", "--max-new-tokens", 2048, "--model", tiny).assert_refused("2048 positions")
 
 
-def test_generate_without_a_demo_run(gaincell: Run) -> None:
-    gaincell("generate", "The").assert_refused("runs/demo/extended/model", "gaincell demo")
-
-
 @pytest.mark.parametrize(
     ("args", "word"),
     [

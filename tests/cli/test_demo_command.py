@@ -14,10 +14,18 @@ from gaincell.cli import demo_steps
 from gaincell.cli import options as shared
 from gaincell.cli.demo import run_demo
 from gaincell.cli.demo_steps import DemoSettings, PointPlan, Workbench
+from gaincell.models import adapter_names, save_adapter
 from gaincell.models.load import load_model
 
 LITTLE = DemoSettings(
-    quick=True, sequences=4, length=24, steps=1, evaluate_tokens=40, evaluate_length=24, sample_tokens=4
+    quick=True,
+    plans=(PointPlan("extended", ("statistics", "transfer")), PointPlan("leroux2025", ("statistics",))),
+    sequences=4,
+    length=24,
+    steps=1,
+    evaluate_tokens=40,
+    evaluate_length=24,
+    sample_tokens=4,
 )
 
 STEPS = [
@@ -100,7 +108,7 @@ def test_demo_goes_on_after_an_interrupt(
     halfway = json.loads((out / "results.json").read_text("utf-8"))
     assert list(halfway["steps"]) == STEPS[:4]
     assert not (out / "extended" / "model").exists()
-    assert not [path for path in out.rglob("*") if "partial" in path.name]
+    assert not [path for path in out.rglob("*") if ".part" in path.name]
 
     done: list[str] = []
     for name in ("original", "write_calibration"):
@@ -128,27 +136,56 @@ def test_a_step_whose_files_are_gone_is_done_again(tiny: Path, finished: Path, t
 
 
 def test_demo_command(tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DemoSettings, "of", classmethod(lambda cls, quick, full: LITTLE))
+    monkeypatch.setattr(DemoSettings, "of", classmethod(lambda cls, quick, from_scratch: LITTLE))
     with monkeypatch.context() as patch:
         patch.setattr(shared, "load_model", lambda name: load_model(tiny if name == "demo" else name))
-        ended = gaincell("demo", "--quick")
+        ended = gaincell("demo", "--from-scratch", "--quick")
     assert ended.code == 0
     for words in ("Perplexity", "layer-wise transfer", demo_steps.PROMPTS[0], "energy, all layers", "published"):
         assert words in ended.out
     assert "[9/9]" in ended.err
     assert "not to quote" in ended.err
-    again = gaincell("demo", "--quick", "--json")
+    again = gaincell("demo", "--from-scratch", "--quick", "--json")
     assert again.code == 0
-    assert json.loads(again.out)["report"] == "runs/demo-quick/report.html"
-    generated = gaincell("generate", "The", "--max-new-tokens", 2)
+    assert json.loads(again.out)["report"] == "runs/demo-from-scratch-quick/report.html"
+    model = "runs/demo-from-scratch-quick/extended/model"
+    assert model in ended.out
+    generated = gaincell("generate", "The", "--max-new-tokens", 2, "--model", model)
     assert generated.code == 0
-    assert "runs/demo-quick/extended/model" in generated.err
+    assert model in generated.err
+
+
+def test_demo_puts_adapters_on_without_learning(
+    tiny: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, _ = load_model(tiny)
+    model, _ = load_model(finished / "extended" / "model")
+    save_adapter(model, base, tmp_path / "mine.safetensors", notes="learned in a test")
+
+    def forbidden(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("nothing is to be learned")
+
+    monkeypatch.setattr(sys.modules["gaincell.adapt.adapt"], "adapt", forbidden)
+    plan = PointPlan("extended", ("adapter",), str(tmp_path / "mine.safetensors"))
+    settings = dataclasses.replace(LITTLE, plans=(plan,))
+    results, _ = run_demo(settings, tmp_path / "demo", lambda: load_model(tiny), "tiny")
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {"report.html", "results.json"}
+    learned = json.loads((finished / "results.json").read_text("utf-8"))["results"]
+    stages = [row["stage"] for row in results["perplexities"]]
+    assert stages == ["as it came", "mapped as it is", "adapter that ships"]
+    # Matrices' differences are kept in bfloat16.
+    assert results["perplexities"][2]["perplexity"] == pytest.approx(learned["perplexities"][3]["perplexity"], rel=0.02)
+    assert results["samples"][0]["adapted"] == learned["samples"][0]["adapted"]
+    assert "learned in a test" in results["about"]["adapter extended"]
 
 
 def test_settings_of_the_options() -> None:
-    assert DemoSettings.of(quick=False, full=False) == DemoSettings()
-    quick, full = DemoSettings.of(quick=True, full=False), DemoSettings.of(quick=False, full=True)
+    assert DemoSettings.of(quick=False, from_scratch=False) == DemoSettings()
+    quick = DemoSettings.of(quick=True, from_scratch=False)
     assert quick.evaluate_tokens < DemoSettings.evaluate_tokens
     assert quick.quick
-    assert not full.quick
-    assert [plan.stages for plan in full.plans] == [("statistics", "transfer")] * 2
+    assert [plan.adapter for plan in quick.plans] == ["extended", "leroux2025"]
+    assert {plan.adapter for plan in DemoSettings().plans} <= {*adapter_names()}
+    scratch = DemoSettings.of(quick=False, from_scratch=True)
+    assert not scratch.quick
+    assert [plan.stages for plan in scratch.plans] == [("statistics", "transfer")] * 2

@@ -14,28 +14,26 @@ if TYPE_CHECKING:
 
 def demo(
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help="Run folder; a run that was cut short goes on. Default: runs/demo, or runs/demo-quick."
-        ),
+        Path | None, typer.Option("--out", help="Run folder; a run that was cut short goes on. By default in runs/.")
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Little text, few steps: minutes; figures to look at only.")
     ] = False,
-    full: Annotated[
-        bool, typer.Option("--full", help="Layer-wise transfer at the published design point too.")
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Adapt the model here, in place of the adapters that ship.")
     ] = False,
     json: options.Json = False,
 ) -> None:
     """Put a small language model on the hardware, and report.
 
     Perplexity of the original, after plain mapping and after adaptation; samples of both; latency, energy and area. The
-    report is OUT/report.html, the adapted model OUT/extended/model.
+    report is OUT/report.html. The adapters that ship took an hour of learning each; with --from-scratch the model
+    learns here for some minutes, and is kept in OUT/extended/model.
     """
     from gaincell.cli.demo_steps import DemoSettings
 
-    settings = DemoSettings.of(quick=quick, full=full)
-    folder = out or Path("runs/demo-quick" if quick else "runs/demo")
+    settings = DemoSettings.of(quick=quick, from_scratch=from_scratch)
+    folder = out or Path("runs/demo" + "-from-scratch" * from_scratch + "-quick" * quick)
     options.check_out(folder)
     results, report = run_demo(settings, folder, lambda: options.load_model("demo"), "demo")
     if json:
@@ -43,7 +41,8 @@ def demo(
     else:
         show_results(results)
         screen.show(f"report: {report}")
-        adapted = folder / settings.plans[0].name / "model"
+        first = settings.plans[0]
+        adapted = first.adapter or str(folder / first.name / "model")
         screen.show(f"adapted model: {adapted}")
         screen.say(f'try it: gaincell generate "The sea was" --model {adapted}')
 

@@ -35,15 +35,28 @@ STAGES = {
     "naive": "mapped as it is",
     "statistics": "scalers from statistics",
     "transfer": "layer-wise transfer",
+    "adapter": "adapter that ships",
 }
 
 
 @dataclass(frozen=True)
 class PointPlan:
-    """A design point, and what is done to the model at it after mapping it as it is."""
+    """A design point, and what is done to the model at it after mapping it as it is.
+
+    Attributes:
+        name: of the design point.
+        stages: stages of adaptation, or "adapter" alone.
+        adapter: what is put on in that stage: a shipped adapter's name, or a file.
+    """
 
     name: str
     stages: tuple[str, ...]
+    adapter: str | None = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether the model is adapted in the run itself."""
+        return self.stages != ("adapter",)
 
 
 @dataclass(frozen=True)
@@ -52,8 +65,8 @@ class DemoSettings:
 
     Attributes:
         quick: whether these are figures to look at, not to quote.
-        plans: the design points; the samples and the saved model are of the first.
-        sequences, length: calibration text, and the length that adaptation works at.
+        plans: the design points; the samples, and the model that is saved where the run adapts it, are of the first.
+        sequences, length: calibration text, and the length that adaptation works at; where the run adapts.
         steps: learning steps of a layer in the stage 'transfer'.
         evaluate_tokens, evaluate_length: perplexity.
         sample_tokens, temperature: samples.
@@ -62,8 +75,8 @@ class DemoSettings:
 
     quick: bool = False
     plans: tuple[PointPlan, ...] = (
-        PointPlan("extended", ("statistics", "transfer")),
-        PointPlan("leroux2025", ("statistics",)),
+        PointPlan("extended", ("adapter",), "extended"),
+        PointPlan("leroux2025", ("adapter",), "leroux2025"),
     )
     sequences: int = 64
     length: int = 256
@@ -75,10 +88,10 @@ class DemoSettings:
     seed: int = 0
 
     @classmethod
-    def of(cls, *, quick: bool, full: bool) -> "DemoSettings":
+    def of(cls, *, quick: bool, from_scratch: bool) -> "DemoSettings":
         """The settings behind the command's options."""
         plans = cls.plans
-        if full:
+        if from_scratch:
             plans = tuple(PointPlan(plan.name, ("statistics", "transfer")) for plan in plans)
         if not quick:
             return cls(plans=plans)
@@ -210,14 +223,29 @@ class Workbench:
 
     def is_saved(self, plan: PointPlan, stages: tuple[str, ...]) -> bool:
         """Whether the model is saved after these stages: the first design point's, after its last."""
-        return plan == self.settings.plans[0] and stages == plan.stages
+        return plan.learns and plan == self.settings.plans[0] and stages == plan.stages
+
+    def with_adapter(self, plan: PointPlan, progress: Stages) -> dict[str, Any]:
+        """Step: put the adapter on, and take the perplexity."""
+        from gaincell.models import adapter_info
+
+        assert plan.adapter is not None
+        return {**self.perplexity(self.final(plan), progress), "adapter": adapter_info(plan.adapter).notes}
+
+    def final(self, plan: PointPlan) -> "PreTrainedModel":
+        """The adapted model, read from where it is kept."""
+        if plan.adapter is None:
+            return options.load_model(str(self.model_folder(plan)))[0]
+        from gaincell.models import load_adapter
+
+        return load_adapter(self.copy_of_original(), plan.adapter)
 
     def samples(self, progress: Stages) -> dict[str, Any]:
         """Step: both models go on from the same prompts."""
         from gaincell.cli.writing import write
 
         s = self.settings
-        adapted, _ = options.load_model(str(self.model_folder(s.plans[0])))
+        adapted = self.final(s.plans[0])
         texts = []
         for done, prompt in enumerate(PROMPTS):
             progress("samples", done, len(PROMPTS))
@@ -256,12 +284,14 @@ def model_name(model: "PreTrainedModel") -> str:
 
 def demo_steps(bench: Workbench) -> list[Step]:
     """The steps in order."""
-    steps = [
-        Step("original", "perplexity of the original model", bench.original),
-        Step("calibration", "text to learn from", bench.write_calibration, (bench.calibration_file,)),
-    ]
+    steps = [Step("original", "perplexity of the original model", bench.original)]
+    if any(plan.learns for plan in bench.settings.plans):
+        steps.append(Step("calibration", "text to learn from", bench.write_calibration, (bench.calibration_file,)))
     for plan in bench.settings.plans:
         steps.append(Step(f"{plan.name}/naive", f"{plan.name}: mapped as it is", partial(bench.naive, plan)))
+        if not plan.learns:
+            steps.append(Step(f"{plan.name}/adapter", f"{plan.name}: adapted", partial(bench.with_adapter, plan)))
+            continue
         for count, stage in enumerate(plan.stages, 1):
             stages = plan.stages[:count]
             files = (bench.model_folder(plan) / "config.json",) if bench.is_saved(plan, stages) else ()
@@ -360,13 +390,22 @@ def _cost_rows(points: dict[str, Any], names: list[str]) -> "list[Any]":
 
 def _about(settings: DemoSettings, record: Record) -> dict[str, str]:
     seconds = sum(step["seconds"] for step in record.data["steps"].values())
-    text, original = record.result("calibration"), record.result("original")
+    original = record.result("original")
+    learned = {}
+    for plan in settings.plans:
+        if not plan.learns:
+            learned[f"adapter {plan.name}"] = record.result(f"{plan.name}/adapter")["adapter"] or "made by others"
+    if any(plan.learns for plan in settings.plans):
+        text = record.result("calibration")
+        learned["calibration"] = (
+            f"{text['sequences']} sequences of {text['length']} tokens that the model wrote itself, "
+            f"seed {text['seed']}, fingerprint {text['fingerprint']}"
+        )
+        learned["transfer"] = f"{settings.steps} steps a layer"
     return {
         "gaincell": record.data["gaincell"],
         **original["versions"],
-        "calibration": f"{text['sequences']} sequences of {text['length']} tokens that the model wrote itself, "
-        f"seed {text['seed']}, fingerprint {text['fingerprint']}",
-        "transfer": f"{settings.steps} steps a layer",
+        **learned,
         "time": f"{seconds:.0f} s with {original['threads']} threads",
     }
 

@@ -1,7 +1,6 @@
 """`gaincell generate`."""
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,19 +8,13 @@ import typer
 from gaincell.cli import options, screen
 from gaincell.errors import InputError
 
-#: Where `gaincell demo` leaves its adapted model, with and without --quick.
-DEMO_MODELS = (Path("runs/demo/extended/model"), Path("runs/demo-quick/extended/model"))
-
 
 def generate(
     prompt: Annotated[str, typer.Argument(help="Words to go on from.", show_default=False)],
     model: Annotated[
-        str | None,
-        typer.Option(
-            help="A model folder; 'demo': the demo model as it was; or an adapter of it, by name or file. "
-            "Default: what `gaincell demo` adapted."
-        ),
-    ] = None,
+        str,
+        typer.Option(help="A model folder; 'demo': the demo model as it was; or an adapter of it, by name or file."),
+    ] = "extended",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = 64,
     temperature: Annotated[float, typer.Option(min=0.0, max=100.0, help="0: always the likeliest token.")] = 0.0,
     seed: options.Seed = 0,
@@ -32,12 +25,11 @@ def generate(
 
     An adapted model attends in gain cells.
     """
-    name = model or str(_demo_model())
     if not prompt.strip():
         raise InputError("the prompt is empty; give some words to go on from.")
     if any("\udc80" <= letter <= "\udcff" for letter in prompt):  # how Python holds bytes that it could not decode
         raise InputError("the prompt is not UTF-8 text; check the terminal's encoding.")
-    network, tokenizer = options.load_model(name)
+    network, tokenizer = options.load_model(model)
     from gaincell.cli.writing import write
     from gaincell.models import design_point
 
@@ -54,22 +46,15 @@ def generate(
     point = design_point(network)
     attends = "softmax" if point is None else point.name
     if json:
-        screen.show_json({"model": name, "attention": attends, "prompt": prompt, **dataclasses.asdict(written)})
+        screen.show_json({"model": model, "attention": attends, "prompt": prompt, **dataclasses.asdict(written)})
         return
     speed = written.tokens / written.seconds
-    screen.say(f"{name}, attention: {attends}; {written.tokens} tokens, {speed:.1f} tokens/s")
+    screen.say(f"{model}, attention: {attends}; {written.tokens} tokens, {speed:.1f} tokens/s")
     bf16 = f"{written.bf16_cache_bytes_per_token:,.0f}"
     if written.cache_bytes_per_token is None:
         screen.say(f"a bfloat16 cache takes {bf16} bytes per token")
     else:
         screen.say(f"cache: {written.cache_bytes_per_token:,.0f} bytes per token (bfloat16: {bf16})")
-
-
-def _demo_model() -> Path:
-    for path in DEMO_MODELS:
-        if (path / "config.json").is_file():
-            return path
-    raise InputError(f"there is no adapted model at {DEMO_MODELS[0]}; run `gaincell demo` first, or name one: --model.")
 
 
 def _streamer(tokenizer: Any, show_prompt: bool) -> Any:

@@ -64,6 +64,28 @@ def perplexity_plot(rows: list[PerplexityRow]) -> str:
     return _svg("perplexity", draw, 0.34 * len(rows) + 0.8)
 
 
+def curve_plot(curves: dict[str, list[tuple[float, float]]], original: float) -> str:
+    """Perplexity against tokens learned on, a line per run, and the original's as a dashed one."""
+
+    def draw(axes: Any) -> None:
+        for index, (name, points) in enumerate(curves.items()):
+            tokens, values = zip(*points, strict=True)
+            colour = _SERIES[index % len(_SERIES)]
+            axes.plot([n / 1e3 for n in tokens], values, "o-", color=colour, markersize=4, label=name)
+            axes.annotate(number(values[-1]), (tokens[-1] / 1e3, values[-1]), (0, 7), textcoords="offset points")
+        axes.axhline(original, color=_INK, linestyle="--", linewidth=1, label=f"original: {number(original)}")
+        axes.set_yscale("log")
+        axes.set_xlim(left=0)
+        axes.grid(axis="y", which="both", linewidth=0.5)
+        axes.yaxis.set_major_formatter(lambda value, _: number(value))
+        axes.yaxis.set_minor_formatter(lambda value, _: number(value))
+        axes.set_xlabel("thousand tokens of distillation")
+        axes.set_ylabel("perplexity (logarithmic)")
+        axes.legend(frameon=False)
+
+    return _svg("curve", draw, 3.4)
+
+
 def energy_plot(costs: Costs) -> str:
     """Energy of one token as stacked bars, one per design point."""
     points = costs["design_points"]

@@ -1,0 +1,41 @@
+"""The adapters that ship: small enough, for the presets as they are now, and worth their name."""
+
+from importlib import resources
+
+import pytest
+import torch
+
+import gaincell
+from gaincell import GainCellConfig
+from gaincell.models import adapter_info, adapter_names, head_activity
+
+NAMES = ("extended", "leroux2025")
+
+
+def test_both_design_points_ship_in_thirty_megabytes() -> None:
+    assert adapter_names() == [*NAMES]
+    folder = resources.files("gaincell") / "adapters"
+    sizes = [len((folder / f"{name}.safetensors").read_bytes()) for name in NAMES]
+    assert sum(sizes) < 30e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_adapter_is_for_its_preset_as_it_is(name: str) -> None:
+    info = adapter_info(name)
+    assert GainCellConfig(**info.design_point) == GainCellConfig.preset(name).for_layers(30)
+    assert info.notes is not None
+    assert "gaincell adapt" in info.notes, "how it was made"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "ratio"), [("extended", 1.6), ("leroux2025", 8.0)])
+def test_an_adapter_makes_the_demo_model_usable(name: str, ratio: float) -> None:
+    """A bound with room: the figures themselves are in docs/adaptation.md, with the commands that print them."""
+    torch.set_num_threads(2)
+    model, tokenizer = gaincell.load_demo_model()
+    original = gaincell.perplexity(model, tokenizer, length=512, tokens=1024).perplexity
+    gaincell.load_adapter(model, name)
+    adapted = gaincell.perplexity(model, tokenizer, length=512, tokens=1024).perplexity
+    assert original < adapted < ratio * original
+    activity = head_activity(model, torch.tensor([tokenizer(gaincell.evaluate.default_text()[:1000])["input_ids"]]))
+    assert activity.dead.float().mean() < 0.1
