@@ -157,7 +157,7 @@ def test_validation_is_logged_in_both_trainings(small_llama: Path, tmp_path: Pat
     settings = {"length": 48, "distill_validate_every": 10}
     result = adapted(model, tmp_path, text=text, validation=held_out, settings=settings)
     found = [(line["stage"], line["step"]) for line in result.metrics if "perplexity" in line]
-    assert found == [("linear", 8), ("cubic", 10), ("cubic", 16)]
+    assert found == [("linear", 0), ("linear", 8), ("cubic", 0), ("cubic", 10), ("cubic", 16)]
     again = perplexity(model, Letters(), held_out, length=48, tokens=100).perplexity
     assert result.metrics[-1]["perplexity"] == again
 
