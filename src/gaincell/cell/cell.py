@@ -40,7 +40,7 @@ class Cell(BaseModel):
     def model_copy(self, **options: Any) -> Self:
         """As pydantic's, but a law that was derived from the former fields does not go along."""
         copy = super().model_copy(**options)
-        copy.__dict__.pop("model_law", None)
+        vars(copy).pop("model_law", None)
         return copy
 
     @cached_property
