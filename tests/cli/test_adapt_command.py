@@ -109,11 +109,11 @@ def test_adapt_by_the_papers_recipe(tiny: Path, text_file: Path, gaincell: Run) 
     found = json.loads(ended.out)
     assert found["stages"] == ["linear", "matching", "cubic"]
     taken = [(line["stage"], line["tokens"]) for line in found["metrics"] if "tokens" in line]
-    assert taken == [("linear", 48), ("cubic", 48), ("cubic", 96), ("cubic", 144)]
+    assert taken == [("linear", 0), ("linear", 48), ("cubic", 0), ("cubic", 48), ("cubic", 96), ("cubic", 144)]
     assert "perplexity" in found["metrics"][-1]
     assert gaincell("generate", "The", "--model", "run/model", "--max-new-tokens", 4).code == 0
-    for option in (("--stages", "statistics"), ("--statistics", "matching")):
-        gaincell(*args, "--config", "leroux2025", *option).assert_refused("leave --stages and --statistics out")
+    for option in (("--stages", "statistics"), ("--statistics", "matching"), ("--from", "leroux2025")):
+        gaincell(*args, "--config", "leroux2025", *option).assert_refused("leave --stages, --statistics and --from out")
     gaincell(*args).assert_refused("no score preset", "'extended'", "choose leroux2025")
     gaincell("adapt", tiny, "--out", "run", "--stages", "").assert_refused("one at least")
 
