@@ -1,11 +1,8 @@
 """Plots that stand alone: what they say, and that they say the same twice."""
 
-import pytest
-
-from gaincell.report.plots import can_plot, curve_plot
+from gaincell.report.plots import curve_plot
 
 
-@pytest.mark.skipif(not can_plot(), reason="matplotlib is not installed")
 def test_a_curve_names_its_runs_and_the_original() -> None:
     curves = {"extended": [(1000.0, 60.0), (2000.0, 31.5)], "leroux2025": [(1000.0, 300.0)]}
     plot = curve_plot(curves, 19.56)
