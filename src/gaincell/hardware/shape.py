@@ -1,4 +1,4 @@
-"""The four numbers of a model that the cost of its attention depends on."""
+"""The four numbers of a model that the cost of its attention depends on, and how a model config is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ _NAMES = {
     "num_key_value_heads": ("num_key_value_heads",),
     "head_dim": ("head_dim",),
     "hidden_size": ("hidden_size", "n_embd"),
+    "intermediate_size": ("intermediate_size", "n_inner"),
+    "vocab_size": ("vocab_size",),
 }
 _ATTENTION = {"full_attention", "sliding_attention", "attention"}
 
@@ -55,26 +57,26 @@ def read_shape(model_config: object) -> AttentionShape:
             something other than causal self-attention over keys and values of one width (encoder-decoder, latent
             or linear attention).
     """
-    config = _text_config(model_config)
-    if _get(config, "is_encoder_decoder"):
+    config = text_config(model_config)
+    if field_of(config, "is_encoder_decoder"):
         raise InputError("model config: encoder-decoder models have cross-attention, which is not estimated.")
-    if _get(config, "kv_lora_rank"):
+    if field_of(config, "kv_lora_rank"):
         raise InputError("model config: latent attention (kv_lora_rank) does not keep keys and values per head.")
-    layer_types = _get(config, "layer_types")
+    layer_types = field_of(config, "layer_types")
     other = sorted({str(kind) for kind in layer_types} - _ATTENTION) if isinstance(layer_types, list | tuple) else []
     if other:
         raise InputError(f"model config: layer_types has '{other[0]}', but only layers of attention can be estimated.")
 
-    layers = _required(config, "num_hidden_layers")
-    heads = _required(config, "num_attention_heads")
-    kv_heads = _positive(config, "num_key_value_heads") or heads
+    layers = required_field(config, "num_hidden_layers")
+    heads = required_field(config, "num_attention_heads")
+    kv_heads = positive_field(config, "num_key_value_heads") or heads
     if heads % kv_heads:
         raise InputError(
             f"model config: num_attention_heads {heads} is not a multiple of num_key_value_heads {kv_heads}."
         )
-    head_dim = _positive(config, "head_dim")
+    head_dim = positive_field(config, "head_dim")
     if head_dim is None:
-        hidden = _positive(config, "hidden_size")
+        hidden = positive_field(config, "hidden_size")
         if hidden is None:
             raise InputError("model config: neither head_dim nor hidden_size (n_embd) is set; set one of them.")
         if hidden % heads:
@@ -85,7 +87,12 @@ def read_shape(model_config: object) -> AttentionShape:
     return AttentionShape(layers, heads, kv_heads, head_dim)
 
 
-def _text_config(config: object) -> object:
+def text_config(config: object) -> object:
+    """The text model's part of a model config, which may be all of it.
+
+    Raises:
+        InputError: the config holds several text models.
+    """
     if isinstance(config, Mapping):
         inner = config.get("text_config")
         return inner if isinstance(inner, Mapping) else config
@@ -99,14 +106,19 @@ def _text_config(config: object) -> object:
         raise InputError(f"model config: its text model cannot be told: {first}.") from None
 
 
-def _get(config: object, name: str) -> object:
+def field_of(config: object, name: str) -> object:
+    """A field of a mapping or an object, None if it is not there."""
     return config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
 
 
-def _positive(config: object, field: str) -> int | None:
-    """The field under the first of its names that is set, None if none is."""
+def positive_field(config: object, field: str) -> int | None:
+    """The field under the first of its names that is set, None if none is.
+
+    Raises:
+        InputError: it is not a positive whole number.
+    """
     for name in _NAMES[field]:
-        value = _get(config, name)
+        value = field_of(config, name)
         if value is None:
             continue
         if isinstance(value, SupportsIndex) and not isinstance(value, bool) and index(value) > 0:
@@ -115,8 +127,13 @@ def _positive(config: object, field: str) -> int | None:
     return None
 
 
-def _required(config: object, field: str) -> int:
-    value = _positive(config, field)
+def required_field(config: object, field: str) -> int:
+    """`positive_field`, of a field that must be there.
+
+    Raises:
+        InputError: it is missing, or not a positive whole number.
+    """
+    value = positive_field(config, field)
     if value is None:
         raise InputError(f"model config: {' or '.join(_NAMES[field])} is missing; add it.")
     return value
