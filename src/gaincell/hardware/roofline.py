@@ -1,0 +1,299 @@
+"""What digital hardware needs at least for the same work, from its datasheet: a bound, not a measurement."""
+
+from dataclasses import dataclass, replace
+
+from gaincell.errors import InputError
+from gaincell.hardware.decoder import DecoderShape
+from gaincell.hardware.shape import AttentionShape
+
+#: What to know before quoting a roofline.
+ROOFLINE_CAVEAT = "Roofline from datasheet numbers, not measured: no kernel is faster, most are slower."
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """Digital hardware as its datasheet tells.
+
+    Energy is board power times time. With `flop_j` and `byte_j` set it is what operations and transfers take alone,
+    as if the board used nothing else: a lower bound.
+
+    Attributes:
+        name: what it is called.
+        flop_per_s: peak of dense matrix products at `precision`, in operations (two per multiply-add) per second.
+        precision: of these products.
+        bytes_per_s: memory bandwidth.
+        memory_bytes: memory.
+        board_power_w: power of the whole board at its limit.
+        source: where the numbers come from.
+        flop_j: energy of one operation, None: not used.
+        byte_j: energy of one byte from memory, None: not used.
+    """
+
+    name: str
+    flop_per_s: float
+    precision: str
+    bytes_per_s: float
+    memory_bytes: float
+    board_power_w: float
+    source: str
+    flop_j: float | None = None
+    byte_j: float | None = None
+
+    def energy_j(self, seconds: float, flop: float, moved_bytes: float) -> float:
+        """Energy of so many operations and bytes that take so long."""
+        if self.flop_j is None or self.byte_j is None:
+            return self.board_power_w * seconds
+        return flop * self.flop_j + moved_bytes * self.byte_j
+
+
+H100_SXM = Accelerator(
+    "H100 SXM",
+    989e12,
+    "bfloat16, dense",
+    3.35e12,
+    80e9,
+    700,
+    "NVIDIA H100 datasheet: peak, HBM3, maximum TDP",
+)
+#: An H100 whose energy is operations and memory alone. Assumption: 7 nm stands for 4 nm, and HBM2 for HBM3.
+H100_SXM_IDLE_FREE = replace(
+    H100_SXM,
+    name="H100 SXM, operations and memory alone",
+    source=H100_SXM.source
+    + "; bfloat16 multiplication 0.21 pJ and addition 0.11 pJ in 7 nm (Jouppi et al., ISCA 2021); "
+    "HBM2 3.92 pJ per bit (O'Connor et al., MICRO 2017)",
+    flop_j=(0.21e-12 + 0.11e-12) / 2,
+    byte_j=8 * 3.92e-12,
+)
+RTX_4090 = Accelerator(
+    "RTX 4090",
+    165e12,
+    "float16 summed in float32, dense",
+    1008e9,
+    24e9,
+    450,
+    "NVIDIA Ada GPU architecture whitepaper: tensor core peak, GDDR6X, total graphics power",
+)
+JETSON_NANO = Accelerator(
+    "Jetson Nano", 472e9, "float16", 25.6e9, 4e9, 10, "NVIDIA Jetson Nano module datasheet: peak, LPDDR4, 10 W mode"
+)
+ACCELERATORS = (H100_SXM, H100_SXM_IDLE_FREE, RTX_4090, JETSON_NANO)
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """The least that a step takes, in which each sequence of a batch gets one token. See `ROOFLINE_CAVEAT`.
+
+    Attributes:
+        latency_s: time of the step: of its operations at peak or of its bytes at full bandwidth, whichever is longer.
+        energy_j: energy of one token, a batch-th of the step's.
+        flop: operations of the step.
+        moved_bytes: bytes of the step to and from memory.
+        layers: layers in these figures.
+    """
+
+    latency_s: float
+    energy_j: float
+    flop: float
+    moved_bytes: float
+    layers: int
+
+    @property
+    def per_layer(self) -> "Roofline":
+        """One layer's share."""
+        n = self.layers
+        return Roofline(self.latency_s / n, self.energy_j / n, self.flop / n, self.moved_bytes / n, 1)
+
+
+def attention_roofline(
+    shape: AttentionShape, window: int, accelerator: Accelerator, batch: int = 1, bytes_per_number: float = 2
+) -> Roofline:
+    """Attention of one token per sequence over a full window, all layers of `shape`.
+
+    Each sequence has a cache of its own, so nothing is shared in a batch. Counted are both products (softmax is not),
+    reading the cache, writing the new key and value, and the query and output.
+
+    Args:
+        shape: the model's attention.
+        window: tokens attended to, the new one among them.
+        accelerator: what computes it.
+        batch: sequences.
+        bytes_per_number: of keys, values, query and output.
+
+    Raises:
+        InputError: `window`, `batch` or `bytes_per_number` is not above 0.
+    """
+    _check(window=window, batch=batch, bytes_per_number=bytes_per_number)
+    queries = shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim
+    keys = shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim
+    numbers = 2 * keys * window + 2 * queries
+    return _roofline(
+        accelerator, batch * 4 * queries * window, batch * numbers * bytes_per_number, batch, shape.num_hidden_layers
+    )
+
+
+def decoder_roofline(
+    decoder: DecoderShape, accelerator: Accelerator, batch: int = 1, bytes_per_weight: float = 2
+) -> Roofline:
+    """The rest of a token: projections, MLP and LM head. A batch shares the weights, which are read once a step.
+
+    Activations are taken to stay on the chip.
+
+    Raises:
+        InputError: `batch` or `bytes_per_weight` is not above 0.
+    """
+    _check(batch=batch, bytes_per_weight=bytes_per_weight)
+    return _roofline(
+        accelerator,
+        batch * 2 * decoder.multiply_adds,
+        decoder.weights * bytes_per_weight,
+        batch,
+        decoder.attention.num_hidden_layers,
+    )
+
+
+@dataclass(frozen=True)
+class Link:
+    """What carries queries, keys, values and outputs between the accelerator and the gain cells.
+
+    Attributes:
+        bytes_per_s: bandwidth in one direction.
+        bit_j: energy of one bit.
+        transfer_s: time that a transfer takes beside its bytes. Assumption: not published for such a pair of chips.
+        source: where bandwidth and energy come from.
+    """
+
+    bytes_per_s: float
+    bit_j: float
+    transfer_s: float
+    source: str
+
+
+NVLINK_C2C = Link(450e9, 1.3e-12, 100e-9, "NVIDIA NVLink-C2C: Wei et al., ISSCC 2023, paper 9.3; 900 GB/s both ways")
+
+
+@dataclass(frozen=True)
+class WholeToken:
+    """One token of one sequence, whole model: attention in gain cells beside attention on the same accelerator.
+
+    Times add up one after the other: nothing overlaps, and the accelerator's power while it waits is not charged.
+
+    Attributes:
+        accelerator: what computes all but the gain cells' attention.
+        rest: projections, MLP and LM head on the accelerator.
+        digital_attention: attention on the accelerator.
+        attention_latency_s: attention in gain cells, all layers.
+        attention_energy_j: the same, energy.
+        transfer_latency_s: moving queries, keys and values to the gain cells and outputs back, all layers.
+        transfer_energy_j: the same, energy.
+    """
+
+    accelerator: Accelerator
+    rest: Roofline
+    digital_attention: Roofline
+    attention_latency_s: float
+    attention_energy_j: float
+    transfer_latency_s: float
+    transfer_energy_j: float
+
+    @property
+    def digital_latency_s(self) -> float:
+        """Everything on the accelerator."""
+        return self.rest.latency_s + self.digital_attention.latency_s
+
+    @property
+    def digital_energy_j(self) -> float:
+        """Everything on the accelerator."""
+        return self.rest.energy_j + self.digital_attention.energy_j
+
+    @property
+    def latency_s(self) -> float:
+        """Attention in gain cells, the rest on the accelerator."""
+        return self.rest.latency_s + self.transfer_latency_s + self.attention_latency_s
+
+    @property
+    def energy_j(self) -> float:
+        """Attention in gain cells, the rest on the accelerator."""
+        return self.rest.energy_j + self.transfer_energy_j + self.attention_energy_j
+
+    @property
+    def latency_gain(self) -> float:
+        """How many times faster the whole token is with gain cells."""
+        return self.digital_latency_s / self.latency_s
+
+    @property
+    def energy_gain(self) -> float:
+        """How many times less energy it takes."""
+        return self.digital_energy_j / self.energy_j
+
+    @property
+    def latency_bound(self) -> float:
+        """The gain if attention and its transfers took no time (Amdahl's law)."""
+        return self.digital_latency_s / self.rest.latency_s
+
+    @property
+    def energy_bound(self) -> float:
+        """The gain if they took no energy."""
+        return self.digital_energy_j / self.rest.energy_j
+
+    @property
+    def attention_share(self) -> float:
+        """Of the time that everything on the accelerator takes."""
+        return self.digital_attention.latency_s / self.digital_latency_s
+
+    @property
+    def fits(self) -> bool:
+        """Whether one accelerator's memory holds the weights and the cache; if not, its figures are of a fiction."""
+        return self.rest.moved_bytes + self.digital_attention.moved_bytes <= self.accelerator.memory_bytes
+
+
+def whole_token(
+    decoder: DecoderShape,
+    attention_latency_s: float,
+    attention_energy_j: float,
+    window: int,
+    accelerator: Accelerator = H100_SXM,
+    link: Link = NVLINK_C2C,
+    bytes_per_number: float = 2,
+) -> WholeToken:
+    """Put an estimate of attention in gain cells into a whole token, batch 1.
+
+    Every layer makes two transfers: queries, keys and values to the gain cells, and the output back.
+
+    Args:
+        decoder: the model.
+        attention_latency_s: of one token in gain cells, all layers.
+        attention_energy_j: the same, energy.
+        window: tokens attended to, in both.
+        accelerator: what computes the rest.
+        link: what connects it to the gain cells.
+        bytes_per_number: of weights, of the accelerator's cache, and of what is transferred.
+
+    Raises:
+        InputError: a number is not above 0 (the estimate's may be 0).
+    """
+    if min(attention_latency_s, attention_energy_j) < 0:
+        raise InputError("attention_latency_s and attention_energy_j must not be below 0; pass an estimate's.")
+    a = decoder.attention
+    numbers = (2 * a.num_attention_heads + 2 * a.num_key_value_heads) * a.head_dim
+    carried = a.num_hidden_layers * numbers * bytes_per_number
+    return WholeToken(
+        accelerator,
+        decoder_roofline(decoder, accelerator, bytes_per_weight=bytes_per_number),
+        attention_roofline(a, window, accelerator, bytes_per_number=bytes_per_number),
+        attention_latency_s,
+        attention_energy_j,
+        carried / link.bytes_per_s + 2 * a.num_hidden_layers * link.transfer_s,
+        8 * carried * link.bit_j,
+    )
+
+
+def _roofline(accelerator: Accelerator, flop: float, moved_bytes: float, batch: int, layers: int) -> Roofline:
+    latency_s = max(flop / accelerator.flop_per_s, moved_bytes / accelerator.bytes_per_s)
+    return Roofline(latency_s, accelerator.energy_j(latency_s, flop, moved_bytes) / batch, flop, moved_bytes, layers)
+
+
+def _check(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not value > 0:
+            raise InputError(f"{name} is {value}, but must be above 0.")
