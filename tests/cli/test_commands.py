@@ -11,7 +11,7 @@ from command_tools import Run
 
 import gaincell as package
 
-COMMANDS = ("demo", "adapt", "generate", "evaluate", "cost", "doctor")
+COMMANDS = ("demo", "adapt", "generate", "evaluate", "cost", "measure-gpu", "doctor")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -24,7 +24,7 @@ def test_help_has_an_example_of_that_command(command: str, gaincell: Run) -> Non
 
 def test_help_lists_every_command_in_full(gaincell: Run) -> None:
     ended = gaincell("--help")
-    listed = re.findall(r"^  (\w+)  +(\S.*)$", ended.out.partition("Commands:")[2], re.MULTILINE)
+    listed = re.findall(r"^  ([\w-]+)  +(\S.*)$", ended.out.partition("Commands:")[2], re.MULTILINE)
     assert tuple(name for name, _ in listed) == COMMANDS
     assert not [line for _, line in listed if line.endswith("...")]
 

@@ -16,6 +16,7 @@ from gaincell.cli.demo import demo
 from gaincell.cli.doctor import doctor
 from gaincell.cli.evaluate import evaluate
 from gaincell.cli.generate import generate
+from gaincell.cli.measure import measure_gpu
 from gaincell.errors import InputError
 
 #: Commands that go on where they stopped.
@@ -27,6 +28,7 @@ _COMMANDS = {
     generate: 'gaincell generate "The ship had been at sea for" --model runs/a/model',
     evaluate: "gaincell evaluate demo --config leroux2025 --tokens 2048",
     cost: "gaincell cost gpt2 --config leroux2025",
+    measure_gpu: "gaincell measure-gpu --out gpu.json",
     doctor: "gaincell doctor --model runs/a/model",
 }
 
