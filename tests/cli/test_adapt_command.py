@@ -296,3 +296,25 @@ def test_a_setting_that_yaml_takes_for_a_boolean_is_the_word_it_is() -> None:
     assert parse_settings(["distill_precision=no", "steps=3"]) == {"distill_precision": "no", "steps": 3}
     with pytest.raises(InputError, match="NAME=VALUE"):
         parse_settings(["steps=3\nseed: 2"])
+
+
+def test_a_second_process_is_refused_and_a_killed_one_gone_on_from(
+    tiny: Path, text_file: Path, tmp_path: Path, gaincell: Run
+) -> None:
+    args = ["adapt", str(tiny), "--out", "run", "--text", str(text_file), "--set", "length=24", "--set", "steps=8"]
+    first = tmp_path / "run" / "transfer" / "layer-000.safetensors"
+    with subprocess.Popen([*COMMAND, *args], cwd=tmp_path) as process:
+        deadline = time.monotonic() + 120
+        while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGSTOP)  # so that it is there for as long as this looks
+        assert process.poll() is None, "it finished before it could be stopped"
+        before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+        gaincell(*args).assert_refused("another process is at work in run")
+        assert {path: path.read_bytes() for path in before} == before
+        process.kill()
+    modified = first.stat().st_mtime_ns
+    ended = gaincell(*args)
+    assert ended.code == 0, ended
+    assert first.stat().st_mtime_ns == modified
+    assert (tmp_path / "run" / "adapter.safetensors").is_file()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from gaincell.adapt.calibration import fingerprint, read_sequences
+from gaincell.adapt.claim import claimed
 from gaincell.adapt.distill import check_shared, distill, make_accelerator
 from gaincell.adapt.fit import fit_layer
 from gaincell.adapt.layers import LayerWalk
@@ -103,7 +104,8 @@ def adapt(
 
     Raises:
         InputError: a model that is converted already or cannot be served, unknown stages, a text that is too short, a
-            teacher or an adapter that does not fit, a folder that belongs to another run, a loss that is not finite.
+            teacher or an adapter that does not fit, a folder that belongs to another run or that another process is at
+            work in, a loss that is not finite.
     """
     config = GainCellConfig.preset(config) if isinstance(config, str) else config
     settings = settings or AdaptSettings()
@@ -136,57 +138,60 @@ def adapt(
         "text": source_of(text, calibration),
         **({} if start is None else {"start": adapter_checksum(start)}),
     }
-    with first_process_first(accelerator):
-        run = Run(out, source)
-        written = None
-        if ids is None:
-            written = own_rows(model, tokenizer, run, settings, progress, distilling=distilling)
-            ids = written[: settings.sequences]
-    # What the folder holds of an earlier stage is what a later one starts from, in whichever call it was made.
-    last = max(STAGES.index(stage) for stage in stages)
-    wanted = [stage for stage in STAGES[: last + 1] if stage in stages or run.holds(stage)]
-    was_training = model.training
-    model.eval()
-    try:
-        rows, teach = None, None
-        if accelerator is not None:
-            longer = cut_rows(ids if written is None else written, settings) if longer is None else longer
-            about = {
-                "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in MANNER},
-                "after": wanted[:-1],
-                "text": fingerprint(longer),
-                "teacher": None if teacher is None else base_hash(teacher),
-            }
-            with first_process_first(accelerator):
-                Run(run.folder / "distill", about)
-            rows = Permuted(longer, settings.distill_batch, settings.seed)
-            teach = make_teacher(model, teacher, rows, run, settings, accelerator, progress, whole=start is not None)
-        if start is None:
-            convert_(model, config)
-        else:
-            load_adapter(model, start)
+    with claimed(out):
         with first_process_first(accelerator):
-            for stage in wanted:
-                if stage != "distill":
-                    after = "statistics" in wanted
-                    _run_stage(model, ids.to(model.device), run, stage, after, statistics, settings, progress)
-        if accelerator is not None and rows is not None and teach is not None:
-            steps = max(1, round(settings.distill_tokens / (settings.distill_batch * rows.ids.shape[1])))
-            validate = None if validation is None else make_validation(tokenizer, validation, rows.ids, settings)
-            distill(
-                model,
-                teach,
-                rows,
-                steps,
-                settings=settings,
-                run=run,
-                accelerator=accelerator,
-                validate=validate,
-                progress=progress,
-            )
-    finally:
-        model.train(was_training)
-    return AdaptResult(model, run.metrics(), run.folder)
+            run = Run(out, source)
+            written = None
+            if ids is None:
+                written = own_rows(model, tokenizer, run, settings, progress, distilling=distilling)
+                ids = written[: settings.sequences]
+        # What the folder holds of an earlier stage is what a later one starts from, in whichever call it was made.
+        last = max(STAGES.index(stage) for stage in stages)
+        wanted = [stage for stage in STAGES[: last + 1] if stage in stages or run.holds(stage)]
+        was_training = model.training
+        model.eval()
+        try:
+            rows, teach = None, None
+            if accelerator is not None:
+                longer = cut_rows(ids if written is None else written, settings) if longer is None else longer
+                about = {
+                    "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in MANNER},
+                    "after": wanted[:-1],
+                    "text": fingerprint(longer),
+                    "teacher": None if teacher is None else base_hash(teacher),
+                }
+                with first_process_first(accelerator):
+                    Run(run.folder / "distill", about)
+                rows = Permuted(longer, settings.distill_batch, settings.seed)
+                teach = make_teacher(
+                    model, teacher, rows, run, settings, accelerator, progress, whole=start is not None
+                )
+            if start is None:
+                convert_(model, config)
+            else:
+                load_adapter(model, start)
+            with first_process_first(accelerator):
+                for stage in wanted:
+                    if stage != "distill":
+                        after = "statistics" in wanted
+                        _run_stage(model, ids.to(model.device), run, stage, after, statistics, settings, progress)
+            if accelerator is not None and rows is not None and teach is not None:
+                steps = max(1, round(settings.distill_tokens / (settings.distill_batch * rows.ids.shape[1])))
+                validate = None if validation is None else make_validation(tokenizer, validation, rows.ids, settings)
+                distill(
+                    model,
+                    teach,
+                    rows,
+                    steps,
+                    settings=settings,
+                    run=run,
+                    accelerator=accelerator,
+                    validate=validate,
+                    progress=progress,
+                )
+        finally:
+            model.train(was_training)
+        return AdaptResult(model, run.metrics(), run.folder)
 
 
 def _run_stage(

@@ -7,6 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from gaincell.adapt.adapt import AdaptResult, Progress
+from gaincell.adapt.claim import claimed
 from gaincell.adapt.distill import check_shared, distill, make_accelerator
 from gaincell.adapt.matching import match_model
 from gaincell.adapt.prepare import (
@@ -108,42 +109,45 @@ def paper_recipe(
         "model": base_hash(model),
         "text": source_of(text, calibration),
     }
-    with first_process_first(accelerator):
-        run = Run(out, source)
-        if ids is None:
-            ids = cut_rows(own_rows(model, tokenizer, run, settings, progress, distilling=True), settings)
-    rows = Permuted(ids, settings.distill_batch, settings.seed)
-    validate = None if validation is None else make_validation(tokenizer, validation, ids, settings)
-    linear = linear_design(config)
-    steps = split_steps(round(settings.distill_tokens / (settings.distill_batch * ids.shape[1])), linear is not None)
-
-    def train(stage: str, before: int, steps: int) -> None:
-        distill(
-            model,
-            from_text,
-            lambda step: rows(before + step),
-            steps,
-            settings=settings,
-            run=run,
-            stage=stage,
-            accelerator=accelerator,
-            validate=validate,
-            progress=progress,
+    with claimed(out):
+        with first_process_first(accelerator):
+            run = Run(out, source)
+            if ids is None:
+                ids = cut_rows(own_rows(model, tokenizer, run, settings, progress, distilling=True), settings)
+        rows = Permuted(ids, settings.distill_batch, settings.seed)
+        validate = None if validation is None else make_validation(tokenizer, validation, ids, settings)
+        linear = linear_design(config)
+        steps = split_steps(
+            round(settings.distill_tokens / (settings.distill_batch * ids.shape[1])), linear is not None
         )
-        accelerator.free_memory()  # it holds on to every model that it prepared
 
-    was_training = model.training
-    model.eval()
-    try:
-        convert_(model, linear or config)
-        train("linear", 0, steps[0])
-        if linear is not None:
-            with first_process_first(accelerator):
-                match_model(model, config, ids[: settings.statistics_sequences].to(model.device), run, progress)
-            train("cubic", *steps)
-    finally:
-        model.train(was_training)
-    return AdaptResult(model, run.metrics(), run.folder)
+        def train(stage: str, before: int, steps: int) -> None:
+            distill(
+                model,
+                from_text,
+                lambda step: rows(before + step),
+                steps,
+                settings=settings,
+                run=run,
+                stage=stage,
+                accelerator=accelerator,
+                validate=validate,
+                progress=progress,
+            )
+            accelerator.free_memory()  # it holds on to every model that it prepared
+
+        was_training = model.training
+        model.eval()
+        try:
+            convert_(model, linear or config)
+            train("linear", 0, steps[0])
+            if linear is not None:
+                with first_process_first(accelerator):
+                    match_model(model, config, ids[: settings.statistics_sequences].to(model.device), run, progress)
+                train("cubic", *steps)
+        finally:
+            model.train(was_training)
+        return AdaptResult(model, run.metrics(), run.folder)
 
 
 def paper_settings(settings: AdaptSettings) -> AdaptSettings:

@@ -19,11 +19,11 @@ class Run:
     Every file is written aside and renamed, so that a killed run leaves only finished ones.
 
     Args:
-        folder: created if missing.
+        folder: created if missing; `claimed` by this process.
         config: what identifies the run; a folder that holds another one is refused.
 
     Raises:
-        InputError: the folder belongs to another run, or holds files that are not a run's.
+        InputError: the folder belongs to another run.
     """
 
     def __init__(self, folder: Path | str, config: dict[str, Any]) -> None:
@@ -40,12 +40,7 @@ class Run:
                     f"{self.folder} belongs to another run ({', '.join(differing)} differ); "
                     "choose another output folder."
                 )
-        elif self.folder.exists() and (
-            not self.folder.is_dir() or any(p.suffix != ".part" for p in self.folder.iterdir())
-        ):
-            raise InputError(f"{self.folder} holds something else; choose another output folder.")
         else:
-            self.folder.mkdir(parents=True, exist_ok=True)
             with written_aside(path) as aside:
                 aside.write_text(json.dumps(config, indent=2), "utf-8")
 

@@ -83,6 +83,7 @@ def adapt(
     held_out = None if validate is None else load_text(validate)
     from gaincell.adapt import AdaptSettings, paper_recipe
     from gaincell.adapt import adapt as run_adapt
+    from gaincell.adapt.claim import claimed
     from gaincell.models import save_adapter
     from gaincell.models.load import save_model
 
@@ -90,29 +91,30 @@ def adapt(
     network, tokenizer = options.load_model(model)
     length = max(settings.length, (settings.distill_length or 0) if recipe or "distill" in chosen else 0)
     options.check_positions(network, length, "adaptation")
-    with screen.stages() as progress:
-        shared: dict[str, Any] = {
-            "tokenizer": tokenizer,
-            "out": out,
-            "text": words,
-            "settings": settings,
-            "validation": held_out,
-            "progress": progress,
-        }
-        if recipe:
-            result = paper_recipe(network, design_point, **shared)
-        else:
-            by = statistics or "least-squares"
-            result = run_adapt(network, design_point, stages=chosen, statistics=by, start=start, **shared)
-    if int(os.environ.get("RANK", "0")):
-        return  # one of several processes under `accelerate launch`; the first one tells and saves
-    saved = save_model(result.model, tokenizer, out / "model")
-    adapter = out / "adapter.safetensors"
-    # The model was adapted in place: its weights as they were are read again rather than held all the while.
-    given_stages = {"from": start, "recipe": recipe, "stages": ",".join(chosen) or None, "statistics": statistics}
-    how = {"config": config, "text": text, **given_stages, "seed": seed, "rank": rank}
-    notes = as_command(model, how, given or [], quick)
-    save_adapter(result.model, options.load_model(model)[0], adapter, rank=rank, notes=notes)
+    with claimed(out):
+        with screen.stages() as progress:
+            shared: dict[str, Any] = {
+                "tokenizer": tokenizer,
+                "out": out,
+                "text": words,
+                "settings": settings,
+                "validation": held_out,
+                "progress": progress,
+            }
+            if recipe:
+                result = paper_recipe(network, design_point, **shared)
+            else:
+                by = statistics or "least-squares"
+                result = run_adapt(network, design_point, stages=chosen, statistics=by, start=start, **shared)
+        if int(os.environ.get("RANK", "0")):
+            return  # one of several processes under `accelerate launch`; the first one tells and saves
+        saved = save_model(result.model, tokenizer, out / "model")
+        adapter = out / "adapter.safetensors"
+        # The model was adapted in place: its weights as they were are read again rather than held all the while.
+        given_stages = {"from": start, "recipe": recipe, "stages": ",".join(chosen) or None, "statistics": statistics}
+        how = {"config": config, "text": text, **given_stages, "seed": seed, "rank": rank}
+        notes = as_command(model, how, given or [], quick)
+        save_adapter(result.model, options.load_model(model)[0], adapter, rank=rank, notes=notes)
     seconds = time.monotonic() - began
     if json:
         screen.show_json(
