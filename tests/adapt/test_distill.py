@@ -17,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 import gaincell
@@ -52,6 +53,7 @@ def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
 def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: int = 8, **settings: Any) -> AdaptResult:
     stages = settings.pop("stages", ("statistics", "distill"))
     teacher, validation, start = (settings.pop(name, None) for name in ("teacher", "validation", "start"))
+    learn = settings.pop("learn", True)
     fields = {"steps": 4, "distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_positions": 16, **settings}
     return adapt(
         model,
@@ -64,6 +66,7 @@ def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: i
         teacher=teacher,
         validation=validation,
         start=start,
+        learn=learn,
     )
 
 
@@ -391,6 +394,51 @@ def test_an_interrupted_run_leaves_a_plain_model_and_goes_on(
     assert all(p.requires_grad for p in model.parameters())
     again = distilled(load(small_llama), small_design, tmp_path, distill_train="lora", distill_checkpoint_every=3)
     assert [line["step"] for line in steps_of(again.metrics)] == list(range(1, STEPS + 1))
+
+
+@pytest.mark.parametrize("train", ["attention", "lora"])
+def test_what_a_run_has_reached_is_read_without_learning_on(
+    train: str, small_llama: Path, small_design: GainCellConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(run: Run, metrics: dict[str, Any]) -> None:
+        log(run, metrics)
+        if metrics.get("step") == at:
+            raise KeyboardInterrupt
+
+    def reached() -> AdaptResult:
+        before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        result = distilled(load(small_llama), small_design, out, learn=False, **settings)
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+        return result
+
+    log, out = Run.log, tmp_path / "run"
+    settings = {"stages": ALL, "distill_train": train, "distill_checkpoint_every": 3}
+    with pytest.raises(InputError, match="no run that has begun"):
+        distilled(load(small_llama), small_design, out, learn=False, **settings)
+    assert not out.exists()
+    for at in (2, 8):
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "log", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                distilled(load(small_llama), small_design, out, **settings)
+        if at == 2:
+            with pytest.raises(InputError, match="no checkpoint of 'distill' yet"):
+                reached()
+    part = reached()
+    assert part.metrics[-1]["step"] == 6
+    if train == "attention":
+        kept = load_file(out / "distill" / "step-00000006.safetensors")
+        trained = {name.removeprefix("parameter/"): value for name, value in kept.items() if name.startswith("param")}
+        assert len(trained) > 20
+        for name, value in trained.items():
+            assert torch.equal(part.model.get_parameter(name), value)
+    whole = distilled(load(small_llama), small_design, out, **settings)
+    read = reached()
+    for (name, a), b in zip(whole.model.named_parameters(), read.model.parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert read.metrics == whole.metrics
+    with pytest.raises(InputError, match="another run"):
+        distilled(load(small_llama), small_design, out, learn=False, **settings, distill_clip=2.0)
 
 
 def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:

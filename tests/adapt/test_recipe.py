@@ -181,7 +181,13 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(
     whole = adapted(load(small_llama), tmp_path / "whole", settings=settings)
     with pytest.raises(KeyboardInterrupt):
         adapted(load(small_llama), tmp_path / "run", settings=settings, progress=interrupt)
+    if where[0] == "linear":
+        with pytest.raises(InputError, match="no checkpoint of 'cubic' yet"):
+            adapted(load(small_llama), tmp_path / "run", settings=settings, learn=False)
     resumed = adapted(load(small_llama), tmp_path / "run", settings=settings)
+    read = adapted(load(small_llama), tmp_path / "run", settings=settings, learn=False)
+    assert all(torch.equal(a, b) for a, b in zip(resumed.model.parameters(), read.model.parameters(), strict=True))
+    assert read.metrics == resumed.metrics
     for (name, a), b in zip(whole.model.named_parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(a, b), name
     told = ([{k: v for k, v in line.items() if k != "seconds"} for line in r.metrics] for r in (whole, resumed))

@@ -101,6 +101,42 @@ def test_adapt_distils_with_settings_given_one_by_one(tiny: Path, text_file: Pat
     )
 
 
+def test_an_adapter_of_a_run_that_was_cut_short(
+    tiny: Path, text_file: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gaincell.adapt.run import Run as Folder
+    from gaincell.models.load import load_model
+
+    def interrupted(run: Folder, metrics: dict[str, Any]) -> None:
+        log(run, metrics)
+        if metrics.get("step") == 3:
+            raise KeyboardInterrupt
+
+    log = Folder.log
+    settings = ("--set", "distill_tokens=240", "--set", "distill_batch=2", "--set", "distill_checkpoint_every=2")
+    args = ("adapt", tiny, "--out", "run", "--text", text_file, "--quick", *settings)
+    stages = ("--stages", "statistics,transfer,distill")
+    save = ("--save-adapter", "part.safetensors", "--json")
+    gaincell(*args, *stages, *save).assert_refused("run holds no run")
+    assert not Path("run").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "log", interrupted)
+        assert gaincell(*args, *stages).code == 130
+    ended = gaincell(*args, *stages, *save)
+    assert ended.code == 0, ended
+    assert json.loads(ended.out)["metrics"][-1]["step"] == 2
+    assert not Path("run/model").exists()
+    notes = adapter_info("part.safetensors").notes
+    assert notes is not None
+    assert notes.startswith(f"gaincell adapt {tiny.name} --config extended --text {text_file.name} --stages stat")
+    assert notes.endswith("--quick, the checkpoint after 96 tokens of distill")
+    monkeypatch.setattr("gaincell.models.load.load_demo_model", lambda: load_model(tiny))
+    assert gaincell("generate", "The", "--model", "part.safetensors", "--max-new-tokens", 4).code == 0
+    ended = gaincell(*args, "--save-adapter", "layers.safetensors", "--rank", 2)
+    assert (ended.code, ended.out) == (0, "saved what the stages reached: layers.safetensors\n")
+    gaincell(*args, "--save-adapter", "part").assert_refused("--save-adapter part", ".safetensors")
+
+
 def test_adapt_by_the_papers_recipe(tiny: Path, text_file: Path, gaincell: Run) -> None:
     args = ("adapt", tiny, "--out", "run", "--text", text_file, "--quick", "--recipe", "paper", "--json")
     settings = ("--set", "distill_tokens=192", "--set", "distill_batch=2")
@@ -301,11 +337,14 @@ def test_a_setting_that_yaml_takes_for_a_boolean_is_the_word_it_is() -> None:
 def test_a_second_process_is_refused_and_a_killed_one_gone_on_from(
     tiny: Path, text_file: Path, tmp_path: Path, gaincell: Run
 ) -> None:
-    args = ["adapt", str(tiny), "--out", "run", "--text", str(text_file), "--set", "length=24", "--set", "steps=8"]
+    args = ["adapt", str(tiny), "--out", "run", "--text", str(text_file), "--set", "length=24", "--set", "steps=30"]
     first = tmp_path / "run" / "transfer" / "layer-000.safetensors"
+    lines = tmp_path / "run" / "metrics.jsonl"
     with subprocess.Popen([*COMMAND, *args], cwd=tmp_path) as process:
         deadline = time.monotonic() + 120
-        while not first.exists() and process.poll() is None and time.monotonic() < deadline:
+        while not (lines.exists() and '"transfer"' in lines.read_text()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(0.002)
         process.send_signal(signal.SIGSTOP)  # so that it is there for as long as this looks
         assert process.poll() is None, "it finished before it could be stopped"

@@ -1,6 +1,7 @@
 """`gaincell.adapt`: from a pre-trained model to one that fits the hardware."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from transformers import PreTrainedModel
 
 from gaincell.adapt.calibration import fingerprint, read_sequences
 from gaincell.adapt.claim import claimed
-from gaincell.adapt.distill import check_shared, distill, make_accelerator
+from gaincell.adapt.distill import check_shared, distill, make_accelerator, restore
 from gaincell.adapt.fit import fit_layer
 from gaincell.adapt.layers import LayerWalk
 from gaincell.adapt.prepare import (
@@ -48,8 +49,8 @@ class AdaptResult:
 
     Attributes:
         model: the model that was given, converted and adapted in place.
-        metrics: one entry per layer of `statistics`, `transfer` and `matching`, with its relative error; one per step
-            of `distill`, `linear` and `cubic`.
+        metrics: of the stages that the model has been through: one entry per layer of `statistics`, `transfer` and
+            `matching`, with its relative error; one per step of `distill`, `linear` and `cubic`.
         folder: the run directory.
     """
 
@@ -73,6 +74,7 @@ def adapt(
     start: str | Path | None = None,
     validation: str | None = None,
     progress: Progress | None = None,
+    learn: bool = True,
 ) -> AdaptResult:
     """Convert a pre-trained softmax model in place and adapt it to the hardware, layer by layer and then as a whole.
 
@@ -101,6 +103,8 @@ def adapt(
         start: an adapter to go on from with the stage "distill": a shipped one's name, or a file.
         validation: text, not to be learned from, whose perplexity `distill` logs every now and then.
         progress: called with (stage, done, total).
+        learn: False puts on the model what the folder holds up to the last checkpoint, of a run that was cut short or
+            is still going on, and leaves the folder as it is.
 
     Raises:
         InputError: a model that is converted already or cannot be served, unknown stages, a text that is too short, a
@@ -138,16 +142,18 @@ def adapt(
         "text": source_of(text, calibration),
         **({} if start is None else {"start": adapter_checksum(start)}),
     }
-    with claimed(out):
+    with claimed(out) if learn else nullcontext():
         with first_process_first(accelerator):
-            run = Run(out, source)
+            run = Run(out, source, new=learn)
+            # What the folder holds of an earlier stage is what a later one starts from, in whichever call it was made.
+            last = max(STAGES.index(stage) for stage in stages)
+            wanted = [stage for stage in STAGES[: last + 1] if stage in stages or run.holds(stage)]
+            for stage in () if learn else wanted:
+                run.check_reached(stage, len(check_servable(model)))
             written = None
             if ids is None:
                 written = own_rows(model, tokenizer, run, settings, progress, distilling=distilling)
                 ids = written[: settings.sequences]
-        # What the folder holds of an earlier stage is what a later one starts from, in whichever call it was made.
-        last = max(STAGES.index(stage) for stage in stages)
-        wanted = [stage for stage in STAGES[: last + 1] if stage in stages or run.holds(stage)]
         was_training = model.training
         model.eval()
         try:
@@ -161,11 +167,10 @@ def adapt(
                     "teacher": None if teacher is None else base_hash(teacher),
                 }
                 with first_process_first(accelerator):
-                    Run(run.folder / "distill", about)
-                rows = Permuted(longer, settings.distill_batch, settings.seed)
-                teach = make_teacher(
-                    model, teacher, rows, run, settings, accelerator, progress, whole=start is not None
-                )
+                    Run(run.folder / "distill", about, new=learn)
+                if learn:
+                    rows, whole = Permuted(longer, settings.distill_batch, settings.seed), start is not None
+                    teach = make_teacher(model, teacher, rows, run, settings, accelerator, progress, whole=whole)
             if start is None:
                 convert_(model, config)
             else:
@@ -189,9 +194,10 @@ def adapt(
                     validate=validate,
                     progress=progress,
                 )
+            metrics = run.metrics() if learn or not distilling else restore(model, run, "distill", settings)
         finally:
             model.train(was_training)
-        return AdaptResult(model, run.metrics(), run.folder)
+        return AdaptResult(model, [line for line in metrics if line["stage"] in wanted], run.folder)
 
 
 def _run_stage(

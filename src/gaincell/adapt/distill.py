@@ -103,6 +103,22 @@ def distill(
             checkpoints.load(_trained(model))
 
 
+def restore(model: PreTrainedModel, run: Run, stage: str, settings: AdaptSettings) -> list[dict[str, Any]]:
+    """Put on a converted model what the newest checkpoint of `distill` holds, and learn nothing more.
+
+    Returns:
+        The run's metrics, of which the checkpoint's are the last.
+
+    Raises:
+        InputError: there is no checkpoint that can be read.
+    """
+    with training_only(model, settings):
+        step = Checkpoints(run.folder / stage).load(_trained(model))
+    if step == 0:
+        raise InputError(f"{run.folder} has no checkpoint of '{stage}' that can be read; let the run go on.")
+    return run.until(stage, step)
+
+
 def check_shared(settings: AdaptSettings, processes: int) -> None:
     """Raise InputError unless every process and every forward pass of it gets as many rows of a step as any other."""
     passes = settings.distill_accumulation

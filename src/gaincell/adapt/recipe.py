@@ -1,5 +1,6 @@
 """The paper's own adaptation: train a linear hardware model, match the nonlinear one to it, and train that."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from transformers import PreTrainedModel
 
 from gaincell.adapt.adapt import AdaptResult, Progress
 from gaincell.adapt.claim import claimed
-from gaincell.adapt.distill import check_shared, distill, make_accelerator
+from gaincell.adapt.distill import check_shared, distill, make_accelerator, restore
 from gaincell.adapt.matching import match_model
 from gaincell.adapt.prepare import (
     check_original,
@@ -57,6 +58,7 @@ def paper_recipe(
     settings: AdaptSettings | None = None,
     validation: str | None = None,
     progress: Progress | None = None,
+    learn: bool = True,
 ) -> AdaptResult:
     """Convert a pre-trained softmax model in place and adapt it as the paper does, scaled to a budget of tokens.
 
@@ -87,6 +89,7 @@ def paper_recipe(
         settings: amounts; what is set explicitly also overrides the paper's own choices, but for `distill_loss`.
         validation: text, not to be learned from, whose perplexity both trainings log every now and then.
         progress: called with (stage, done, total).
+        learn: see `gaincell.adapt`; False asks for a checkpoint of the last training.
 
     Raises:
         InputError: a design point with score preset or digital sinks, `distill_loss` "kl", and what
@@ -109,19 +112,23 @@ def paper_recipe(
         "model": base_hash(model),
         "text": source_of(text, calibration),
     }
-    with claimed(out):
+    linear = linear_design(config)
+    with claimed(out) if learn else nullcontext():
         with first_process_first(accelerator):
-            run = Run(out, source)
+            run = Run(out, source, new=learn)
+            if not learn:
+                run.check_reached("linear" if linear is None else "cubic", len(check_servable(model)))
             if ids is None:
                 ids = cut_rows(own_rows(model, tokenizer, run, settings, progress, distilling=True), settings)
         rows = Permuted(ids, settings.distill_batch, settings.seed)
         validate = None if validation is None else make_validation(tokenizer, validation, ids, settings)
-        linear = linear_design(config)
         steps = split_steps(
             round(settings.distill_tokens / (settings.distill_batch * ids.shape[1])), linear is not None
         )
 
-        def train(stage: str, before: int, steps: int) -> None:
+        def train(stage: str, before: int, steps: int) -> list[dict[str, Any]]:
+            if not learn:
+                return restore(model, run, stage, settings)
             distill(
                 model,
                 from_text,
@@ -135,19 +142,20 @@ def paper_recipe(
                 progress=progress,
             )
             accelerator.free_memory()  # it holds on to every model that it prepared
+            return run.metrics()
 
         was_training = model.training
         model.eval()
         try:
             convert_(model, linear or config)
-            train("linear", 0, steps[0])
+            metrics = train("linear", 0, steps[0])
             if linear is not None:
                 with first_process_first(accelerator):
                     match_model(model, config, ids[: settings.statistics_sequences].to(model.device), run, progress)
-                train("cubic", *steps)
+                metrics = train("cubic", *steps)
         finally:
             model.train(was_training)
-        return AdaptResult(model, run.metrics(), run.folder)
+        return AdaptResult(model, metrics, run.folder)
 
 
 def paper_settings(settings: AdaptSettings) -> AdaptSettings:

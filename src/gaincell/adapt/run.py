@@ -21,12 +21,13 @@ class Run:
     Args:
         folder: created if missing; `claimed` by this process.
         config: what identifies the run; a folder that holds another one is refused.
+        new: whether the folder may be a new one.
 
     Raises:
-        InputError: the folder belongs to another run.
+        InputError: the folder belongs to another run, or to none where it must.
     """
 
-    def __init__(self, folder: Path | str, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path | str, config: dict[str, Any], *, new: bool = True) -> None:
         self.folder = Path(folder)
         path = self.folder / "config.json"
         if path.is_file():
@@ -40,6 +41,8 @@ class Run:
                     f"{self.folder} belongs to another run ({', '.join(differing)} differ); "
                     "choose another output folder."
                 )
+        elif not new:
+            raise InputError(f"{self.folder} holds no run that has begun; check the path.")
         else:
             with written_aside(path) as aside:
                 aside.write_text(json.dumps(config, indent=2), "utf-8")
@@ -71,7 +74,19 @@ class Run:
 
     def rewind(self, stage: str, step: int) -> None:
         """Forget what was logged of a stage after `step`, and half a line that a kill left."""
-        self._write([m for m in self.metrics() if m["stage"] != stage or m.get("step", 0) <= step])
+        self._write(self.until(stage, step))
+
+    def until(self, stage: str, step: int) -> list[dict[str, Any]]:
+        """The metrics but for those of a stage after `step`."""
+        return [m for m in self.metrics() if m["stage"] != stage or m.get("step", 0) <= step]
+
+    def check_reached(self, stage: str, layers: int) -> None:
+        """Raise InputError unless a stage has a checkpoint, or all of its layers are finished."""
+        checkpoints = (self.folder / stage).glob("step-*.safetensors")
+        if not any(checkpoints) and not all(self.finished(stage, layer) for layer in range(layers)):
+            raise InputError(
+                f"{self.folder} has no checkpoint of '{stage}' yet; let the run go on, or name the stages that it has."
+            )
 
     def keep(self, name: str, tensor: Tensor) -> None:
         """Keep one tensor beside the layers."""

@@ -4,6 +4,7 @@ import os
 import shlex
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,6 +53,14 @@ def adapt(
     rank: Annotated[
         int | None, typer.Option(min=1, help="Rank of the adapter's matrices; a few MB instead of exact differences.")
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-adapter",
+            metavar="FILE",
+            help="With the options of a run in OUT: make an adapter of its last checkpoint, and learn nothing more.",
+        ),
+    ] = None,
     given: Annotated[
         list[str] | None,
         typer.Option(
@@ -76,6 +85,8 @@ def adapt(
     chosen = () if recipe else parse_stages(",".join(default) if stages is None else stages)
     fields = parse_settings(given or [])
     options.check_out(out)
+    if save is not None and (save.suffix != ".safetensors" or save.is_dir()):
+        raise InputError(f"--save-adapter {save} must be a file whose name ends in .safetensors.")
     from gaincell.adapt import load_source
     from gaincell.evaluate import load_text
 
@@ -91,7 +102,7 @@ def adapt(
     network, tokenizer = options.load_model(model)
     length = max(settings.length, (settings.distill_length or 0) if recipe or "distill" in chosen else 0)
     options.check_positions(network, length, "adaptation")
-    with claimed(out):
+    with claimed(out) if save is None else nullcontext():
         with screen.stages() as progress:
             shared: dict[str, Any] = {
                 "tokenizer": tokenizer,
@@ -100,6 +111,7 @@ def adapt(
                 "settings": settings,
                 "validation": held_out,
                 "progress": progress,
+                "learn": save is None,
             }
             if recipe:
                 result = paper_recipe(network, design_point, **shared)
@@ -108,19 +120,23 @@ def adapt(
                 result = run_adapt(network, design_point, stages=chosen, statistics=by, start=start, **shared)
         if int(os.environ.get("RANK", "0")):
             return  # one of several processes under `accelerate launch`; the first one tells and saves
-        saved = save_model(result.model, tokenizer, out / "model")
-        adapter = out / "adapter.safetensors"
+        saved = None if save is not None else save_model(result.model, tokenizer, out / "model")
+        adapter = save or out / "adapter.safetensors"
         # The model was adapted in place: its weights as they were are read again rather than held all the while.
         given_stages = {"from": start, "recipe": recipe, "stages": ",".join(chosen) or None, "statistics": statistics}
         how = {"config": config, "text": text, **given_stages, "seed": seed, "rank": rank}
         notes = as_command(model, how, given or [], quick)
+        last = result.metrics[-1]
+        reached = f"the checkpoint after {last['tokens']:,} tokens of {last['stage']}" if "tokens" in last else None
+        if save is not None and reached is not None:
+            notes += f", {reached}"
         save_adapter(result.model, options.load_model(model)[0], adapter, rank=rank, notes=notes)
     seconds = time.monotonic() - began
     if json:
         screen.show_json(
             {
                 "out": str(out),
-                "model": str(saved),
+                "model": None if saved is None else str(saved),
                 "adapter": str(adapter),
                 "design_point": design_point.name,
                 "stages": list(chosen) or list(dict.fromkeys(line["stage"] for line in result.metrics)),
@@ -128,6 +144,9 @@ def adapt(
                 "seconds": seconds,
             }
         )
+        return
+    if saved is None:
+        screen.show(f"saved {reached or 'what the stages reached'}: {adapter}")
         return
     screen.show(f"adapted to '{design_point.name}' in {seconds:.0f} s: {saved}")
     screen.say(f"evaluate it: gaincell evaluate {saved}")
