@@ -37,12 +37,13 @@ def perplexities(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def cell(text: str) -> str:
+    """Any text as one cell of a Markdown table."""
+    return re.sub(r"([|*_`<>\[\]])", r"\\\1", " ".join(text.split()))
+
+
 def samples(results: dict[str, Any]) -> str:
     """The same prompts, continued by both models."""
-
-    def cell(text: str) -> str:
-        return re.sub(r"([|*_`<>\[\]])", r"\\\1", " ".join(text.split()))
-
     lines = [f"| prompt | original | `{results['adapted']}` |", "| --- | --- | --- |"]
     for sample in results["samples"]:
         lines.append(f"| {cell(sample['prompt'])} | {cell(sample['original'])} | {cell(sample['adapted'])} |")
@@ -74,7 +75,7 @@ def fill(text: str, name: str, content: str) -> str:
     before, _, rest = text.partition(begin)
     _, found, after = rest.partition(end)
     if not found:
-        raise SystemExit(f"README.md has no marks {begin} ... {end}")
+        raise SystemExit(f"the page has no marks {begin} ... {end}")
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
