@@ -28,14 +28,14 @@ def test_an_adapter_is_for_its_preset_as_it_is(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "ratio"), [("extended", 1.6), ("leroux2025", 8.0)])
-def test_an_adapter_makes_the_demo_model_usable(name: str, ratio: float) -> None:
-    """A bound with room: the figures themselves are in docs/adaptation.md, with the commands that print them."""
-    torch.set_num_threads(2)
+@pytest.mark.parametrize(("name", "measured"), [("extended", 1.186), ("leroux2025", 5.900)])
+def test_an_adapter_makes_the_demo_model_usable(name: str, measured: float) -> None:
+    """Nothing is drawn at random; 3 % are left to other machines' rounding, which tips values into other levels."""
     model, tokenizer = gaincell.load_demo_model()
     original = gaincell.perplexity(model, tokenizer, length=512, tokens=1024).perplexity
     gaincell.load_adapter(model, name)
     adapted = gaincell.perplexity(model, tokenizer, length=512, tokens=1024).perplexity
-    assert original < adapted < ratio * original
+    assert 1 < adapted / original < 1.03 * measured
     activity = head_activity(model, torch.tensor([tokenizer(gaincell.evaluate.default_text()[:1000])["input_ids"]]))
-    assert activity.dead.float().mean() < 0.1
+    assert not activity.dead.any()
+    assert not activity.saturated.any()
