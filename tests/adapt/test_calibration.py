@@ -7,16 +7,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from gaincell import InputError
 from gaincell.adapt import check_held_out, load_source
 from gaincell.adapt.calibration import LEFT_OUT, OPENERS, own_text, write_text
+from gaincell.adapt.held_out import keep_learned, share_learned
+from gaincell.adapt.run import Run
 from gaincell.evaluate import default_text, default_training_text, novel
 from gaincell.models.tensorfile import read_metadata
 
@@ -244,3 +249,18 @@ def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         data.rows = rows
         with pytest.raises(InputError, match=words):
             load_source("own/er")
+
+
+@given(seed=st.integers(0, 2**31), common=st.integers(200, 2000))
+def test_what_was_learned_is_known_again_from_one_window_in_eight(seed: int, common: int) -> None:
+    rows, others = ids(4, 2000, seed=seed), ids(3000, seed=seed + 1)
+    with TemporaryDirectory() as folder:
+        run = Run(folder, {})
+        assert share_learned(run.folder, others.tolist()) is None
+        keep_learned(run, rows[:2])
+        keep_learned(run, rows[2:], rows[:, :8])  # a later stage; rows shorter than a window
+        assert (run.folder / "learned.safetensors").stat().st_size < 1.2 * rows.numel() + 200
+        assert share_learned(run.folder, others.tolist()) == 0
+        text = torch.cat((others[: 2000 - common], rows[0, :common])).tolist()
+        assert share_learned(run.folder, text) == pytest.approx(common / 2000, abs=0.15)
+        assert share_learned(run.folder, rows[3, :common].tolist()) == 1

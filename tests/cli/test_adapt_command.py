@@ -50,6 +50,23 @@ def test_adapt_saves_a_model_that_other_commands_take(
     gaincell("evaluate", "run").assert_refused("its model is run/model")
 
 
+def test_a_text_that_a_run_learned_from_is_told(tiny: Path, text_file: Path, gaincell: Run) -> None:
+    args = ("--text", text_file, "--quick", "--set", "length=64")
+    assert gaincell("adapt", tiny, "--out", "run", *args, "--stages", "statistics").code == 0
+    evaluate = ("evaluate", "run/model", "--tokens", 256, "--json")
+    ended = gaincell(*evaluate, "--text", text_file)
+    assert json.loads(ended.out)["learned"] == 1
+    (note,) = (line for line in ended.err.splitlines() if line.startswith("note:"))
+    assert note.startswith("note: 100% of what is scored is among what")
+    ended = gaincell(*evaluate)
+    assert json.loads(ended.out)["learned"] == 0
+    assert "note:" not in ended.err
+    Path("run/model").rename("model")
+    assert (
+        json.loads(gaincell("evaluate", "model", "--tokens", 256, "--json", "--text", text_file).out)["learned"] is None
+    )
+
+
 def test_adapt_again_does_no_layer_twice(tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     args = ("adapt", tiny, "--out", "run", "--quick", "--stages", "statistics", "--config", "leroux2025")
     assert gaincell(*args).code == 0

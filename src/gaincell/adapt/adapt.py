@@ -13,6 +13,7 @@ from gaincell.adapt.calibration import fingerprint, read_sequences
 from gaincell.adapt.claim import claimed
 from gaincell.adapt.distill import check_shared, distill, make_accelerator, restore
 from gaincell.adapt.fit import fit_layer
+from gaincell.adapt.held_out import keep_learned
 from gaincell.adapt.layers import LayerWalk
 from gaincell.adapt.prepare import (
     check_original,
@@ -169,6 +170,8 @@ def adapt(
                 with first_process_first(accelerator):
                     Run(run.folder / "distill", about, new=learn)
                 if learn:
+                    if accelerator.is_main_process:
+                        keep_learned(run, longer)
                     rows, whole = Permuted(longer, settings.distill_batch, settings.seed), start is not None
                     teach = make_teacher(model, teacher, rows, run, settings, accelerator, progress, whole=whole)
             if start is None:
@@ -215,6 +218,7 @@ def _run_stage(
         for index, module in enumerate(modules.values()):
             _load(run, stage, index, module, after_statistics)
         return
+    keep_learned(run, ids)
     batch = settings.statistics_sequences if stage == "statistics" else settings.batch
     count = min(len(ids), settings.statistics_sequences) if stage == "statistics" else len(ids) // batch * batch
     walk = LayerWalk(model, ids[:count], min(batch, count))

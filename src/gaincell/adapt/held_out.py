@@ -1,18 +1,25 @@
 """A text to test on must not be among what was learned from."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
+from gaincell.adapt.run import Run
 from gaincell.errors import InputError
+
+#: Tokens of a window: what two texts have in common by chance is shorter.
+WINDOW = 32
 
 #: Odd constants of splitmix64, which spreads neighbouring token ids over all 64 bits.
 _STEP, _MIX1, _MIX2 = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
 
-def check_held_out(training: Tensor, evaluation: Tensor | Sequence[int], n: int = 32) -> None:
+def check_held_out(training: Tensor, evaluation: Tensor | Sequence[int], n: int = WINDOW) -> None:
     """Refuse an evaluation text of which any n tokens in a row stand in the training text, too.
 
     Compared by 64-bit hashes of every window of n tokens (all that a row of training text has, where that is fewer): a
@@ -39,6 +46,36 @@ def check_held_out(training: Tensor, evaluation: Tensor | Sequence[int], n: int 
             f"{len(hits)} of {len(asked)} windows of {n} tokens of the evaluation text are in the training text, too "
             f"(first: token {hits[0]}, in training sequence {row} at token {column}); evaluate on another text."
         )
+
+
+def keep_learned(run: Run, *texts: Tensor) -> None:
+    """Keep in a run's folder what tells a passage of its texts, (N, T) token ids each: a byte a token.
+
+    One in eight windows, as its hash says: of the same passage the same ones, whatever text it stands in.
+    """
+    before = run.tensor("learned")
+    kept = [torch.from_numpy(_sample(rows.cpu().numpy()).view(np.int64)) for rows in texts]
+    run.keep("learned", torch.cat(kept if before is None else [before, *kept]).unique())
+
+
+def share_learned(folder: Path, evaluation: Sequence[int]) -> float | None:
+    """Share of an evaluation text, token ids (M,), that the run in a folder learns from; None where that is unknown.
+
+    Estimated from those of its windows that `keep_learned` would keep.
+    """
+    path = folder / "learned.safetensors"
+    asked = _sample(np.asarray(evaluation).reshape(1, -1))
+    if not path.is_file() or not len(asked):
+        return None
+    return float(np.isin(asked, load_file(path)["learned"].numpy().view(np.uint64)).mean())
+
+
+def _sample(rows: "np.ndarray[Any, Any]") -> "np.ndarray[Any, np.dtype[np.uint64]]":
+    """Hashes of one in eight windows of rows (N, T)."""
+    if rows.shape[1] < WINDOW:
+        return np.zeros(0, np.uint64)
+    found = _hashes(rows, WINDOW).ravel()
+    return found[found >> np.uint64(61) == 0]
 
 
 def _hashes(rows: "np.ndarray[Any, Any]", n: int) -> "np.ndarray[Any, np.dtype[np.uint64]]":

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from gaincell.adapt.adapt import AdaptResult, Progress
 from gaincell.adapt.claim import claimed
 from gaincell.adapt.distill import check_shared, distill, make_accelerator, restore
+from gaincell.adapt.held_out import keep_learned
 from gaincell.adapt.matching import match_model
 from gaincell.adapt.prepare import (
     check_original,
@@ -120,6 +121,8 @@ def paper_recipe(
                 run.check_reached("linear" if linear is None else "cubic", len(check_servable(model)))
             if ids is None:
                 ids = cut_rows(own_rows(model, tokenizer, run, settings, progress, distilling=True), settings)
+            if learn and accelerator.is_main_process:
+                keep_learned(run, ids)
         rows = Permuted(ids, settings.distill_batch, settings.seed)
         validate = None if validation is None else make_validation(tokenizer, validation, ids, settings)
         steps = split_steps(

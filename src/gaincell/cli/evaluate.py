@@ -1,6 +1,7 @@
 """`gaincell evaluate`."""
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,10 +61,18 @@ def evaluate(
             "saturated_heads": int(activity.saturated.sum()),
             "silent_pulses": float(activity.silent.mean()),
         }
+    # A run's model and adapter lie in its folder.
+    folder, share = Path(model).resolve().parent, None
+    if Path(model).exists() and (folder / "metrics.jsonl").is_file():
+        from gaincell.adapt.held_out import share_learned
+
+        share = share_learned(folder, encode(tokenizer, words, tokens))
+    if share:
+        screen.say(f"note: {share:.0%} of what is scored is among what {folder} learned from; take another text")
     if json:
         seconds = time.monotonic() - began
         figures = {**found.to_dict(), **heads, "seconds": seconds}
-        screen.show_json({"model": model, "attention": attends, "text": text, **figures})
+        screen.show_json({"model": model, "attention": attends, "text": text, "learned": share, **figures})
         return
     screen.show(f"perplexity {number(found.perplexity)}")
     screen.show(
