@@ -1,0 +1,178 @@
+"""What the arrays of a running model do, as plain arrays: the data that energy depends on. Never imports a model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+from gaincell.cell.law import REFERENCE_VOLTAGE_V
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Mean phi that stands for the published energies. Inferred: with it the second array's published 700 pJ comes out.
+REFERENCE_PHI = 0.09
+#: Evenly spaced voltages that stand for a cell without levels (assumption): as many as a design point can have.
+UNQUANTISED_LEVELS = 256
+#: A head is called saturated where more than this share of its pulses have full width.
+SATURATED = 0.9
+
+_CODES = ("key_codes", "value_codes")
+#: No mean exceeds 1 but those of charge; pulse widths are sums of float32 steps, so they may by their rounding.
+_CHARGES, _ROUNDING = ("key_charge", "value_charge"), 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """Means over the queries of a text, per query head, of what the lines, cells and columns in use do.
+
+    Arrays are float64, (layers, Hq) unless said otherwise; one number for all heads has shape (1, 1). A column is in
+    use for a query if it holds a token in the query's window: one not yet written, and a token that is kept digitally,
+    count nowhere. Charges are per cell and of either sign (a push-pull cell takes current for both), in units of what a
+    pulse of T_max draws from a cell at +0.45 V. They are those of the aged cell, leak included.
+
+    Attributes:
+        query_pulse: width of the pulses on the query lines, in T_max. With differential queries both reads together;
+            offset-binary ones as they are put on the lines, (q + 1)/2, the rows of the offset not counted.
+        query_active: share of query lines with a pulse.
+        key_charge: pulse |f(y_key)| / |f(0.45 V)| over every query, column in use and row of head_dim.
+        phi: width of the pulses between the two products, in T_max, over columns in use.
+        phi_active: share of them with phi > 0.
+        phi_full: share of them with phi = 1.
+        value_charge: phi |f(y_value)| / |f(0.45 V)| over every query, column in use and row of head_dim.
+        readout: |code| over the largest code of the sub-tiles' read-outs, over sub-tiles with a column in use; those
+            of the normaliser's columns not counted.
+        key_codes: share of stored keys at each level, (layers, Hkv, stored_levels).
+        value_codes: the same of stored values.
+        tokens: how many queries.
+        text: what the model read, in a few words.
+
+    Raises:
+        InputError: an array of another shape, or with a number that is negative, not finite, or above 1 where only a
+            charge may be.
+    """
+
+    query_pulse: "NDArray[np.float64]"
+    query_active: "NDArray[np.float64]"
+    key_charge: "NDArray[np.float64]"
+    phi: "NDArray[np.float64]"
+    phi_active: "NDArray[np.float64]"
+    phi_full: "NDArray[np.float64]"
+    value_charge: "NDArray[np.float64]"
+    readout: "NDArray[np.float64]"
+    key_codes: "NDArray[np.float64]"
+    value_codes: "NDArray[np.float64]"
+    tokens: int
+    text: str
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tokens, bool) or not isinstance(self.tokens, int) or self.tokens < 0:
+            raise InputError(f"activity: tokens must be a whole number of queries; got {self.tokens!r}.")
+        if not isinstance(self.text, str):
+            raise InputError(f"activity: text must be words; got {type(self.text).__name__}.")
+        for name in self.arrays():
+            object.__setattr__(self, name, _array(name, getattr(self, name)))
+        heads, codes = self.phi.shape, self.key_codes.shape
+        grouped = len(codes) == 3 and codes[0] == heads[0] and heads[-1] % codes[1] == 0
+        for name, array in self.arrays().items():
+            wanted = codes if name in _CODES else heads
+            if len(heads) != 2 or array.shape != wanted or (name in _CODES and not grouped):
+                raise InputError(
+                    f"activity: '{name}' has shape {array.shape}; give (layers, heads), the same for every mean, and "
+                    "(layers, key/value heads, levels) for both codes."
+                )
+
+    def arrays(self) -> "dict[str, NDArray[np.float64]]":
+        """Every array by its name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("tokens", "text")}
+
+    @property
+    def dead(self) -> "NDArray[np.bool_]":
+        """Heads without a single pulse between the products: (layers, Hq)."""
+        return self.phi_active == 0
+
+    @property
+    def saturated(self) -> "NDArray[np.bool_]":
+        """Heads whose pulses nearly all have full width: (layers, Hq)."""
+        return self.phi_full > SATURATED
+
+    @classmethod
+    def reference(cls, config: GainCellConfig, phi: float = REFERENCE_PHI) -> Self:
+        """What is assumed where no model was watched, and where the published energies were taken (assumption).
+
+        Every query code and every stored code is as frequent as any other, and they are independent; cells are fresh;
+        every column fires, none at full width, and `phi` on average; read-outs are at half scale on average.
+
+        Args:
+            config: the design point, for levels and cell law.
+            phi: mean pulse width between the products; by default what the published energies imply.
+        """
+        fired = 0.5, 1.0
+        if (n := config.query_levels) is not None:
+            # Magnitudes of signed codes -(n - 1)...n - 1; a single polarity has the codes 0...n - 1.
+            differential = n / (2 * n - 1), (2 * n - 2) / (2 * n - 1)
+            fired = differential if config.query_sign == "differential" else (0.5, (n - 1) / n)
+        levels = config.stored_levels or UNQUANTISED_LEVELS
+        cell = sum(abs(charge) for charge in _charges(config, levels)) / levels
+        cell /= abs(config.cell.model_law(REFERENCE_VOLTAGE_V))
+        means = {
+            "query_pulse": fired[0],
+            "query_active": fired[1],
+            "key_charge": fired[0] * cell,
+            "phi": phi,
+            "phi_active": 1.0,
+            "phi_full": 0.0,
+            "value_charge": phi * cell,
+            "readout": 0.5,
+        }
+        codes = {name: [[[1 / levels] * levels]] for name in _CODES}
+        arrays = {**{name: [[mean]] for name, mean in means.items()}, **codes}
+        return cls.from_dict({**arrays, "tokens": 0, "text": "uniform codes (assumption)"})
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        arrays = {name: array.tolist() for name, array in self.arrays().items()}
+        return {**arrays, "tokens": self.tokens, "text": self.text}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave.
+
+        Raises:
+            InputError: a field that is missing or unknown, and as the class itself.
+        """
+        names = {f.name for f in fields(cls)}
+        if not isinstance(data, Mapping):
+            raise InputError(f"activity must be a mapping of fields to values, but is {type(data).__name__}.")
+        for name in sorted(names - set(data)):
+            raise InputError(f"activity: field '{name}' is missing; add it.")
+        for name in sorted(map(str, set(data) - names)):
+            raise InputError(f"activity: unknown field '{name}'; remove it or correct its name.")
+        return cls(**data)
+
+
+def _array(name: str, values: Any) -> "NDArray[np.float64]":
+    import numpy as np
+
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"activity: '{name}' is not an array of numbers; give nested lists of equal length.") from None
+    top = np.inf if name in _CHARGES else 1.0 + _ROUNDING
+    wrong = array[~(np.isfinite(array) & (array >= 0) & (array <= top))]
+    if wrong.size:
+        limit = "0 and finite" if name in _CHARGES else "0 and at most 1"
+        raise InputError(f"activity: '{name}' holds {wrong[0]:g}; every number must be at least {limit}.")
+    return array
+
+
+def _charges(config: GainCellConfig, levels: int) -> list[float]:
+    """f(y) of every stored level, on the scale of the model law: evenly spaced voltages, or charges (linearised)."""
+    law = config.cell.model_law
+    steps = [m / (levels - 1) for m in range(levels)]
+    if config.storage == "linearised":
+        bottom, top = law(-config.zero_v), law(config.stored_max_v - config.zero_v)
+        return [bottom + (top - bottom) * x for x in steps]
+    return [law(config.stored_max_v * x - config.zero_v) for x in steps]
