@@ -7,7 +7,7 @@ import torch
 
 import gaincell
 from gaincell import GainCellConfig
-from gaincell.models import adapter_info, adapter_names, head_activity
+from gaincell.models import adapter_info, adapter_names, attention_activity
 
 NAMES = ("extended", "leroux2025")
 
@@ -36,6 +36,7 @@ def test_an_adapter_makes_the_demo_model_usable(name: str, measured: float) -> N
     gaincell.load_adapter(model, name)
     adapted = gaincell.perplexity(model, tokenizer, length=512, tokens=1024).perplexity
     assert 1 < adapted / original < 1.03 * measured
-    activity = head_activity(model, torch.tensor([tokenizer(gaincell.evaluate.default_text()[:1000])["input_ids"]]))
+    ids = torch.tensor([tokenizer(gaincell.evaluate.default_text()[:1000])["input_ids"]])
+    activity = attention_activity(model, ids)
     assert not activity.dead.any()
     assert not activity.saturated.any()

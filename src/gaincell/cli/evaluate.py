@@ -41,7 +41,7 @@ def evaluate(
 
     words = load_text(text)
     network, tokenizer = options.load_model(model)
-    from gaincell.models import convert_, design_point, head_activity
+    from gaincell.models import attention_activity, convert_, design_point
 
     options.check_positions(network, length, "--length")
     if wanted is not None:
@@ -54,12 +54,14 @@ def evaluate(
     attends = "softmax" if point is None else point.name
     heads: dict[str, float] = {}
     if point is not None:
-        activity = head_activity(network, torch.tensor([encode(tokenizer, words, ACTIVITY)[: min(length, ACTIVITY)]]))
+        activity = attention_activity(
+            network, torch.tensor([encode(tokenizer, words, ACTIVITY)[: min(length, ACTIVITY)]])
+        )
         heads = {
-            "heads": activity.dead.numel(),
+            "heads": activity.dead.size,
             "dead_heads": int(activity.dead.sum()),
             "saturated_heads": int(activity.saturated.sum()),
-            "silent_pulses": float(activity.silent.mean()),
+            "silent_pulses": 1.0 - float(activity.phi_active.mean()),
         }
     # A run's model and adapter lie in its folder.
     folder, share = Path(model).resolve().parent, None

@@ -7,7 +7,7 @@ from gaincell.models.convert import attention_modules, check_servable, convert_,
 from gaincell.models.demo import load_demo_model
 from gaincell.models.fingerprint import base_hash
 from gaincell.models.interface import register
-from gaincell.models.observe import HeadActivity, head_activity
+from gaincell.models.observe import attention_activity
 from gaincell.models.scalers import HeadScalers
 
 register()
@@ -15,17 +15,16 @@ register()
 __all__ = [
     "AdapterInfo",
     "GainCellCheckpointConfig",
-    "HeadActivity",
     "HeadScalers",
     "RingCache",
     "adapter_info",
     "adapter_names",
+    "attention_activity",
     "attention_modules",
     "base_hash",
     "check_servable",
     "convert_",
     "design_point",
-    "head_activity",
     "load_adapter",
     "load_demo_model",
     "save_adapter",

@@ -84,6 +84,8 @@ def gaincell_attention(
                 absent = scalers.sinks.absent(value, before)
                 first = first_value(value, before) if ring_layer is None else ring_layer.keep_first(value, before)
                 mix = partial(scalers.sinks.mix, first=first, x=x, before=seen)
+        if scalers.observer is not None:
+            scalers.observer(q, k, v, preset, absent)
         if want_map:
             if ring_layer is not None and ring_layer.length:
                 raise InputError("output_attentions needs the whole sequence in one forward pass, without a cache.")

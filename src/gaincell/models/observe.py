@@ -1,60 +1,181 @@
-"""What the arrays of a running model do: how long the pulses between the two products are, head by head."""
-
-from dataclasses import dataclass
+"""What the arrays of a running model do, head by head: pulses, charges, read-outs, codes."""
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot, pad
 from transformers import PreTrainedModel
 
+from gaincell.cell.law import REFERENCE_VOLTAGE_V
+from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
+from gaincell.hardware.activity import UNQUANTISED_LEVELS, Activity
 from gaincell.models.convert import scalers_of
-
-#: A head is called saturated where more than this share of its pulses have full width.
-SATURATED = 0.9
-
-
-@dataclass(frozen=True)
-class HeadActivity:
-    """Pulses phi between the two products; (layers, Hq) each, over every query and every token in its window.
-
-    Tokens that stay out of the arrays (pads, digital sinks) count as pulses of zero width.
-
-    Attributes:
-        silent: share of phi = 0.
-        full: share of phi = 1.
-        mean: mean of phi.
-    """
-
-    silent: Tensor
-    full: Tensor
-    mean: Tensor
-
-    @property
-    def dead(self) -> Tensor:
-        """Heads without a single pulse: (layers, Hq)."""
-        return self.silent == 1
-
-    @property
-    def saturated(self) -> Tensor:
-        """Heads whose pulses nearly all have full width: (layers, Hq)."""
-        return self.full > SATURATED
+from gaincell.ops import attention_map
+from gaincell.ops.convert import code_voltage, full_scale, query_pulse, readout_, stored_code, stored_voltage
+from gaincell.ops.terms import Terms
 
 
 @torch.no_grad()
-def head_activity(model: PreTrainedModel, ids: Tensor) -> HeadActivity:
-    """Run a converted model on token ids (B, T) and look at every head's pulses; memory grows with T squared.
+def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token ids") -> Activity:
+    """Run a converted model and record what its arrays do, layer by layer; memory grows with T squared of one layer.
+
+    In floating point, whatever `matmul` and `arithmetic` round beside. Cells without levels are counted, and their
+    charges taken, at the nearest of `UNQUANTISED_LEVELS`.
+
+    Args:
+        model: a converted model.
+        ids: (B, T) token ids without pads; rows run one after the other.
+        text: what they are, in a few words.
 
     Raises:
-        InputError: a model that is not converted.
+        InputError: a model that is not converted; ids of another shape.
     """
-    scalers = scalers_of(model)
-    if not scalers:
+    layers = scalers_of(model)
+    if not layers:
         raise InputError("the model attends with softmax, so there are no pulses to look at; convert it first.")
-    maps = model(ids, use_cache=False, output_attentions=True).attentions
-    index = torch.arange(ids.shape[1], device=ids.device)
+    if ids.dim() != 2 or not ids.numel():
+        raise InputError(f"ids must be token ids of shape (B, T), one at least; got {tuple(ids.shape)}.")
+    tallies = [_Tally(scalers.config) for scalers in layers.values()]
+    was_training = model.training
+    model.eval()
+    try:
+        for scalers, tally in zip(layers.values(), tallies, strict=True):
+            scalers.observer = tally
+        for row in ids.split(1):
+            model.base_model(row, use_cache=False)
+    finally:
+        model.train(was_training)
+        for scalers in layers.values():
+            scalers.observer = None
+    means = [tally.means() for tally in tallies]
+    arrays = {name: torch.stack([of_layer[name] for of_layer in means]).numpy() for name in means[0]}
+    return Activity(**arrays, tokens=ids.numel(), text=text)
+
+
+class _Tally:
+    """Sums over what one layer's arrays do, and over how many lines, cells or columns; called with their operands."""
+
+    def __init__(self, config: GainCellConfig) -> None:
+        self.config = config
+        self.totals: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, preset: Tensor | None, absent: Tensor | None) -> None:
+        preset = q.new_zeros(q.shape[:3]) if preset is None else preset
+        stored = torch.ones_like(k[..., 0], dtype=torch.bool) if absent is None else ~absent
+        groups = q.shape[1] // k.shape[1]
+        for row in range(len(q)):
+            # One key/value head at a time, so that what is kept for every pair of tokens stays small.
+            arrays = zip(q[row].split(groups), k[row], v[row], preset[row].split(groups), stored[row], strict=True)
+            found = [_sums(*operands, self.config) for operands in arrays]
+            for name in found[0]:
+                sums, counts = (torch.cat([head[name][i] for head in found]).double().cpu() for i in (0, 1))
+                before = self.totals.get(name, (0, 0))
+                self.totals[name] = before[0] + sums, before[1] + counts
+
+    def means(self) -> dict[str, Tensor]:
+        """0 where there was nothing to take a mean of."""
+        return {name: sums / counts.clamp(min=1) for name, (sums, counts) in self.totals.items()}
+
+
+def _sums(
+    q: Tensor, k: Tensor, v: Tensor, preset: Tensor, stored: Tensor, config: GainCellConfig
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """For every array of `Activity` the sum of one pair of arrays, (G,) or (1, levels), and of how many.
+
+    Of q (G, T, D), k and v (T, D), preset (G, T), stored (T,), where G queries share keys and values.
+    """
+    group, tokens, dim = q.shape
+    levels = config.stored_levels or UNQUANTISED_LEVELS
+    counted = config.replace(stored_levels=levels)
+    index = torch.arange(tokens, device=q.device)
     age = index[:, None] - index
-    rows = []
-    for phi, layer in zip(maps, scalers.values(), strict=True):
-        seen = phi[..., (age >= 0) & (age < layer.config.window)]  # (B, Hq, pairs)
-        rows.append(torch.stack([x.float().mean((0, 2)) for x in (seen == 0, seen == 1, seen)]))
-    return HeadActivity(*torch.stack(rows, 1).cpu())
+    seen = (age >= 0) & (age < config.window) & stored
+    ages, age = index[: config.window], age.clamp(0, min(tokens, config.window) - 1)
+
+    pulse = query_pulse(q, config)
+    pulse = (pulse + 1.0) / 2.0 if config.query_sign == "offset_binary" else pulse.abs()
+    phi = attention_map(q[None], k[None, None], config, preset=preset[None], absent=~stored[None, None])[0]
+    k_code, v_code = stored_code(k, counted).long(), stored_code(v, counted).long()
+    k_levels, v_levels = (one_hot(code, levels).sum(1).double() for code in (k_code, v_code))  # (T, levels)
+
+    charge = _charges(counted, ages)
+    # What a token's cells draw from a full pulse at any age (T, ages), then at the age each query finds it at.
+    drawn = (v_levels @ charge).to(phi).gather(1, age.T).T
+    codes, used = _readouts(phi, seen, stored_voltage(v, config), age, ages, config)
+
+    lines, columns, cells = (x.expand(group) for x in (age.new_tensor(tokens * dim), seen.sum(), seen.sum() * dim))
+    written = stored.sum().expand(1, 1) * dim
+    return {
+        "query_pulse": (_total(pulse), lines),
+        # Offset-binary pulses of no width differ from zero by rounding.
+        "query_active": (_total(pulse > torch.finfo(pulse.dtype).eps), lines),
+        "key_charge": (_key_charge(pulse, k_code, stored, charge), cells),
+        "phi": (_total(phi), columns),
+        "phi_active": (_total(phi > 0), columns),
+        "phi_full": (_total(phi == 1), columns),
+        "value_charge": (phi.flatten(1) @ drawn.flatten(), cells),
+        "readout": (codes, used.expand(group) * dim),
+        "key_codes": (k_levels[stored].sum(0, keepdim=True), written),
+        "value_codes": (v_levels[stored].sum(0, keepdim=True), written),
+    }
+
+
+def _total(x: Tensor) -> Tensor:
+    """Of all but the first dimension."""
+    return x.flatten(1).sum(1, dtype=torch.float64 if x.is_floating_point() else None)
+
+
+def _charges(config: GainCellConfig, ages: Tensor) -> Tensor:
+    """|f| of a cell at every stored level and age, over |f(0.45 V)|: (levels, ages), in double precision."""
+    law = config.cell.model_law
+    terms = Terms.of(law, config, 1.0 / abs(law(REFERENCE_VOLTAGE_V)))
+    levels = torch.arange(config.stored_levels or 0, device=ages.device)
+    values = terms.values(code_voltage(levels, config, torch.float64)[:, None])
+    aged = [x * decay for x, decay in zip(values, _decays(terms, ages, config), strict=True)]
+    return (torch.stack(aged).sum(0) + terms.constant).abs()
+
+
+def _decays(terms: Terms, ages: Tensor, config: GainCellConfig) -> list[Tensor]:
+    """e^{-rate leak age} of every term, of ages' shape, in double precision."""
+    return [torch.exp(-rate * config.leak * ages.double()) for rate in terms.rates]
+
+
+def _key_charge(pulse: Tensor, code: Tensor, stored: Tensor, charge: Tensor) -> Tensor:
+    """sum_tsd pulse_td |f|(code_sd, t - s) over columns in use: (G,), in memory linear in the tokens.
+
+    For every level a correlation along the tokens gives how much pulse its cells get at each age.
+    """
+    length = 2 * len(code)
+    pulses = torch.fft.rfft(pulse, length, 1)
+    total = charge.new_zeros(len(pulse))
+    for level, at_ages in enumerate(charge):
+        cells = torch.fft.rfft(((code == level) & stored[:, None]).to(pulse), length, 0)
+        met = torch.fft.irfft((pulses * cells.conj()).sum(2), length, 1)[:, : len(at_ages)]
+        total += met.clamp_(min=0.0).double() @ at_ages  # below zero by rounding only
+    return total
+
+
+def _readouts(
+    phi: Tensor, seen: Tensor, y: Tensor, age: Tensor, ages: Tensor, config: GainCellConfig
+) -> tuple[Tensor, Tensor]:
+    """sum |code| / largest code over the read-outs of every query and sub-tile (G,), and how many sub-tiles are read.
+
+    Tokens a window apart share a sub-tile, and phi is 0 outside the window: their charges add up to what is read.
+    """
+    columns, tokens = config.subtile_columns, len(y)
+    rest, blocks = -tokens % columns, -(-tokens // columns)
+    tile = torch.arange(blocks, device=y.device) % config.tiles
+
+    def by_block(x: Tensor) -> Tensor:  # (..., T, T) -> (..., T, blocks, columns)
+        return pad(x, (0, rest)).unflatten(-1, (blocks, columns))
+
+    full = full_scale(config)
+    terms = Terms.of(config.cell.model_law, config, full / config.output_scale)
+    charges = terms.constant * by_block(phi).sum(3)[..., None]
+    for x, decay in zip(terms.values(y), _decays(terms, ages, config), strict=True):
+        cells = pad(x, (0, 0, 0, rest)).unflatten(0, (blocks, columns))
+        charges = charges + torch.einsum("gtjc,jcd->gtjd", by_block(phi * decay.to(phi)[age]), cells)
+    counts = charges.new_zeros(*phi.shape[:2], min(blocks, config.tiles), y.shape[1]).index_add_(2, tile, charges)
+    used = torch.zeros_like(counts[0, :, :, 0]).index_add_(1, tile, by_block(seen).any(2).to(counts)) > 0
+    top = readout_(phi.new_full((), full), config)
+    return _total(readout_(counts, config).abs_()) / top, used.sum()

@@ -29,6 +29,7 @@ class HeadScalers(nn.Module):
         preset: predicts each query's offset on S / S_sat where the design point has a score preset, else None.
         sinks: mixes the sinks in where they are digital, else None.
         input: what the attention module was last called with (B, T, hidden), where preset or sinks read it.
+        observer: called with q, k, v, preset and absent as the arrays get them, where somebody watches.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class HeadScalers(nn.Module):
         super().__init__()
         self.config, self.heads, self.kv_heads = config, heads, kv_heads
         self.input: Tensor | None = None
+        self.observer: Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], None] | None = None
 
         def full(n: int, value: float) -> nn.Parameter:
             shape = (n, head_dim) if config.equalisation else (n,)
