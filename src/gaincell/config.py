@@ -1,6 +1,5 @@
 """One frozen, validated description of a design point."""
 
-import json
 import math
 from importlib import resources
 from pathlib import Path
@@ -10,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gaincell.cell import Cell, load_cell
-from gaincell.cell.cell import fields_of, is_file, read_text, read_yaml
+from gaincell.cell.cell import is_file, read_json, read_text, read_yaml
 from gaincell.errors import InputError, one_sentence
 
 _PRESETS = resources.files("gaincell") / "presets"
@@ -329,14 +328,9 @@ class GainCellConfig(BaseModel, frozen=True):
             raise InputError(
                 f"design point '{path}' is neither a preset ({', '.join(cls.presets())}) nor a file; check the name."
             )
-        text = read_text(path)
-        if path.suffix != ".json":
-            return cls(**read_yaml(text, str(path)))
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path} is not valid JSON: {error}.") from None
-        return cls(**fields_of(data, str(path)))
+        if path.suffix == ".json":
+            return cls(**read_json(path))
+        return cls(**read_yaml(read_text(path), str(path)))
 
     def to_yaml(self) -> str:
         """The whole design point, cell included, as YAML that `load` reads back to an equal config."""

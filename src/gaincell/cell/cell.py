@@ -1,5 +1,6 @@
 """A cell file: law and retention with units and sources."""
 
+import json
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -103,6 +104,16 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError):  # PyYAML, of a bad date, !!bool, ...
         raise InputError(f"{where} is not valid YAML: a value is malformed or nested too deeply.") from None
     return fields_of(data, where)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file, or an InputError that says why there is none."""
+    text = read_text(path)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}.") from None
+    return fields_of(data, str(path))
 
 
 def fields_of(data: Any, where: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from gaincell.cell.cell import read_text
+from gaincell.cell.cell import read_json
 from gaincell.errors import InputError, one_sentence
 from gaincell.hardware.gpu import BASELINE_LAYER, BASELINE_WINDOW
 from gaincell.hardware.nvml import board_energy
@@ -225,15 +225,7 @@ def load_measurement(path: str | Path) -> Measurement:
     Raises:
         InputError: it cannot be read, is not JSON, or is no such measurement.
     """
-    try:
-        data = json.loads(read_text(Path(path)))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not valid JSON: {error}.") from None
-    where = f"measurement {path}"
-    if not isinstance(data, dict):
-        raise InputError(f"{where} must hold a mapping; write one with 'gaincell measure-gpu'.")
+    where, data = f"measurement {path}", read_json(Path(path))
     try:
         found = TypeAdapter(Measurement).validate_python(data)
     except ValidationError as error:

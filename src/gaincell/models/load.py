@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # pyright: ignore[reportPrivateImportUsage]
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from gaincell.cell.cell import fields_of, read_text
+from gaincell.cell.cell import fields_of, read_json, read_text
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.adapter import adapter_info, is_adapter, load_adapter
@@ -160,13 +160,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"{folder} has no config.json{_instead(folder)}; {_give(folder)}.")
-    try:
-        data = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not valid JSON: {_first(error)}.") from None
-    return fields_of(data, str(path))
+    return read_json(path)
 
 
 def _check_nothing_runs(folder: Path, config: dict[str, Any]) -> None:
