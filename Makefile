@@ -43,8 +43,9 @@ check: .venv/.installed ## check style and types, build the documentation, run e
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 	@set -e; for example in $(wildcard examples/*.py); do echo "$$example"; .venv/bin/python "$$example"; done
 
-docs: .venv/.installed ## write docs/parameters.md anew and build the documentation into site/
+docs: .venv/.installed ## write generated pages anew and build the documentation into site/
 	.venv/bin/python docs/generate_parameters.py
+	.venv/bin/python docs/generate_hardware.py
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 clean: ## remove what make made (.venv, site, caches); runs/ stays

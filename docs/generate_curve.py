@@ -7,11 +7,11 @@ import json
 import sys
 from pathlib import Path
 
-from generate_results import ROOT, standalone
+from generate_results import ROOT
 
 import gaincell
 from gaincell.adapt import AdaptSettings
-from gaincell.report.plots import curve_plot
+from gaincell.report.plots import as_file, curve_plot
 
 
 def curve(folder: Path) -> tuple[list[tuple[float, float]], AdaptSettings]:
@@ -43,7 +43,7 @@ def main(runs: list[str]) -> None:
     (tokens,) = {settings.distill_validate_tokens for _, settings in found.values()}
     original = gaincell.perplexity(*gaincell.load_demo_model(), length=length, tokens=tokens).perplexity
     plot = curve_plot({name: points for name, (points, _) in found.items()}, original)
-    (ROOT / "docs" / "images" / "curve.svg").write_text(standalone(plot), "utf-8")
+    (ROOT / "docs" / "images" / "curve.svg").write_text(as_file(plot), "utf-8")
     for name, (points, _) in found.items():
         print(name, *(f"{tokens}: {perplexity:.2f}" for tokens, perplexity in points))
 

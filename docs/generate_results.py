@@ -11,10 +11,9 @@ from typing import Any
 
 from gaincell.hardware import paper_table
 from gaincell.report.numbers import number, unit
-from gaincell.report.plots import perplexity_plot
+from gaincell.report.plots import as_file, perplexity_plot
 
 ROOT = Path(__file__).parent.parent
-STYLE = ROOT / "src" / "gaincell" / "report" / "style.css"
 
 
 def perplexities(results: dict[str, Any]) -> str:
@@ -52,21 +51,12 @@ def samples(results: dict[str, Any]) -> str:
 
 def paper() -> str:
     """The paper's own model, our estimate beside the published figures."""
-    lines = ["| GPT-2 at `leroux2025` | ours | published | unit |", "| --- | --- | --- | --- |"]
+    lines = ["| GPT-2 at `leroux2025` | ours | published | ours / published | unit | |", "| --- " * 6 + "|"]
     for row in paper_table():
-        if row.published is None and row.name != "energy, one layer":
-            continue
-        published = "" if row.published is None else number(row.published)
-        lines.append(f"| {row.name} | {number(row.value)} | {published} | {row.unit} |")
+        if row.published is not None:
+            figures = (number(row.value), number(row.published), number(row.ratio, 3), row.unit, row.basis)
+            lines.append(f"| {row.name} | {' | '.join(figures)} |")
     return "\n".join(lines)
-
-
-def standalone(plot: str) -> str:
-    """A plot as a file of its own: the page's colours, light and dark, go with it."""
-    namespace = "" if "xmlns=" in plot[: plot.index(">")] else ' xmlns="http://www.w3.org/2000/svg"'
-    variables = "".join(re.findall(r"(?:@media[^{]*\{\s*)?:root\s*\{[^}]*\}(?:\s*\})?", STYLE.read_text("utf-8")))
-    head, _, body = plot.partition(">")
-    return f"{head}{namespace}><style>{variables}</style>{body}"
 
 
 def fill(text: str, name: str, content: str) -> str:
@@ -91,9 +81,7 @@ def main(folder: Path) -> None:
     ):
         text = fill(text, name, content)
     readme.write_text(text, "utf-8")
-    (ROOT / "docs" / "images" / "perplexity.svg").write_text(
-        standalone(perplexity_plot(results["perplexities"])), "utf-8"
-    )
+    (ROOT / "docs" / "images" / "perplexity.svg").write_text(as_file(perplexity_plot(results["perplexities"])), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Latency, energy and area of a model's attention in gain cells. Imports neither torch nor transformers."""
 
+from gaincell.hardware.activity import Activity
+from gaincell.hardware.components import Component, Components
 from gaincell.hardware.estimation import Cost, Estimate, GpuRatio, Row, estimate, paper_table
 from gaincell.hardware.gpu import BASELINES, JETSON_NANO, RTX_4090, GpuBaseline
 from gaincell.hardware.parameters import HardwareParameters
@@ -10,7 +12,10 @@ __all__ = [
     "GPT2",
     "JETSON_NANO",
     "RTX_4090",
+    "Activity",
     "AttentionShape",
+    "Component",
+    "Components",
     "Cost",
     "Estimate",
     "GpuBaseline",

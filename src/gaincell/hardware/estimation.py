@@ -2,32 +2,34 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaincell.config import GainCellConfig
-from gaincell.hardware import gpu, layer
+from gaincell.hardware import gpu, published
+from gaincell.hardware.actions import REFRESH, RELOAD, pair_instances, stored_bits, writes
+from gaincell.hardware.energy import Parts, added, components, layer_energies, summed, total
+from gaincell.hardware.geometry import Geometry, geometry
 from gaincell.hardware.parameters import HardwareParameters
+from gaincell.hardware.retention import RetentionBudget, retention_budget
 from gaincell.hardware.shape import GPT2, AttentionShape, read_shape
+from gaincell.hardware.timeline import Timeline, timeline
 
-# Published results [Leroux et al. 2025], for a head of PUBLISHED_WINDOW x PUBLISHED_HEAD_DIM. Only ever shown beside
-# ours, never computed with.
-PUBLISHED_WINDOW = 1024
-PUBLISHED_HEAD_DIM = 64
-PUBLISHED_LATENCY_NS = 65.0
-PUBLISHED_HEAD_ENERGY_NJ = 6.1
-PUBLISHED_HEAD_AREA_MM2 = 0.5
-PUBLISHED_OXIDE_MM2 = 15.7e-3
-PUBLISHED_STACKED_MM2 = 36.7e-3
+if TYPE_CHECKING:
+    from gaincell.hardware.activity import Activity
 
 
 class Row(NamedTuple):
-    """A line of a table, in a unit for people; `published` and `ratio` (ours over published) may be None."""
+    """A line of a table, in a unit for people; `published` and `ratio` (ours over published) may be None.
+
+    `basis` says how ours comes about where there is a published figure: fitted to it, predicted, or inferred from it.
+    """
 
     name: str
     value: float
     unit: str
     published: float | None
     ratio: float | None
+    basis: str = ""
 
 
 class Cost(NamedTuple):
@@ -50,23 +52,46 @@ class GpuRatio(NamedTuple):
 
 @dataclass(frozen=True)
 class Estimate:
-    """Attention of a whole model, one token of one sequence, at a design point.
+    """Attention of a whole model, one token of one sequence whose window is full, at a design point.
 
     Attributes:
         shape: the model's attention.
         config: the design point.
         parameters: what the estimate was computed from.
-        parts: energy of the whole model by part, in joule; they add up to `energy_j`.
-        area_parts: area of the whole model by part, in square metre; they add up to `area_m2`.
+        activity: what the text behind it is, in a few words.
+        geometry: how one layer lies on arrays.
+        timeline: the phases of one token in one head.
+        retention: how old a token gets, and how often it is refreshed.
         latency_s: all layers, one after the other; attention alone, not the rest of the model.
+        layers: energy of every layer by part and component, in joule; they add up to `energy_j`.
+        area: area of the whole model by part and component, in square metre; they add up to `area_m2`.
     """
 
     shape: AttentionShape
     config: GainCellConfig
     parameters: HardwareParameters
+    activity: str
+    geometry: Geometry
+    timeline: Timeline
+    retention: RetentionBudget
     latency_s: float
-    parts: dict[str, float]
-    area_parts: dict[str, float]
+    layers: tuple[Parts, ...]
+    area: Parts
+
+    @property
+    def components(self) -> Parts:
+        """Energy of the whole model by part and component."""
+        return added(self.layers)
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """Energy of the whole model by part; they add up to `energy_j`."""
+        return {part: sum(values.values()) for part, values in self.components.items()}
+
+    @property
+    def area_parts(self) -> dict[str, float]:
+        """Area of the whole model by part; they add up to `area_m2`."""
+        return {part: sum(values.values()) for part, values in self.area.items()}
 
     @property
     def energy_j(self) -> float:
@@ -75,7 +100,7 @@ class Estimate:
 
     @property
     def area_m2(self) -> float:
-        """Area of all layers' arrays with their digital control: each layer has its own."""
+        """Area of all the arrays that are built, with their digital control."""
         return sum(self.area_parts.values())
 
     @property
@@ -88,39 +113,55 @@ class Estimate:
     def per_head(self) -> Cost:
         """One query head's share of energy and area, and the time that its own query takes."""
         one_layer, heads = self.per_layer, self.shape.num_attention_heads
-        latency_s = layer.query_latency_s(self.config, self.parameters)
-        return Cost(latency_s, one_layer.energy_j / heads, one_layer.area_m2 / heads)
+        return Cost(self.timeline.latency_s, one_layer.energy_j / heads, one_layer.area_m2 / heads)
 
     @property
     def head_cells_m2(self) -> dict[str, float]:
-        """One query head's share of the cells alone, by kind of cell; only 'cmos' is part of `area_m2`.
+        """One query head's share of a full set of cells, by kind of cell.
 
-        'stacked' has all of the model's layers over each other, so a head takes 1/layers of its cells.
+        'cmos' is what `components.cell` says. 'stacked' has all of the model's layers over each other, so a head takes
+        1/layers of its cells.
         """
-        heads, p = self.shape.num_attention_heads, self.parameters
-        cells = layer.layer_cells(self.shape, self.config, p) / heads
+        p = self.parameters
+        cells = self.geometry.cells * self.geometry.pairs / self.shape.num_attention_heads
         return {
-            "cmos": cells * p.cell_area_m2,
+            "cmos": cells * p.components.cell.area_m2,
             "oxide": cells * p.oxide_cell_area_m2,
             "stacked": cells * p.stacked_cell_area_m2 / self.shape.num_hidden_layers,
         }
 
     @property
+    def pairs_built(self) -> int:
+        """Pairs of arrays on all chips together."""
+        every = self.shape.num_hidden_layers * self.geometry.pairs
+        return every if self.parameters.array_pairs is None else min(every, self.parameters.array_pairs)
+
+    @property
+    def chips(self) -> int:
+        """Chips of `chip_area_m2` that the arrays fill."""
+        return math.ceil(self.area_m2 / self.parameters.chip_area_m2)
+
+    @property
     def token_period_s(self) -> float:
-        """Time from one token to the next: the design point's, but never less than attention takes."""
-        return max(self.config.token_period_s or 0.0, self.latency_s)
+        """Time from one token to the next: the design point's, but never less than attention, or refreshing, takes."""
+        return self.retention.token_period_s
 
     @property
     def retention_ratio(self) -> float:
         """Age at which a token is overwritten, over the cell's time constant; well below 1 for a cell that holds."""
-        return self.config.window * self.token_period_s / self.config.cell.retention.tau_s
+        return self.retention.age_ratio
+
+    @property
+    def oldest_ratio(self) -> float:
+        """Age of the oldest voltage over the time constant: that of the oldest token, or of one due for a refresh."""
+        return self.retention_ratio / (self.retention.refreshes + 1)
 
     @property
     def remaining_fraction(self) -> float:
         """exp(-window leak): what the oldest token keeps of its voltage in simulation.
 
         With `leak_per_token` set, the simulated leak is the design point's, however long this model's token takes;
-        exp(-`retention_ratio`) is what the cell's time constant says.
+        exp(-`oldest_ratio`) is what the cell's time constant says.
         """
         set_leak = self.config.leak_per_token is not None or self.config.token_period_s is not None
         config = self.config if set_leak else self.config.replace(token_period_s=self.token_period_s)
@@ -134,7 +175,7 @@ class Estimate:
         """
         if self.config.window != gpu.BASELINE_WINDOW:
             return ()
-        ours = estimate(gpu.BASELINE_LAYER, self.config, self.parameters)
+        ours = estimate(gpu.BASELINE_LAYER, self.config.replace(token_period_s=None), self.parameters)
         return tuple(
             GpuRatio(
                 g.name,
@@ -146,37 +187,55 @@ class Estimate:
             for g in gpu.BASELINES
         )
 
+    def prompt_latency_s(self, tokens: int) -> float:
+        """Attention of a prompt, all layers: its tokens follow each other through the arrays at the least interval."""
+        turns = self.geometry.turns
+        return self.latency_s + self.shape.num_hidden_layers * (tokens - 1) * turns * self.timeline.interval_s
+
     def table(self) -> list[Row]:
         """Rows to print; 'published' only where the paper has a figure for this window and head_dim."""
         s = self.shape
-        known = self.config.window == PUBLISHED_WINDOW and s.head_dim == PUBLISHED_HEAD_DIM
+        known = self.config.window == published.WINDOW and s.head_dim == published.HEAD_DIM
 
-        def row(name: str, value: float, unit: str, published: float | None = None) -> Row:
-            published = published if known else None
-            return Row(name, value, unit, published, value / published if published else None)
+        def row(name: str, value: float, unit: str, paper: published.Published | None = None, over: int = 1) -> Row:
+            if paper is None or not known:
+                return Row(name, value, unit, None, None)
+            return Row(name, value, unit, paper.value / over, value * over / paper.value, paper.basis)
 
         head, one_layer, cells = self.per_head, self.per_layer, self.head_cells_m2
+        heads = s.num_hidden_layers * s.num_attention_heads
+        one_gpt2_layer = published.LAYER_ENERGY if s.num_attention_heads == GPT2.num_attention_heads else None
         rows = [
-            row("latency, one layer", one_layer.latency_s * 1e9, "ns", PUBLISHED_LATENCY_NS),
+            row("latency, one layer", one_layer.latency_s * 1e9, "ns", published.LATENCY),
             row("latency, all layers", self.latency_s * 1e9, "ns"),
-            row("energy, one head", head.energy_j * 1e9, "nJ", PUBLISHED_HEAD_ENERGY_NJ),
-            row("energy, one layer", one_layer.energy_j * 1e9, "nJ"),
+            row("between tokens of a prompt, one layer", self.timeline.interval_s * 1e9, "ns"),
+            row("energy, one head", head.energy_j * 1e9, "nJ", published.HEAD_ENERGY),
+            *(
+                row(f"energy, one head: {part}", energy / heads * 1e9, "nJ", published.PARTS.get(part))
+                for part, energy in self.parts.items()
+            ),
+            row("energy, one layer", one_layer.energy_j * 1e9, "nJ", one_gpt2_layer),
             row("energy, all layers", self.energy_j * 1e9, "nJ"),
-            *(row(f"energy, all layers: {name}", part * 1e9, "nJ") for name, part in self.parts.items()),
-            row("area, one head", head.area_m2 * 1e6, "mm2", PUBLISHED_HEAD_AREA_MM2),
+            row("area, one head", head.area_m2 * 1e6, "mm2", published.HEAD_AREA),
             row("area, all layers", self.area_m2 * 1e6, "mm2"),
             *(row(f"area, all layers: {name}", part * 1e6, "mm2") for name, part in self.area_parts.items()),
-            row("cells of one head: CMOS", cells["cmos"] * 1e6, "mm2"),
-            row("cells of one head: oxide", cells["oxide"] * 1e6, "mm2", PUBLISHED_OXIDE_MM2),
+            row("cells of one head: CMOS", cells["cmos"] * 1e6, "mm2", published.CELLS_AREA),
+            row("cells of one head: oxide", cells["oxide"] * 1e6, "mm2", published.OXIDE_AREA),
             row(
                 "cells of one head: all layers stacked",
                 cells["stacked"] * 1e6,
                 "mm2",
-                PUBLISHED_STACKED_MM2 / s.num_hidden_layers,
+                published.STACKED_AREA,
+                s.num_hidden_layers,
             ),
+            row("pairs of arrays", self.pairs_built, "-"),
+            row("output lines in use", self.geometry.utilisation, "-"),
+            row("chips", self.chips, "-"),
             row("age of the oldest token / time constant", self.retention_ratio, "-"),
-            row("left of the oldest token, by time constant", math.exp(-self.retention_ratio), "-"),
-            row("left of the oldest token, as simulated", self.remaining_fraction, "-"),
+            row("times a token is refreshed", self.retention.refreshes, "-"),
+            row("share of the time spent refreshing", self.retention.busy, "-"),
+            row("left of the oldest voltage, by time constant", math.exp(-self.oldest_ratio), "-"),
+            row("left of the oldest voltage, as simulated", self.remaining_fraction, "-"),
         ]
         for g in self.gpu_ratios:
             for what, ours, quoted in (
@@ -191,17 +250,28 @@ class Estimate:
         return {
             "model": asdict(self.shape),
             "design_point": self.config.name,
+            "activity": self.activity,
             "window": self.config.window,
             "latency_s": self.latency_s,
+            "prompt_interval_s": self.timeline.interval_s,
             "energy_j": self.energy_j,
             "area_m2": self.area_m2,
-            "energy_parts_j": dict(self.parts),
-            "area_parts_m2": dict(self.area_parts),
+            "energy_parts_j": self.parts,
+            "energy_components_j": self.components,
+            "energy_layers_j": [{part: sum(x.values()) for part, x in layer.items()} for layer in self.layers],
+            "area_parts_m2": self.area_parts,
+            "area_components_m2": self.area,
             "per_layer": self.per_layer._asdict(),
             "per_head": self.per_head._asdict(),
             "cells_per_head_m2": self.head_cells_m2,
+            "geometry": asdict(self.geometry),
+            "pairs_built": self.pairs_built,
+            "chips": self.chips,
+            "phases": [asdict(phase) for phase in self.timeline.phases],
             "token_period_s": self.token_period_s,
             "retention_ratio": self.retention_ratio,
+            "refreshes_per_token": self.retention.refreshes,
+            "refresh_busy": self.retention.busy,
             "remaining_fraction": self.remaining_fraction,
             "gpu_ratios_one_gpt2_layer": [g._asdict() for g in self.gpu_ratios],
             "gpu_caveat": gpu.CAVEAT,
@@ -209,31 +279,66 @@ class Estimate:
         }
 
 
-def estimate(model_config: object, config: GainCellConfig, parameters: HardwareParameters | None = None) -> Estimate:
-    """Estimate latency, energy and area of a model's attention for one token, from the published parts of one head.
+def estimate(
+    model_config: object,
+    config: GainCellConfig,
+    parameters: HardwareParameters | None = None,
+    activity: "Activity | None" = None,
+) -> Estimate:
+    """Estimate latency, energy and area of a model's attention for one token: every part's actions times its figures.
 
     Args:
         model_config: any object or mapping with transformers' names for layers, heads and widths; see `read_shape`.
         config: the design point. Every layer gets arrays of its window, and every token finds the window full.
-        parameters: what a head costs and how that scales; None: as published.
+        parameters: how the hardware is built, and what its parts take. None: the defaults.
+        activity: what the arrays do with a text (`gaincell.models.attention_activity`). None: `Activity.reference`.
 
     Raises:
-        InputError: `model_config` lacks a field, or has one that cannot be used.
+        InputError: a model, activity or part that does not fit, or a window that outlives the cell.
     """
-    parameters = parameters or HardwareParameters()
-    shape = read_shape(model_config)
+    from gaincell.hardware.activity import Activity
+
+    shape, p = read_shape(model_config), parameters or HardwareParameters()
+    activity = Activity.reference(config) if activity is None else activity
     layers = shape.num_hidden_layers
+    at, phases, parts = geometry(shape, config, p), timeline(config, p), components(config, p)
+    write_s = phases.phases[0].duration_s
 
-    def all_layers(parts: dict[str, float]) -> dict[str, float]:
-        return {name: layers * part for name, part in parts.items()}
+    rounds, reload = 1, p.array_pairs is not None and p.array_pairs < layers * at.pairs
+    layer_s = phases.latency_s + (at.turns - 1) * phases.interval_s
+    if reload and p.array_pairs is not None:
+        rounds = math.ceil(at.pairs / p.array_pairs)
+        layer_s = rounds * (layer_s + at.window * write_s)
+    held = retention_budget(config, p, layers * layer_s, layer_s, write_s)
 
+    energies = layer_energies(shape, at, config, p, parts, activity)
+    once = []  # for every pair of a layer and token
+    if held.refreshes:
+        once += [(REFRESH, held.refreshes, "buffer", parts.buffer.energy_j)]
+    if reload:
+        once += [(RELOAD, at.window, "memory", p.memory_j_per_bit)]
+    for part, tokens, source, joule_per_bit in once:
+        renewed = summed(writes(part, tokens, at, config, p), parts, "energy_j", at.pairs)
+        renewed[part][source] = at.pairs * tokens * stored_bits(at, config, p) * joule_per_bit
+        energies = [added([energy, renewed]) for energy in energies]
+
+    built = layers * at.pairs if p.array_pairs is None else min(layers * at.pairs, p.array_pairs)
+    instances = pair_instances(at, config, p)
+    static_w = total(summed(instances, parts, "static_w", built))
+    if static_w:
+        share = {"static power": {"all": static_w * held.token_period_s / layers}}
+        energies = [added([energy, share]) for energy in energies]
     return Estimate(
         shape=shape,
         config=config,
-        parameters=parameters,
-        latency_s=layers * layer.layer_latency_s(shape, config, parameters),
-        parts=all_layers(layer.layer_energy_j(shape, config, parameters)),
-        area_parts=all_layers(layer.layer_area_m2(shape, config, parameters)),
+        parameters=p,
+        activity=activity.text,
+        geometry=at,
+        timeline=phases,
+        retention=held,
+        latency_s=layers * layer_s,
+        layers=tuple(energies),
+        area=summed(instances, parts, "area_m2", built),
     )
 
 

@@ -1,10 +1,14 @@
-"""Every number and every assumption of the cost estimate, by name."""
+"""Every choice and assumption of the cost model, by name; what its parts take is in `components`."""
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gaincell.errors import one_sentence
+from gaincell.cell.cell import read_text, read_yaml
+from gaincell.errors import InputError, one_sentence
+from gaincell.hardware.components import Components
+from gaincell.hardware.components.units import in_si
 
 _PAPER = "Leroux et al., Nature Computational Science 5, 813-824 (2025)"
 _INFERRED = "inferred from published figures"
@@ -17,11 +21,10 @@ def _field(default: Any, unit: str, source: str, description: str, **limits: Any
 
 
 class HardwareParameters(BaseModel):
-    """What one head costs at the reference shape, and how that carries over to others.
+    """How the parts are put together, clocked and shared. `components` holds what each part takes.
 
-    Frozen; unknown fields are refused; every field has a unit and a source (docs/hardware.md lists them). Energies
-    are per token and query head at the reference shape. Latency of a layer and T_max belong to the design point
-    (`GainCellConfig.layer_latency_s`, `pulse_max_s`).
+    Frozen; unknown fields are refused; every field has a unit and a source (docs/hardware.md lists them). Latency of a
+    layer, T_max, levels and geometry belong to the design point (`GainCellConfig`).
 
     Raises:
         InputError: one sentence naming the field.
@@ -29,85 +32,132 @@ class HardwareParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    reference_window: int = _field(
-        1024, "tokens", _PAPER, "Window at which energies and control area below hold.", gt=0
+    components: Components = Field(default_factory=Components)
+    node_m: float = _field(
+        28e-9, "m", _PAPER, "Technology node; parts given at another are scaled by their rule.", gt=0
     )
-    reference_head_dim: int = _field(64, "cells", _PAPER, "Width of a head at which they hold.", gt=0)
-    reference_subtile_columns: int = _field(64, "tokens", _PAPER, "Tokens per sub-tile at which they hold.", gt=0)
+    supply_v: float = _field(0.9, "V", _PAPER, "Supply voltage; parts given at another are scaled likewise.", gt=0)
 
-    first_array_j: float = _field(
-        1120e-12,
-        "J",
-        _PAPER + "; scaling: assumption",
-        "First array with its charge-to-pulse circuits. Scales with window x rows, which are head_dim and those of the "
-        "offset, and with the reads of a query.",
+    clock_hz: float = _field(
+        1e9,
+        "Hz",
+        _PAPER,
+        "Clock of pulse generators and counters. More levels than it counts within T_max take longer.",
         gt=0,
     )
-    second_array_j: float = _field(
-        700e-12,
-        "J",
-        _PAPER + "; scaling: assumption",
-        "Second array with its read-out. Scales with window x value columns.",
-        gt=0,
-    )
-    dacs_j: float = _field(
-        330e-12,
-        "J",
-        _PAPER + "; scaling: assumption",
-        "Conversion of one query, one key and one value vector. Scales with the values converted, whatever the window.",
-        gt=0,
-    )
-    dac_query_share: float = _field(
-        1 / 3,
+    write_share: float = _field(
+        0.5,
         "-",
         _ASSUMED,
-        "Share of dacs_j that a query takes, once per query head; key and value share the rest, once per copy written.",
+        "Share of layer_latency_s less three pulses that the writing of key and value takes: 10 of 20 ns.",
         ge=0,
         le=1,
     )
-    digital_power_w: float = _field(
-        113.7e-3,
-        "W",
-        _PAPER + "; scaling: assumption",
-        "Digital control and routing of one head while active. Scales with the read-outs: sub-tiles along the window "
-        "x value columns in use.",
-        ge=0,
-    )
-    digital_active_s: float = _field(
-        4e-9 / 113.7e-3,
-        "s",
-        _INFERRED,
-        "How long it is active per token: the published 4 nJ over the published 113.7 mW, about 35 ns of the 65 ns.",
-        ge=0,
-    )
-    division_j: float = _field(
-        0.0,
-        "J",
+    reset_share: float = _field(
+        0.25,
+        "-",
         _ASSUMED,
-        "One digital division, head_dim of them per token and head with a normaliser. 0: not charged.",
+        "The same for the reset of the integrators: 5 ns; the digital sum takes the rest.",
+        ge=0,
+        le=1,
+    )
+    differential_reads: int = _field(
+        2,
+        "reads",
+        _ASSUMED,
+        "Reads of the first array for one query with query_sign 'differential': one per sign, onto one integrator.",
+        ge=1,
+    )
+    extra_read_latency_s: float | None = _field(
+        None,
+        "s",
+        _ASSUMED,
+        "What every read beyond the first adds to the latency. null: T_max of the design point.",
         ge=0,
     )
+    division_latency_s: float = _field(
+        5e-9, "s", _ASSUMED, "What the division by the normaliser adds to the latency: five clock periods.", ge=0
+    )
+    division_multiply_adds: int = _field(
+        8,
+        "multiply-adds",
+        _ASSUMED,
+        "One reciprocal per token and head with a normaliser, by iteration; head_dim multiplications come on top.",
+        ge=0,
+    )
+    offset_rows: int = _field(
+        4,
+        "rows",
+        _ASSUMED,
+        "Rows of every sub-tile of the first array that hold the offset with query_sign 'offset_binary', beside its "
+        "subtile_rows: written and, at full pulse, read with them, as cells are.",
+        ge=0,
+    )
+    linearised_dac_energy_ratio: float = _field(
+        1.25,
+        "-",
+        _ASSUMED,
+        "Energy of a DAC with storage 'linearised', whose levels are taps of a finer ladder, over a uniform one's.",
+        ge=1,
+    )
+    linearised_dac_area_ratio: float = _field(2.0, "-", _ASSUMED, "The same for its area.", ge=1)
+    reference_levels: int = _field(
+        8, "levels", _PAPER, "Stored levels of the DAC in `components`; energy and area go with levels.", ge=2
+    )
+    reference_query_levels: int = _field(
+        16, "levels", _PAPER, "Query levels of the pulse generator in `components`; its energy goes with them.", ge=2
+    )
+    reference_output_levels: int = _field(
+        32, "levels", _PAPER, "Levels of a read-out that is left unquantised: its counter is built for these.", ge=4
+    )
 
-    multiply_add_j: float = _field(
-        1.5e-12,
+    kv_sharing: Literal["copied", "in_turn"] = _field(
+        "copied",
+        "-",
+        _ASSUMED,
+        "Query heads that share keys and values. 'copied': every query head has arrays of its own, written alike. "
+        "'in_turn': one pair of arrays per key/value head, which the queries of its group read one after the other.",
+    )
+    array_pairs: int | None = _field(
+        None,
+        "pairs",
+        "choice",
+        "Pairs of arrays that are built. null: one for every head of every layer. With fewer, none keeps its content: "
+        "each is filled anew, whole window, from memory before every turn.",
+        ge=1,
+    )
+    memory_j_per_bit: float = _field(
+        3.9e-12,
         "J",
-        "Horowitz, ISSCC 2014: multiplication and addition of 16-bit floats in 45 nm; assumption: it holds here",
-        "One digital multiply-add of what the options take: for a score preset and for digital sinks a prediction per "
-        "head from the layer's input (of about query heads x head_dim numbers), for sinks the mixing of an output, for "
-        "equalisation the scaling of q and k after rotary embedding (that of v and the output folds into the "
-        "projections). The offset of an integrator is not charged.",
+        "O'Connor et al., MICRO 2017: HBM2, 3.9 pJ a bit",
+        "Energy of reading a bit of the keys and values that array_pairs makes fetch from memory.",
         ge=0,
+    )
+    stacked_layers: int = _field(
+        1, "tiers", "choice", "Tiers of arrays over each other: cells of one footprint are shared by so many.", ge=1
+    )
+    tier_line_ratio: float = _field(
+        0.02, "-", _ASSUMED, "What every tier beyond the first adds to the energy of lines, for the vias.", ge=0
+    )
+    chip_area_m2: float = _field(
+        400e-6, "m2", _ASSUMED, "Area of one chip that arrays and their control may take.", gt=0
     )
 
-    cell_area_m2: float = _field(1e-12, "m2", _PAPER, "A six-transistor CMOS cell (about 1 um2).", ge=0)
-    control_area_m2: float = _field(
-        0.5e-6 - 2 * 1024 * 64 * 1e-12,
-        "m2",
-        _INFERRED,
-        "All but the cells of one head: the published 0.5 mm2 with digital control, less the cells. Scales with the "
-        "read-out lines built: a line for every sub-tile row, used or not.",
-        ge=0,
+    retention_limit: float = _field(
+        1.0,
+        "-",
+        _ASSUMED,
+        "Age over the cell's time constant that a token may reach; at 1 it has 37 % of its voltage left.",
+        gt=0,
     )
+    refresh: Literal["none", "rewrite"] = _field(
+        "none",
+        "-",
+        "choice",
+        "'rewrite': a token that reaches retention_limit is written anew from a digital copy of its codes. 'none': a "
+        "window that outlives it is refused.",
+    )
+
     oxide_cell_area_m2: float = _field(
         0.12e-12,
         "m2",
@@ -123,38 +173,34 @@ class HardwareParameters(BaseModel):
         ge=0,
     )
 
-    kv_sharing: Literal["copied", "in_turn"] = _field(
-        "copied",
-        "-",
-        _ASSUMED,
-        "Query heads that share keys and values. 'copied': every query head has arrays of its own, written alike. "
-        "'in_turn': one pair of arrays per key/value head, which the queries of its group read one after the other.",
-    )
-    differential_reads: int = _field(
-        2,
-        "reads",
-        _ASSUMED,
-        "Reads of the first array for one query with query_sign 'differential'; each costs a whole first_array_j.",
-        ge=1,
-    )
-    offset_rows: int = _field(
-        4,
-        "rows",
-        _ASSUMED,
-        "Rows of every sub-tile of the first array that hold the offset with query_sign 'offset_binary', beside its "
-        "subtile_rows: written and read with them, as cells are.",
-        ge=0,
-    )
-    extra_read_latency_s: float | None = _field(
-        None,
-        "s",
-        _ASSUMED,
-        "What every read beyond the first adds to the latency. null: T_max of the design point.",
-        ge=0,
-    )
+    _read_units = field_validator("*", mode="before")(in_si)
 
     def __init__(self, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
             raise one_sentence(error, "hardware parameters") from None
+        if self.write_share + self.reset_share > 1:
+            raise InputError(
+                "hardware parameters: write_share and reset_share add up to more than 1; lower one of them."
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read parameters, components among them, from a YAML or JSON file; what is absent keeps its default.
+
+        A component replaces the default one whole; its figures may carry units, as in `energy_j: 0.6 pJ`.
+
+        Raises:
+            InputError: no such file, or a field that is unknown, out of range, or in the wrong unit.
+        """
+        return cls(**read_yaml(read_text(Path(path)), str(path)))
+
+    @property
+    def parts(self) -> Components:
+        """The components at `node_m` and `supply_v`.
+
+        Raises:
+            InputError: one of them has no rule that brings it there.
+        """
+        return self.components.at(self.node_m, self.supply_v)

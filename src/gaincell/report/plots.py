@@ -2,6 +2,7 @@
 
 import io
 import re
+from importlib import resources
 from importlib.util import find_spec
 from typing import Any
 
@@ -110,6 +111,59 @@ def energy_plot(costs: Costs) -> str:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
 
     return _svg("energy", draw, 0.45 * len(points) + 1.4)
+
+
+def layers_plot(layers: list[dict[str, float]], reference: dict[str, float] | None = None) -> str:
+    """Energy of one token by part, in joule, as a stacked bar per layer; a dashed line where `reference` adds up to."""
+    parts = list(dict.fromkeys(part for layer in layers for part in layer))
+
+    def draw(axes: Any) -> None:
+        bottom = [0.0] * len(layers)
+        for index, part in enumerate(parts):
+            heights = [1e9 * layer.get(part, 0.0) for layer in layers]
+            colour = _SERIES[index % len(_SERIES)]
+            axes.bar(range(1, len(layers) + 1), heights, bottom=bottom, color=colour, width=0.8, label=part)
+            bottom = [a + b for a, b in zip(bottom, heights, strict=True)]
+        if reference is not None:
+            axes.axhline(
+                1e9 * sum(reference.values()), color=_INK, linestyle="--", linewidth=1, label="with assumed activity"
+            )
+        axes.set_xlim(0.3, len(layers) + 0.7)
+        axes.set_ylim(0, 1.05 * max(*bottom, 1e9 * sum((reference or {}).values())))
+        axes.grid(axis="y")
+        axes.set_xlabel("layer")
+        axes.set_ylabel("energy of one token (nJ)")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
+
+    return _svg("layers", draw, 3.6)
+
+
+def timeline_plot(phases: list[tuple[str, float, float, tuple[str, ...]]]) -> str:
+    """What keeps the parts of a head busy during one token: (phase, start, duration in seconds, parts busy)."""
+    rows = list(dict.fromkeys(part for *_, busy in phases for part in busy))
+
+    def draw(axes: Any) -> None:
+        for index, (name, start, duration, busy) in enumerate(phases):
+            for part in busy:
+                place, colour = rows.index(part), _SERIES[index % len(_SERIES)]
+                axes.barh(place, 1e9 * duration, left=1e9 * start, color=colour, height=0.6)
+            middle = 1e9 * (start + duration / 2)
+            axes.text(middle, -0.6, name, rotation=35, rotation_mode="anchor", ha="left", va="bottom", clip_on=False)
+        axes.set_yticks(range(len(rows)), rows)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.grid(axis="x")
+        axes.set_xlabel("time since the token's key and value came (ns)")
+
+    return _svg("timeline", draw, 0.32 * len(rows) + 2.2)
+
+
+def as_file(plot: str) -> str:
+    """A plot as an SVG file of its own: the page's colours, light and dark, go with it."""
+    style = (resources.files("gaincell.report") / "style.css").read_text("utf-8")
+    variables = "".join(re.findall(r"(?:@media[^{]*\{\s*)?:root\s*\{[^}]*\}(?:\s*\})?", style))
+    head, _, body = plot.partition(">")
+    namespace = "" if "xmlns=" in head else ' xmlns="http://www.w3.org/2000/svg"'
+    return f"{head}{namespace}><style>{variables}</style>{body}"
 
 
 def _svg(name: str, draw: Any, height: float) -> str:

@@ -1,0 +1,283 @@
+"""Write the tables and pictures of docs/hardware.md from the code, so that the page cannot disagree with it.
+
+python docs/generate_hardware.py                      # all but the section on activity
+python docs/generate_hardware.py runs/cost-extended   # and that, from a folder of `gaincell cost ... --out`
+"""
+
+import json
+import sys
+from dataclasses import astuple
+from pathlib import Path
+
+from generate_results import ROOT, fill
+
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+from gaincell.hardware import GPT2, Activity, Components, HardwareParameters, estimate, paper_table
+from gaincell.hardware.decoder import GPT2 as GPT2_DECODER
+from gaincell.hardware.decoder import LLAMA3_8B, LLAMA3_70B, SMOLLM2_135M
+from gaincell.hardware.roofline import H100_SXM, whole_token
+from gaincell.hardware.timeline import timeline
+from gaincell.report.numbers import number, unit
+from gaincell.report.plots import as_file, layers_plot, timeline_plot
+
+PAGE = ROOT / "docs" / "hardware.md"
+IMAGES = ROOT / "docs" / "images"
+PUBLISHED = GainCellConfig.preset("leroux2025")
+MODELS = {
+    "GPT-2": GPT2_DECODER,
+    "SmolLM2-135M": SMOLLM2_135M,
+    "Llama-3-8B": LLAMA3_8B,
+    "Llama-3-70B": LLAMA3_70B,
+}
+WINDOWS = (1024, 8192, 32768, 131072)
+REFRESHED = HardwareParameters(refresh="rewrite")
+
+
+def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ("---",) * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def scaled(value: float, unit: str) -> str:
+    """Three digits with a prefix."""
+    prefix, factor = next(
+        ((p, f) for p, f in (("", 1), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9)) if value >= f), ("p", 1e-12)
+    )
+    return f"{number(value / factor, 3)} {prefix}{unit}"
+
+
+def parts() -> str:
+    """Every component."""
+    rows = []
+    for name, part in Components():
+        energy, area = f"{number(part.energy_j * 1e15)} fJ", f"{number(part.area_m2 * 1e12)} µm²"
+        node = f"{part.node_m * 1e9:g} nm" + (", scales" if part.scaling == "digital" else "")
+        rows.append((f"`{name}`", part.action, energy, area if part.area_m2 else "–", node, part.kind, part.source))
+    return table(("part", "one action", "energy", "area", "node", "known by", "source"), rows)
+
+
+def published() -> str:
+    """The paper's figures beside ours."""
+    rows = [
+        (row.name, number(row.value), number(row.published), unit(row.unit), number(row.ratio, 3), row.basis)
+        for row in paper_table()
+        if row.published is not None
+    ]
+    return table(("GPT-2 at `leroux2025`", "ours", "published", "", "ours / published", "ours is"), rows)
+
+
+def models() -> str:
+    """Real models at several windows: how long attention takes, where it lies, and whether it lasts."""
+    rows = []
+    for name, decoder in MODELS.items():
+        for window in WINDOWS:
+            point = PUBLISHED.replace(window=window)
+            found = estimate(decoder.attention, point, REFRESHED)
+            whole = whole_token(decoder, found.latency_s, found.energy_j, window, H100_SXM)
+            try:
+                slow = estimate(decoder.attention, point.replace(token_period_s=whole.latency_s), REFRESHED)
+                beside = f"{slow.retention.refreshes:,}, {scaled(slow.energy_j, 'J')}"
+            except InputError:
+                beside = "impossible"
+            needed_s = window * found.token_period_s
+            rows.append(
+                (
+                    name,
+                    f"{window:,}",
+                    scaled(found.latency_s, "s"),
+                    scaled(found.energy_j, "J"),
+                    f"{number(found.area_m2 * 1e4, 3)} cm²",
+                    f"{found.chips:,}",
+                    f"{number(found.retention_ratio, 3)}",
+                    f"{found.retention.refreshes}, {found.retention.busy:.0%}" if found.retention.refreshes else "–",
+                    scaled(needed_s, "s"),
+                    beside,
+                )
+            )
+    return table(
+        (
+            "model",
+            "window",
+            "attention, one token",
+            "energy",
+            "area",
+            "chips",
+            "age / τ",
+            "refreshed, share of time",
+            "τ that needs none",
+            "with the rest on an H100: refreshed, energy",
+        ),
+        rows,
+    )
+
+
+def sharing() -> str:
+    """What sharing arrays, stacking them, or building too few, does to a large model."""
+    shape, point = LLAMA3_8B.attention, PUBLISHED
+    choices = {
+        "a pair of arrays per query head (`copied`)": {},
+        "a pair per key/value head (`in_turn`)": {"kv_sharing": "in_turn"},
+        "12 tiers over each other": {"stacked_layers": 12},
+        "the arrays of one layer, filled anew for each": {"array_pairs": 32},
+    }
+    rows = []
+    for name, fields in choices.items():
+        found = estimate(shape, point, HardwareParameters(refresh="rewrite", **fields))
+        rows.append(
+            (
+                name,
+                scaled(found.latency_s, "s"),
+                scaled(found.energy_j, "J"),
+                f"{number(found.area_m2 * 1e4, 3)} cm²",
+                f"{found.pairs_built:,}",
+            )
+        )
+    return table(("Llama-3-8B, window 1,024", "latency", "energy", "area", "pairs of arrays"), rows)
+
+
+def options() -> str:
+    """What every option adds to the published design point."""
+    plain = estimate(GPT2, PUBLISHED)
+    changes: dict[str, dict[str, object]] = {
+        "`normaliser: ideal`": {"normaliser": "ideal"},
+        "`normaliser: column`, three ranges": {"normaliser": "column"},
+        "`query_sign: differential`": {"query_sign": "differential"},
+        "`query_sign: offset_binary`": {"query_sign": "offset_binary"},
+        "`storage: linearised`": {"storage": "linearised"},
+        "`equalisation`": {"equalisation": True},
+        "`score_preset`": {"score_preset": True},
+        "`sinks: digital`": {"sinks": "digital"},
+        "`query_levels` 16 → 32": {"query_levels": 32},
+        "`stored_levels` 8 → 16": {"stored_levels": 16},
+        "`output_levels` 32 → 64": {"output_levels": 64},
+        "`subtile_columns` 64 → 32": {"subtile_columns": 32},
+        "`subtile_rows` 64 → 128": {"subtile_rows": 128},
+        "`window` 1,024 → 2,048": {"window": 2048},
+    }
+    found = {name: estimate(GPT2, PUBLISHED.replace(**change)) for name, change in changes.items()}
+    found["`extended`: six of them"] = estimate(GPT2, GainCellConfig.preset("extended"))
+    found["`stacked_layers` 1 → 12"] = estimate(GPT2, PUBLISHED, HardwareParameters(stacked_layers=12))
+
+    def more(ours: float, before: float) -> str:
+        return "0" if abs(ours / before - 1) < 5e-5 else f"{ours / before - 1:+.1%}"
+
+    rows = [
+        (
+            name,
+            more(e.timeline.latency_s, plain.timeline.latency_s),
+            more(e.energy_j, plain.energy_j),
+            more(e.area_m2, plain.area_m2),
+        )
+        for name, e in found.items()
+    ]
+    return table(("GPT-2, one head", "latency", "energy", "area"), rows)
+
+
+def whole() -> str:
+    """The whole token at batch 1."""
+    rows = []
+    for name, decoder in MODELS.items():
+        for window in (1024, 131072):
+            found = estimate(decoder.attention, PUBLISHED.replace(window=window), REFRESHED)
+            token = whole_token(decoder, found.latency_s, found.energy_j, window, H100_SXM)
+            rows.append(
+                (
+                    name if token.fits else f"{name} (one does not hold it)",
+                    f"{window:,}",
+                    scaled(token.digital_latency_s, "s"),
+                    f"{token.attention_share:.1%}",
+                    f"×{number(token.latency_gain, 3)}",
+                    f"×{number(token.latency_bound, 3)}",
+                    f"×{number(token.energy_gain, 3)}",
+                )
+            )
+    return table(
+        ("model", "window", "token, all on an H100", "attention's share", "faster", "at most", "less energy"), rows
+    )
+
+
+def activity(folder: Path) -> str:
+    """What a text made the arrays do, and what it takes."""
+    watched = Activity.from_dict(json.loads((folder / "activity.json").read_text("utf-8")))
+    cost = json.loads((folder / "cost.json").read_text("utf-8"))
+    point = GainCellConfig.preset(cost["design_point"])
+    found = estimate(cost["model"], point, None, watched)
+    assumed = estimate(cost["model"], point)
+    reference = Activity.reference(point)
+    layers = [{part: sum(values.values()) for part, values in layer.items()} for layer in found.layers]
+    (IMAGES / "energy-layers.svg").write_text(
+        as_file(layers_plot(layers, {part: sum(values.values()) for part, values in assumed.layers[0].items()})),
+        "utf-8",
+    )
+    means = [
+        ("pulse on a query line", "query_pulse"),
+        ("charge of a key cell", "key_charge"),
+        ("pulse φ", "phi"),
+        ("columns with a pulse", "phi_active"),
+        ("columns with a full pulse", "phi_full"),
+        ("charge of a value cell", "value_charge"),
+        ("code of a read-out", "readout"),
+    ]
+    rows = []
+    for text, name in means:
+        array = getattr(watched, name)
+        by_layer = array.mean(1)
+        figures = (array.mean(), by_layer.min(), by_layer.max(), getattr(reference, name).item())
+        rows.append((text, *(number(float(x), 3) for x in figures)))
+    first = table((f"`{cost['design_point']}`, {watched.text}", "mean", "least layer", "most", "assumed"), rows)
+    energies = [sum(layer.values()) * 1e9 for layer in layers]
+    rows = [
+        (
+            part,
+            f"{number(found.parts[part] * 1e6)} µJ",
+            f"{found.parts[part] / found.energy_j:.0%}",
+            f"{number(x * 1e6)} µJ",
+        )
+        for part, x in assumed.parts.items()
+    ]
+    rows.append(("all", f"{number(found.energy_j * 1e6)} µJ", "", f"{number(assumed.energy_j * 1e6)} µJ"))
+    second = table(("energy of one token, all layers", "with this text", "share", "assumed"), rows)
+    spread = f"Layers take {number(min(energies))} to {number(max(energies))} nJ."
+    return f"{first}\n\n{second}\n\n{spread}"
+
+
+def fields() -> str:
+    """Every parameter."""
+    rows = []
+    for name, field in HardwareParameters.model_fields.items():
+        about = field.json_schema_extra
+        if isinstance(about, dict):
+            value = f"{field.default:.4g}" if isinstance(field.default, float) else str(field.default)
+            rows.append((f"`{name}`", value, str(about["unit"]), field.description or "", str(about["source"])))
+    return table(("name", "value", "unit", "meaning", "source"), rows)
+
+
+def page(text: str) -> str:
+    """The page with its tables written anew."""
+    for name, write in {
+        "parts": parts,
+        "published": published,
+        "models": models,
+        "sharing": sharing,
+        "options": options,
+        "whole": whole,
+        "parameters": fields,
+    }.items():
+        text = fill(text, name, write())
+    return text
+
+
+def main(folders: list[str]) -> None:
+    """Fill docs/hardware.md and its pictures."""
+    text = page(PAGE.read_text("utf-8"))
+    for folder in folders:
+        text = fill(text, "activity", activity(Path(folder)))
+    PAGE.write_text(text, "utf-8")
+    phases = [astuple(phase) for phase in timeline(PUBLISHED, HardwareParameters()).phases]
+    (IMAGES / "timeline.svg").write_text(as_file(timeline_plot(phases)), "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

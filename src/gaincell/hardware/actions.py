@@ -1,0 +1,136 @@
+"""What one token makes the parts of one head do, and what one pair of arrays is built of: counts, no figures."""
+
+import math
+from typing import NamedTuple
+
+from gaincell.config import GainCellConfig
+from gaincell.hardware.geometry import Geometry
+from gaincell.hardware.parameters import HardwareParameters
+
+FIRST = "first array and charge-to-pulse"
+SECOND = "second array"
+CONVERSION = "DACs and lines"
+DIGITAL = "digital control and routing"
+OPTIONS = "digital side of the options"
+REFRESH = "refresh"
+RELOAD = "reload"
+
+
+class Drive(NamedTuple):
+    """What drives one head while it takes a token: its means of `Activity`, by the same names."""
+
+    query_active: float
+    key_charge: float
+    phi_active: float
+    value_charge: float
+    readout: float
+
+
+class Count(NamedTuple):
+    """How often a component acts, or stands, and under which part of the sum it is counted."""
+
+    part: str
+    component: str
+    times: float
+
+
+def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters: HardwareParameters) -> list[Count]:
+    """Actions of one query head for one token whose window is full; a token's write is shared out over its queries.
+
+    A cell acts in pulses of T_max at full scale. A row of the offset is driven at full pulse, onto cells of the mean
+    charge of the head's keys (its own are pulses of 1/2 on average). A word line goes with its inverse, as a push-pull
+    cell needs it.
+    """
+    p, window, outputs = parameters, at.window, at.value_columns
+    readouts = at.tiles * outputs
+    offset_charge = at.offset_rows * min(2 * drive.key_charge, 1.0)
+    passed = window * (at.head_dim * drive.query_active + at.offset_rows + outputs * drive.phi_active)
+    counts = (config.output_levels or p.reference_output_levels) // 2 - 1
+    bits = at.head_dim * _bits(config.query_levels, p.reference_query_levels) + outputs * (
+        _bits(config.output_levels, p.reference_output_levels) + math.ceil(math.log2(at.tiles))
+    )
+    actions = [
+        Count(FIRST, "cell", window * (at.head_dim * drive.key_charge + offset_charge)),
+        Count(FIRST, "charge_to_pulse", window),
+        Count(SECOND, "cell", window * outputs * drive.value_charge),
+        Count(SECOND, "signed_charge_to_pulse", readouts),
+        Count(CONVERSION, "pulse_generator", at.head_dim * _times(config.query_levels, p.reference_query_levels)),
+        Count(CONVERSION, "line", 2 * passed * tier_lines(p)),
+        *writes(CONVERSION, 1 / at.turns, at, config, p),
+        Count(DIGITAL, "counter", readouts * max(counts, 1) * drive.readout),
+        Count(DIGITAL, "adder", readouts),
+        Count(DIGITAL, "flip_flop", bits),
+        Count(DIGITAL, "control", readouts),
+    ]
+    return actions
+
+
+def writes(
+    part: str, tokens: float, at: Geometry, config: GainCellConfig, parameters: HardwareParameters
+) -> list[Count]:
+    """Actions that write so many tokens into a pair of arrays: every write line passes the whole window."""
+    p = parameters
+    ladder = p.linearised_dac_energy_ratio if config.storage == "linearised" else 1.0
+    return [
+        Count(part, "dac", tokens * at.written * ladder * _times(config.stored_levels, p.reference_levels)),
+        Count(part, "line", tokens * at.written * at.window * tier_lines(p)),
+        Count(part, "flip_flop", tokens * stored_bits(at, config, p)),
+    ]
+
+
+def option_actions(at: Geometry, heads: int, config: GainCellConfig, parameters: HardwareParameters) -> list[Count]:
+    """What the options take beside the arrays, for one query head of a layer of so many, and one token.
+
+    A score preset and digital sinks each predict a number per head from the layer's input, of about heads x head_dim
+    numbers; sinks also take a product with the first key and mix its value in; equalisation scales q and k after rotary
+    embedding (that of v and the output folds into the projections).
+    """
+    dim, hidden = at.head_dim, heads * at.head_dim
+    preset, sinks = config.score_preset, config.sinks == "digital"
+    multiply_adds = preset * hidden + sinks * (hidden + 2 * dim) + config.equalisation * (1 + 1 / at.turns) * dim
+    if config.normaliser != "none":
+        multiply_adds += parameters.division_multiply_adds + dim
+    counts = [Count(OPTIONS, "multiply_add", multiply_adds)] if multiply_adds else []
+    if preset:
+        counts.append(Count(OPTIONS, "preset", at.window))
+    return counts
+
+
+def pair_instances(at: Geometry, config: GainCellConfig, parameters: HardwareParameters) -> list[Count]:
+    """What one pair of arrays is built of, with the part of the area that it is counted under.
+
+    Read-out lines are built for every row of a sub-tile, used or not. Tiers share the footprint of their cells.
+    """
+    p, lines = parameters, at.tiles * at.readout_lines
+    ladder = p.linearised_dac_area_ratio if config.storage == "linearised" else 1.0
+    instances = [
+        Count("cells", "cell", at.cells / p.stacked_layers),
+        Count("charge-to-pulse", "charge_to_pulse", at.window),
+        Count("charge-to-pulse", "signed_charge_to_pulse", lines),
+        Count("DACs", "pulse_generator", at.head_dim),
+        Count("DACs", "dac", at.written * ladder * _times(config.stored_levels, p.reference_levels)),
+        Count("digital control", "counter", lines * _bits(config.output_levels, p.reference_output_levels)),
+        Count("digital control", "adder", lines),
+        Count("digital control", "control", lines),
+    ]
+    if p.refresh == "rewrite":
+        instances.append(Count("copy for refresh", "buffer", at.window * stored_bits(at, config, p)))
+    return instances
+
+
+def stored_bits(at: Geometry, config: GainCellConfig, parameters: HardwareParameters) -> int:
+    """Bits of one token's key and value in one pair of arrays."""
+    return 2 * at.head_dim * _bits(config.stored_levels, parameters.reference_levels)
+
+
+def tier_lines(parameters: HardwareParameters) -> float:
+    """Energy of lines in a stack over that of a single tier."""
+    return 1 + (parameters.stacked_layers - 1) * parameters.tier_line_ratio
+
+
+def _times(levels: int | None, reference: int) -> float:
+    return (levels or reference) / reference
+
+
+def _bits(levels: int | None, reference: int) -> int:
+    return math.ceil(math.log2(levels or reference))

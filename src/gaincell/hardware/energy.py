@@ -1,0 +1,93 @@
+"""Counts times figures: the energy of every head and layer, and the area of a pair of arrays."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from gaincell.cell.law import REFERENCE_CHARGE
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+from gaincell.hardware.actions import Count, Drive, head_actions, option_actions
+from gaincell.hardware.components import Components
+from gaincell.hardware.geometry import Geometry
+from gaincell.hardware.parameters import HardwareParameters
+from gaincell.hardware.shape import AttentionShape
+
+if TYPE_CHECKING:
+    from gaincell.hardware.activity import Activity
+
+#: Energy or area by part of the sum, and in it by component.
+Parts = dict[str, dict[str, float]]
+
+
+def components(config: GainCellConfig, parameters: HardwareParameters) -> Components:
+    """The parts at the design's node and supply, with the pulse and the cell of the design point.
+
+    A cell whose law is in coulomb per second draws its own current: supply x f(+0.45 V) x T_max. Of another, only the
+    law's shape is known, and the default current stands for it.
+
+    Raises:
+        InputError: a part has no rule that brings it to the node or supply, or the cell's pulse has no width.
+    """
+    parts = parameters.parts
+    cell, charge = parts.cell, config.cell.coulomb_per_second
+    if charge is not None:
+        energy_j = parameters.supply_v * charge * REFERENCE_CHARGE * config.pulse_max_s
+    elif cell.latency_s == 0:
+        raise InputError("components: 'cell' has latency_s 0; give the width of the pulse that its energy is for.")
+    else:
+        energy_j = cell.energy_j * config.pulse_max_s / cell.latency_s
+    return parts.model_copy(update={"cell": cell.model_copy(update={"energy_j": energy_j})})
+
+
+def layer_energies(
+    shape: AttentionShape,
+    at: Geometry,
+    config: GainCellConfig,
+    parameters: HardwareParameters,
+    parts: Components,
+    activity: "Activity",
+) -> list[Parts]:
+    """Energy of one token in every layer, by part and component, from what each head does.
+
+    Raises:
+        InputError: the activity is of another number of layers or heads.
+    """
+    layers, heads = shape.num_hidden_layers, shape.num_attention_heads
+    if activity.phi.shape not in {(1, 1), (layers, heads)}:
+        raise InputError(
+            f"activity: measured on {activity.phi.shape[0]} layers of {activity.phi.shape[1]} heads, but the model has "
+            f"{layers} of {heads}; measure it on this model."
+        )
+
+    def head(layer: int, index: int) -> list[Count]:
+        drive = Drive(*(float(getattr(activity, name)[layer, index]) for name in Drive._fields))
+        return head_actions(at, drive, config, parameters) + option_actions(at, heads, config, parameters)
+
+    if activity.phi.shape == (1, 1):
+        return [summed(head(0, 0), parts, "energy_j", heads)] * layers
+    return [summed([c for h in range(heads) for c in head(i, h)], parts, "energy_j") for i in range(layers)]
+
+
+def summed(counts: Iterable[Count], parts: Components, figure: str, copies: float = 1.0) -> Parts:
+    """Counts times a figure of their components ('energy_j', 'area_m2', 'static_w'), by part and component."""
+    result: Parts = {}
+    for part, component, times in counts:
+        of_part = result.setdefault(part, {})
+        of_part[component] = of_part.get(component, 0.0) + copies * times * getattr(getattr(parts, component), figure)
+    return result
+
+
+def total(parts: Parts) -> float:
+    """All of it."""
+    return sum(value for of_part in parts.values() for value in of_part.values())
+
+
+def added(all_parts: Iterable[Parts]) -> Parts:
+    """Part by part, component by component."""
+    result: Parts = {}
+    for parts in all_parts:
+        for part, of_part in parts.items():
+            into = result.setdefault(part, {})
+            for component, value in of_part.items():
+                into[component] = into.get(component, 0.0) + value
+    return result

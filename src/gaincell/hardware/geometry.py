@@ -1,0 +1,80 @@
+"""How one layer's attention lies on arrays: lines, cells and read-outs, counted."""
+
+from dataclasses import dataclass
+
+from gaincell.config import GainCellConfig
+from gaincell.hardware.parameters import HardwareParameters
+from gaincell.hardware.shape import AttentionShape
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One pair of arrays, and how many of them a layer has.
+
+    Attributes:
+        window: columns of the pair: tokens.
+        tiles: sub-tiles along the window.
+        stacked: sub-tiles that head_dim is cut over; their bit lines join.
+        head_dim: rows that hold keys, and values.
+        offset_rows: more rows of the first array, for offset-binary queries.
+        reference_columns: more output lines of the second array, for the normaliser.
+        written_columns: those of them that a DAC writes ('ideal'); a bias line holds the others.
+        readout_lines: output lines of a sub-tile that are built, used or not: one for every sub-tile row.
+        pairs: pairs of arrays in one layer.
+        turns: queries that follow each other on one pair.
+    """
+
+    window: int
+    tiles: int
+    stacked: int
+    head_dim: int
+    offset_rows: int
+    reference_columns: int
+    written_columns: int
+    readout_lines: int
+    pairs: int
+    turns: int
+
+    @property
+    def key_rows(self) -> int:
+        """Rows of the first array."""
+        return self.head_dim + self.offset_rows
+
+    @property
+    def value_columns(self) -> int:
+        """Output lines of the second array that are in use."""
+        return self.head_dim + self.reference_columns
+
+    @property
+    def written(self) -> int:
+        """Cells of one token that DACs write: key, value, and what options add."""
+        return self.key_rows + self.head_dim + self.written_columns
+
+    @property
+    def cells(self) -> int:
+        """Gain cells of the pair; rows that head_dim does not fill have none."""
+        return self.window * (self.key_rows + self.value_columns)
+
+    @property
+    def utilisation(self) -> float:
+        """Output lines in use over those built."""
+        return self.value_columns / self.readout_lines
+
+
+def geometry(shape: AttentionShape, config: GainCellConfig, parameters: HardwareParameters) -> Geometry:
+    """Lay a model's attention out at a design point."""
+    stacked = -(-shape.head_dim // config.subtile_rows)
+    references = {"none": 0, "ideal": 1, "column": len(config.normaliser_ranges)}[config.normaliser]
+    in_turn = parameters.kv_sharing == "in_turn"
+    return Geometry(
+        window=config.window,
+        tiles=config.tiles,
+        stacked=stacked,
+        head_dim=shape.head_dim,
+        offset_rows=stacked * parameters.offset_rows if config.query_sign == "offset_binary" else 0,
+        reference_columns=references,
+        written_columns=references if config.normaliser == "ideal" else 0,
+        readout_lines=stacked * config.subtile_rows + references,
+        pairs=shape.num_key_value_heads if in_turn else shape.num_attention_heads,
+        turns=shape.group if in_turn else 1,
+    )

@@ -1,0 +1,73 @@
+"""How old a token gets, what its cells have left by then, and what it takes to renew them."""
+
+import math
+from dataclasses import dataclass
+
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+from gaincell.hardware.parameters import HardwareParameters
+
+
+@dataclass(frozen=True)
+class RetentionBudget:
+    """A token's life in its column.
+
+    Attributes:
+        token_period_s: time from one token to the next.
+        age_ratio: age at which a token is overwritten (window x token period) over the cell's time constant.
+        refreshes: how often it is written anew in that time.
+        busy: share of the time that its arrays spend on rewriting.
+    """
+
+    token_period_s: float
+    age_ratio: float
+    refreshes: int
+    busy: float
+
+
+def retention_budget(
+    config: GainCellConfig,
+    parameters: HardwareParameters,
+    latency_s: float,
+    layer_latency_s: float,
+    write_s: float,
+) -> RetentionBudget:
+    """Check a window against retention.
+
+    Arrays rewrite one column at a time, while other layers compute; where that is not enough time, the token period
+    grows until it is.
+
+    Args:
+        config: the design point; its token_period_s, if it sets one, is the least there is.
+        parameters: the limit, and whether to refresh.
+        latency_s: attention of all layers, one token.
+        layer_latency_s: that of one layer.
+        write_s: writing one column.
+
+    Raises:
+        InputError: the window outlives the cell and is not refreshed, or cannot be rewritten within the limit.
+    """
+    tau_s = config.cell.retention.tau_s
+    period_s = max(config.token_period_s or 0.0, latency_s)
+    ratio = config.window * period_s / tau_s
+    if ratio <= parameters.retention_limit:
+        return RetentionBudget(period_s, ratio, 0, 0.0)
+    limit_s = parameters.retention_limit * tau_s
+    if parameters.refresh == "none":
+        raise InputError(
+            f"window {config.window} at a token period of {period_s * 1e6:.4g} us lets a token grow {ratio:.3g} time "
+            f"constants ({tau_s * 1e3:g} ms) old, beyond the limit of {parameters.retention_limit:g}; use a shorter "
+            "window or a cell that holds longer, or refresh it (refresh 'rewrite')."
+        )
+    sweep_s = config.window * write_s
+    if sweep_s >= limit_s:
+        raise InputError(
+            f"window {config.window} cannot be refreshed: rewriting it at {write_s * 1e9:g} ns a column takes "
+            f"{sweep_s * 1e3:.3g} ms, but a token lasts {limit_s * 1e3:.3g} ms; use a shorter window or a cell that "
+            "holds longer."
+        )
+    # Layer and rewrites must fit: period >= layer + refreshes x write, with refreshes < window x period / limit.
+    period_s = max(period_s, layer_latency_s / (1 - sweep_s / limit_s))
+    ratio = config.window * period_s / tau_s
+    refreshes = math.ceil(ratio / parameters.retention_limit) - 1
+    return RetentionBudget(period_s, ratio, refreshes, refreshes * write_s / period_s)

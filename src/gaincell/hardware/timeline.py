@@ -1,0 +1,108 @@
+"""What the arrays of one head do during a token, phase by phase."""
+
+from dataclasses import dataclass
+
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+from gaincell.hardware.parameters import HardwareParameters
+
+#: Pulses that follow each other in every token: query, first discharge, second discharge.
+_PULSES = 3
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of time, and which parts of the head it keeps busy."""
+
+    name: str
+    start_s: float
+    duration_s: float
+    busy: tuple[str, ...]
+
+    @property
+    def end_s(self) -> float:
+        """When the next one may start."""
+        return self.start_s + self.duration_s
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The phases of one token in one head.
+
+    Published are their sum (65 ns) and the longest pulse (15 ns); the three pulses take 45 ns of it, and how the other
+    20 ns split over write, reset and digital sum is an assumption (`HardwareParameters.write_share`, `reset_share`).
+    """
+
+    phases: tuple[Phase, ...]
+
+    @property
+    def latency_s(self) -> float:
+        """From the first phase's start to the last one's end."""
+        return max(phase.end_s for phase in self.phases)
+
+    @property
+    def interval_s(self) -> float:
+        """The least time between the starts of two tokens or queries that keeps any part from being needed twice.
+
+        For a prompt, whose tokens are all known, or queries that share arrays; while generating, a token waits for the
+        one before. Found as the smallest shift that no two phases on one part forbid, at once or repeated.
+        """
+        slack = 1e-6 * self.latency_s
+        used = [phase for phase in self.phases if phase.duration_s > slack]
+        forbidden = [  # open intervals of distances at which one phase of a token meets another of a later token
+            (a.start_s - b.end_s + slack, a.end_s - b.start_s - slack)
+            for a in used
+            for b in used
+            if set(a.busy) & set(b.busy) and a.end_s - b.start_s > slack
+        ]
+
+        def free(shift: float) -> bool:
+            repeats = range(1, int(self.latency_s / shift) + 2)
+            return not any(low < k * shift < high for k in repeats for low, high in forbidden)
+
+        ends = sorted({(high + slack) / k for _, high in forbidden for k in range(1, len(used) + 1)})
+        return next(end for end in ends if free(end))
+
+
+def timeline(config: GainCellConfig, parameters: HardwareParameters) -> Timeline:
+    """The phases of one token at a design point.
+
+    Options lengthen it: differential queries by a pulse, more query or read-out levels than the clock counts within
+    T_max by the counts that are missing, a normaliser by its division.
+
+    Raises:
+        InputError: `layer_latency_s` is shorter than three pulses.
+    """
+    p, pulse_s = parameters, config.pulse_max_s
+    rest_s = config.layer_latency_s - _PULSES * pulse_s
+    if rest_s < 0:
+        raise InputError(
+            f"design point: layer_latency_s is {config.layer_latency_s * 1e9:g} ns, less than the {_PULSES} pulses of "
+            f"{pulse_s * 1e9:g} ns that follow each other in it; raise it or lower pulse_max_s."
+        )
+    reads = p.differential_reads if config.query_sign == "differential" else 1
+    extra_s = pulse_s if p.extra_read_latency_s is None else p.extra_read_latency_s
+    reset_s = p.reset_share * rest_s
+    counts = max((config.output_levels or 0) // 2 - 1, 0)
+    steps = [
+        ("write", p.write_share * rest_s, ("DACs", "key array", "value array")),
+        ("reset", reset_s, ("charge-to-pulse",)),
+        ("query pulses", _counted(pulse_s, (config.query_levels or 1) - 1, p), ("key array", "charge-to-pulse")),
+        *((f"query pulses, read {n + 2}", extra_s, ("key array", "charge-to-pulse")) for n in range(reads - 1)),
+        ("first discharge", pulse_s, ("charge-to-pulse", "value array", "signed charge-to-pulse")),
+        ("second discharge", _counted(pulse_s, counts, p), ("signed charge-to-pulse", "counters")),
+        ("digital sum", (1 - p.write_share - p.reset_share) * rest_s, ("adders",)),
+    ]
+    if config.normaliser != "none":
+        steps.append(("division", p.division_latency_s, ("divider",)))
+    phases, now = [], 0.0
+    for name, duration_s, busy in steps:
+        if name == "first discharge":  # the read-out's integrators are reset while the query's pulses still run
+            phases.append(Phase("reset of the read-out", now - reset_s, reset_s, ("signed charge-to-pulse",)))
+        phases.append(Phase(name, now, duration_s, busy))
+        now += duration_s
+    return Timeline(tuple(phases))
+
+
+def _counted(pulse_s: float, counts: int, parameters: HardwareParameters) -> float:
+    return max(pulse_s, counts / parameters.clock_hz)
