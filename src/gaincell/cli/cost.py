@@ -1,6 +1,8 @@
 """`gaincell cost`."""
 
-import json as json_module
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,12 +12,23 @@ from gaincell.cli import options, screen
 from gaincell.errors import InputError
 
 if TYPE_CHECKING:
-    from gaincell.hardware import AttentionShape, Row
+    from gaincell.config import GainCellConfig
+    from gaincell.hardware import Activity, Estimate, Row
+    from gaincell.hardware.decoder import DecoderShape
+    from gaincell.hardware.roofline import WholeToken
+
+#: Tokens of a text that the arrays are watched on, at most: what they show takes memory with the square of it.
+WATCHED = 1024
 
 
 def cost(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="'gpt2', 'smollm2', or a model folder (only config.json is read).")
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="gpt2, smollm2, llama3-8b, llama3-70b, a shipped adapter, or a model folder (only config.json is read "
+            "unless --activity runs it).",
+        ),
     ] = "gpt2",
     config: Annotated[
         str | None,
@@ -24,72 +37,245 @@ def cost(
             help="Design point: a preset's name, or a file. Default: an adapted model's own, else 'leroux2025'.",
         ),
     ] = None,
+    hardware: Annotated[
+        Path | None, typer.Option("--hardware", help="A YAML or JSON file of hardware parameters and components.")
+    ] = None,
     kv_sharing: Annotated[
-        Literal["copied", "in_turn"],
+        Literal["copied", "in_turn"] | None,
         typer.Option(
             "--kv-sharing",
             help="Query heads that share keys and values: a copy of the arrays each, or the same ones in turn.",
         ),
-    ] = "copied",
+    ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Rewrite tokens that outlive the cell.")] = False,
+    activity: Annotated[
+        str | None,
+        typer.Option(
+            "--activity",
+            metavar="TEXT",
+            help="Energy from what a text makes the arrays do: speeches, novel, a text file, or an activity.json.",
+        ),
+    ] = None,
+    rest: Annotated[
+        str | None,
+        typer.Option("--rest", help="The rest of the model on h100, rtx4090 or jetson: the whole token's time."),
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option("--compare", help="A file of 'gaincell measure-gpu' to compare attention with.")
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", metavar="NAME=FROM:TO", help="Double a number from one value to another."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for cost.json, cost.csv, plots and a measured activity.json.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Estimate latency, energy and area of attention.
 
-    For one token of one sequence, over all layers, from the published parts of one head.
+    For one token of one sequence, over all layers, from the parts of the hardware and what they do.
     """
     from gaincell.config import GainCellConfig
     from gaincell.hardware import HardwareParameters, estimate
     from gaincell.hardware.gpu import CAVEAT
+    from gaincell.hardware.roofline import ROOFLINE_CAVEAT
 
-    shape, own = _shape(model)
-    design_point = own if own is not None and config is None else GainCellConfig.load(config or "leroux2025")
-    found = estimate(shape, design_point, HardwareParameters(kv_sharing=kv_sharing))
-    if json:
-        screen.show_json(found.to_dict())
+    if out is not None:
+        options.check_out(out)
+    known = _find(model)
+    point = known.design_point if known.design_point is not None and config is None else None
+    point = point or GainCellConfig.load(config or "leroux2025")
+    parameters = HardwareParameters() if hardware is None else HardwareParameters.load(hardware)
+    chosen = {"kv_sharing": kv_sharing, "refresh": "rewrite" if refresh else None}
+    parameters = parameters.model_copy(update={name: value for name, value in chosen.items() if value is not None})
+
+    if sweep is not None:
+        if activity or rest or compare or out:
+            raise InputError(
+                "--sweep goes with --config, --hardware, --kv-sharing and --refresh only; drop the others."
+            )
+        from gaincell.cli.cost_sweep import show_sweep
+
+        show_sweep(sweep, model, known.fields, point, parameters, json)
         return
-    title = f"Attention of {model} at '{design_point.name}', one token"
-    screen.show_table(COLUMNS, cost_rows(found.table()), title)
-    if found.gpu_ratios:
-        screen.show(CAVEAT)
+    watched = None if activity is None else _activity(activity, known, point)
+    beside = None if rest is None else _beside(known, rest)
+    if beside is not None:
+        # Attention alone tells the period, and the period what retention takes; so the limit is not checked yet.
+        free = parameters.model_copy(update={"refresh": "rewrite"})
+        alone = estimate(known.fields, point.replace(token_period_s=None), free, watched)
+        period_s = beside(alone.latency_s, alone.energy_j, point.window).latency_s
+        point = point.replace(token_period_s=max(period_s, point.token_period_s or 0.0))
+    found = estimate(known.fields, point, parameters, watched)
+    rows = found.table()
+    if watched is not None:
+        rows += _measured_rows(found, estimate(known.fields, point, parameters))
+    notes = [CAVEAT] if found.gpu_ratios else []
+    if beside is not None:
+        whole = beside(found.latency_s, found.energy_j, point.window)
+        rows += _whole_rows(whole)
+        notes.append(ROOFLINE_CAVEAT)
+        if not whole.fits:
+            notes.append(
+                f"One {whole.accelerator.name} cannot hold this model and its cache: its figures are of a fiction."
+            )
+    if compare is not None:
+        rows += _compared_rows(compare, point, parameters)
+    if out is not None:
+        from gaincell.cli.cost_files import write_cost
+
+        write_cost(out, found, rows, watched)
+    if json:
+        screen.show_json({**found.to_dict(), "rows": [row._asdict() for row in rows]})
+        return
+    title = f"Attention of {model} at '{point.name}', one token; activity: {found.activity}"
+    screen.show_table(COLUMNS, cost_rows(rows), title)
+    for note in notes:
+        screen.show(note)
 
 
-COLUMNS = ("", "estimate", "unit", "published", "estimate / published")
+COLUMNS = ("", "estimate", "unit", "published", "estimate / published", "")
 
 
 def cost_rows(rows: "list[Row]") -> list[tuple[str, ...]]:
     """Rows of an estimate as text."""
     from gaincell.report.numbers import number, unit
 
-    return [(row.name, number(row.value), unit(row.unit), number(row.published), number(row.ratio, 3)) for row in rows]
+    return [
+        (row.name, number(row.value), unit(row.unit), number(row.published), number(row.ratio, 3), row.basis)
+        for row in rows
+    ]
 
 
-def _shape(model: str) -> "tuple[AttentionShape | dict[str, Any], Any]":
-    """What `estimate` takes, and the design point of an adapted model."""
+@dataclass(frozen=True)
+class _Model:
+    """What the command line named.
+
+    Attributes:
+        name: as it was named.
+        fields: what `estimate` takes.
+        decoder: the whole decoder's shape, where it is known by name.
+        design_point: an adapted model's own.
+        loads: what `gaincell.models` loads it by; None for a shape alone.
+    """
+
+    name: str
+    fields: Any
+    decoder: "DecoderShape | None" = None
+    design_point: "GainCellConfig | None" = None
+    loads: str | None = None
+
+
+def _find(model: str) -> _Model:
     from gaincell.config import GainCellConfig
-    from gaincell.hardware import GPT2, AttentionShape
+    from gaincell.hardware import decoder
 
-    known = {
-        "gpt2": GPT2,
-        "smollm2": AttentionShape(num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, head_dim=64),
+    demo = decoder.SMOLLM2_135M
+    if model in GainCellConfig.presets():
+        return _Model(model, demo.attention, demo, GainCellConfig.preset(model), model)
+    shapes = {
+        "gpt2": (decoder.GPT2, None),
+        "smollm2": (demo, "demo"),
+        "demo": (demo, "demo"),
+        "llama3-8b": (decoder.LLAMA3_8B, None),
+        "llama3-70b": (decoder.LLAMA3_70B, None),
     }
-    known["demo"] = known["smollm2"]
-    if model in known:
-        return known[model], None
-    fields = _read_config(Path(model), ", ".join(known))
+    if model in shapes:
+        shape, loads = shapes[model]
+        return _Model(model, shape.attention, shape, None, loads)
+    fields = _read_config(Path(model), ", ".join((*shapes, *GainCellConfig.presets())))
     section = fields.get("quantization_config")
     point = section.get("design_point") if isinstance(section, dict) else None
-    return fields, GainCellConfig(**point) if isinstance(point, dict) else None
+    own = GainCellConfig(**point) if isinstance(point, dict) else None
+    return _Model(model, fields, None, own, model)
 
 
 def _read_config(folder: Path, names: str) -> dict[str, Any]:
-    from gaincell.cell.cell import fields_of, is_file, read_text
+    from gaincell.cell.cell import is_file, read_json
 
     path = folder / "config.json"
     if not is_file(path):
         raise InputError(f"model '{folder}' is neither one of {names} nor a folder with config.json; check the path.")
-    text = read_text(path)
-    try:
-        data = json_module.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}.") from None
-    return fields_of(data, str(path))
+    return read_json(path)
+
+
+def _activity(spec: str, model: _Model, point: "GainCellConfig") -> "Activity":
+    """A file of activity, or what a text makes the model's arrays do at the design point."""
+    from gaincell.cell.cell import read_json
+    from gaincell.hardware import Activity
+
+    if spec.endswith(".json"):
+        return Activity.from_dict(read_json(Path(spec)))
+    if model.loads is None:
+        raise InputError(
+            f"--activity runs the model, but '{model.name}' is a shape without weights; name a model folder or a "
+            "shipped adapter."
+        )
+    import torch
+
+    from gaincell.evaluate import load_text
+    from gaincell.evaluate.perplexity import encode
+
+    words = load_text(spec)
+    network, tokenizer = options.load_model(model.loads)
+    from gaincell.models import attention_activity, convert_, design_point
+
+    if design_point(network) != point:
+        convert_(network, point)
+    ids = encode(tokenizer, words, WATCHED)[: min(WATCHED, point.window)]
+    screen.say(f"watching the arrays over {len(ids)} tokens of '{spec}'")
+    return attention_activity(network, torch.tensor([ids]), f"{len(ids)} tokens of '{spec}'")
+
+
+def _beside(model: _Model, rest: str) -> "Callable[[float, float, int], WholeToken]":
+    """`whole_token` of this model, with the rest on the accelerator of that name."""
+    from gaincell.hardware.decoder import read_decoder
+    from gaincell.hardware.roofline import H100_SXM, JETSON_NANO, RTX_4090, whole_token
+
+    accelerators = {"h100": H100_SXM, "rtx4090": RTX_4090, "jetson": JETSON_NANO}
+    if rest not in accelerators:
+        raise InputError(f"--rest '{rest}' is unknown; choose one of {', '.join(accelerators)}.")
+    return partial(whole_token, model.decoder or read_decoder(model.fields), accelerator=accelerators[rest])
+
+
+def _measured_rows(found: "Estimate", reference: "Estimate") -> "list[Row]":
+    from gaincell.hardware import Row
+    from gaincell.hardware.energy import total
+
+    energies = sorted(total(layer) for layer in found.layers)
+    return [
+        Row("energy, the layer that takes least", energies[0] * 1e9, "nJ", None, None),
+        Row("energy, the layer that takes most", energies[-1] * 1e9, "nJ", None, None),
+        Row("energy, all layers, with the activity assumed by default", reference.energy_j * 1e9, "nJ", None, None),
+    ]
+
+
+def _whole_rows(whole: "WholeToken") -> "list[Row]":
+    from gaincell.hardware import Row
+
+    name = whole.accelerator.name
+    figures = [
+        (f"whole token, all on {name} (roofline)", whole.digital_latency_s * 1e6, "us"),
+        ("whole token, attention in gain cells", whole.latency_s * 1e6, "us"),
+        (f"share of attention in it, all on {name}", whole.attention_share, "-"),
+        ("whole token, times faster", whole.latency_gain, "x"),
+        ("whole token, times faster if attention took no time", whole.latency_bound, "x"),
+        (f"energy of the whole token, all on {name} (roofline)", whole.digital_energy_j * 1e3, "mJ"),
+        ("energy of the whole token, attention in gain cells", whole.energy_j * 1e3, "mJ"),
+        ("whole token, times less energy", whole.energy_gain, "x"),
+    ]
+    return [Row(text, value, unit, None, None) for text, value, unit in figures]
+
+
+def _compared_rows(path: Path, point: "GainCellConfig", parameters: Any) -> "list[Row]":
+    from gaincell.hardware import Row, estimate
+    from gaincell.hardware.measure import compare, load_measurement
+
+    measured = load_measurement(path)
+    ours = estimate(measured.shape, point.replace(window=measured.window), parameters)
+    rows = []
+    for ratio in compare(ours.latency_s, ours.energy_j, measured):
+        rows.append(Row(f"{ratio.name}, measured: latency / ours", ratio.latency, "x", None, None))
+        rows.append(Row(f"{ratio.name}, measured: energy / ours", ratio.energy, "x", None, None))
+    return rows

@@ -1,0 +1,113 @@
+"""`gaincell cost`: sweeps, files, the whole token, activity, and what it refuses."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from command_tools import Run
+
+from gaincell.config import GainCellConfig
+from gaincell.hardware import GPT2, Activity, AttentionShape, estimate
+
+PAPER = GainCellConfig.preset("leroux2025")
+SMOLLM2 = AttentionShape(30, 9, 3, 64)
+
+
+def test_json_is_the_estimate(gaincell: Run) -> None:
+    found = json.loads(gaincell("cost", "gpt2", "--json").out)
+    cost = estimate(GPT2, PAPER)
+    assert found["energy_j"] == pytest.approx(cost.energy_j)
+    assert [phase["name"] for phase in found["phases"]] == [phase.name for phase in cost.timeline.phases]
+    assert {row["name"]: row["value"] for row in found["rows"]}["energy, one head"] == pytest.approx(
+        cost.per_head.energy_j * 1e9
+    )
+
+
+def test_an_adapter_is_estimated_at_its_own_design_point(gaincell: Run) -> None:
+    found = json.loads(gaincell("cost", "extended", "--json").out)
+    assert found["design_point"] == "extended"
+    assert found["energy_j"] == pytest.approx(estimate(SMOLLM2, GainCellConfig.preset("extended")).energy_j)
+
+
+def test_a_sweep_doubles_and_says_which_values_cannot_be(gaincell: Run) -> None:
+    rows = json.loads(gaincell("cost", "gpt2", "--sweep", "window=1024:8192", "--json").out)["rows"]
+    assert [row["window"] for row in rows] == [1024, 2048, 4096, 8192]
+    assert "beyond the limit of 1" in rows[-1]["refused"]
+    assert rows[1]["energy_j"] == pytest.approx(estimate(GPT2, PAPER.replace(window=2048)).energy_j)
+    text = gaincell("cost", "gpt2", "--sweep", "window=1024:8192", "--refresh").out
+    assert "refused" not in text
+    assert "8192" in text
+
+
+def test_files(tmp_path: Path, gaincell: Run) -> None:
+    gaincell("cost", "gpt2", "--out", str(tmp_path / "a"))
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {"cost.json", "cost.csv", "energy.svg", "timeline.svg"}
+    with (tmp_path / "a" / "cost.csv").open(newline="") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert float(rows["energy, one head"]["value"]) == pytest.approx(estimate(GPT2, PAPER).per_head.energy_j * 1e9)
+    assert (tmp_path / "a" / "energy.svg").read_text("utf-8").startswith("<svg")
+
+
+def test_activity_from_a_file(tmp_path: Path, gaincell: Run) -> None:
+    quiet = Activity.reference(PAPER, phi=0.01)
+    (tmp_path / "activity.json").write_text(json.dumps(quiet.to_dict()))
+    found = json.loads(gaincell("cost", "gpt2", "--activity", str(tmp_path / "activity.json"), "--json").out)
+    assert found["energy_j"] == pytest.approx(estimate(GPT2, PAPER, None, quiet).energy_j)
+    assert found["energy_j"] < estimate(GPT2, PAPER).energy_j
+
+
+def test_parts_of_ones_own(tmp_path: Path, gaincell: Run) -> None:
+    path = tmp_path / "parts.yaml"
+    path.write_text("components:\n  dac: {action: a value, energy_j: 0 pJ, kind: assumption, source: a free DAC}\n")
+    found = json.loads(gaincell("cost", "gpt2", "--hardware", str(path), "--json").out)
+    assert found["energy_components_j"]["DACs and lines"]["dac"] == 0
+
+
+def test_the_whole_token_sets_the_period(gaincell: Run) -> None:
+    found = json.loads(gaincell("cost", "gpt2", "--rest", "h100", "--refresh", "--json").out)
+    rows = {row["name"]: row["value"] for row in found["rows"]}
+    assert rows["whole token, attention in gain cells"] == pytest.approx(found["token_period_s"] * 1e6)
+    assert found["token_period_s"] > 50e-6  # the weights of GPT-2 at 3.35 TB/s
+    assert found["refreshes_per_token"] > 0
+    assert rows["whole token, times faster"] < rows["whole token, times faster if attention took no time"]
+
+
+PART = "{action: a, energy_j: %s, kind: assumption, source: s}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--sweep", "window"], "is not NAME=FROM:TO"),
+        (["--sweep", "window=8:a"], "is not two numbers"),
+        (["--sweep", "window=0:4"], "go from a number above 0"),
+        (["--sweep", "cell=1:2"], "'cell' is no number of this design"),
+        (["--sweep", "window=1:32"], "no value works; the first says: design point: window 1 is not a multiple"),
+        (["--sweep", "window=64:128", "--rest", "h100"], "--sweep goes with"),
+        (["--rest", "h100"], "lets a token grow"),
+        (["--rest", "tpu"], "--rest 'tpu' is unknown; choose one of h100, rtx4090, jetson."),
+        (["--activity", "speeches"], "a shape without weights"),
+        (["--activity", "none.json"], "none.json"),
+        (["--compare", "none.json"], "none.json"),
+        (["--hardware", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_no_number(arguments: list[str], complaint: str, gaincell: Run) -> None:
+    gaincell("cost", "gpt2", *arguments).assert_refused(complaint)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("components: {adc: " + PART % "1 pJ" + "}", "unknown field 'components.adc'"),
+        ("components: {dac: " + PART % "-1 pJ" + "}", "field 'components.dac.energy_j' is"),
+        ("components: {dac: " + PART % "1 ns" + "}", "write a figure in joule"),
+        ("components: {dac: {action: a, kind: assumption, source: s}}", "field 'components.dac.energy_j' is missing"),
+        ("node_m: 7 nm", "component 'cell' is known at 28 nm and 0.9 V and has no scaling rule to 7 nm"),
+    ],
+)
+def test_bad_parts_are_one_sentence(tmp_path: Path, text: str, complaint: str, gaincell: Run) -> None:
+    path = tmp_path / "parts.yaml"
+    path.write_text(text)
+    gaincell("cost", "gpt2", "--hardware", path).assert_refused(complaint)
