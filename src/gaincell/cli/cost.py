@@ -70,6 +70,10 @@ def cost(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for cost.json, cost.csv, plots and a measured activity.json.")
     ] = None,
+    export: Annotated[
+        Literal["hwcomponents", "accelforge"] | None,
+        typer.Option("--export", help="Also write the design point for another tool, into the folder of --out."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Estimate latency, energy and area of attention.
@@ -83,6 +87,8 @@ def cost(
 
     if out is not None:
         options.check_out(out)
+    elif export is not None:
+        raise InputError("--export writes files; say with --out into which folder.")
     known = _find(model)
     point = known.design_point if known.design_point is not None and config is None else None
     point = point or GainCellConfig.load(config or "leroux2025")
@@ -123,9 +129,11 @@ def cost(
     if compare is not None:
         rows += _compared_rows(compare, point, parameters)
     if out is not None:
-        from gaincell.cli.cost_files import write_cost
+        from gaincell.cli.cost_files import write_cost, write_export
 
         write_cost(out, found, rows, watched)
+        if export is not None:
+            write_export(export, out, found)
     if json:
         screen.show_json({**found.to_dict(), "rows": [row._asdict() for row in rows]})
         return

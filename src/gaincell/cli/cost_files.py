@@ -1,4 +1,4 @@
-"""`gaincell cost --out`: an estimate as files."""
+"""`gaincell cost --out` and `--export`: an estimate as files."""
 
 import csv
 import io
@@ -32,3 +32,13 @@ def write_cost(folder: Path, found: "Estimate", rows: "list[Row]", watched: "Act
     for name, text in files.items():
         with written_aside(folder / name) as path:
             path.write_text(text, "utf-8")
+
+
+def write_export(tool: str, folder: Path, found: "Estimate") -> None:
+    """The estimate for another tool: `folder`/hwcomponents, a package, or `folder`/accelforge.yaml."""
+    from gaincell.hardware.export import write_accelforge, write_hwcomponents
+
+    if tool == "hwcomponents":
+        write_hwcomponents(found, folder / "hwcomponents")
+    else:
+        write_accelforge(found, folder / "accelforge.yaml")

@@ -1,0 +1,175 @@
+"""Exports for other tools: their numbers, counted as those tools count, give the estimate back."""
+
+import ast
+import json
+import math
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gaincell.config import GainCellConfig
+from gaincell.hardware import (
+    GPT2,
+    Activity,
+    AttentionShape,
+    Components,
+    Estimate,
+    HardwareParameters,
+    estimate,
+)
+from gaincell.hardware.actions import Drive, head_actions, option_actions
+from gaincell.hardware.export import write_accelforge, write_hwcomponents
+
+PAPER = GainCellConfig.preset("leroux2025")
+GROUPED = AttentionShape(3, 8, 2, 128)
+PARTS = Components()
+LEAKING = Components(
+    dac=PARTS.dac.model_copy(update={"static_w": 1e-9}),
+    flip_flop=PARTS.flip_flop.model_copy(update={"area_m2": 1e-12}),  # which the estimate counts as the control's
+)
+CASES = {
+    "published": estimate(GPT2, PAPER),
+    "options": estimate(GPT2, GainCellConfig.preset("extended")),
+    "rows of an offset": estimate(
+        GROUPED, PAPER.replace(query_sign="offset_binary", normaliser="ideal", storage="linearised")
+    ),
+    "shared arrays": estimate(GROUPED, PAPER, HardwareParameters(kv_sharing="in_turn")),
+    "refresh": estimate(
+        GROUPED, PAPER.replace(window=4096, token_period_s=1e-5), HardwareParameters(refresh="rewrite")
+    ),
+    "reload": estimate(GROUPED, PAPER, HardwareParameters(array_pairs=2, refresh="rewrite", stacked_layers=3)),
+    "static power": estimate(GROUPED, PAPER, HardwareParameters(components=LEAKING)),
+}
+cases = pytest.mark.parametrize("cost", CASES.values(), ids=CASES)
+
+
+def package(cost: Estimate, folder: Path) -> tuple[dict[str, Any], ast.Module]:
+    """The figures of an exported package, and its code."""
+    write_hwcomponents(cost, folder)
+    module = folder / "hwcomponents_gaincell"
+    return json.loads((module / "figures.json").read_text()), ast.parse((module / "__init__.py").read_text())
+
+
+def architecture(cost: Estimate, path: Path) -> dict[str, Any]:
+    """The exported file, every node with its tag."""
+    write_accelforge(cost, path)
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("!", lambda load, tag, node: {"tag": tag} | load.construct_mapping(node, deep=True))
+    return yaml.load(path.read_text(), Loader)
+
+
+@cases
+def test_the_parts_of_the_package_make_the_energy_and_area(cost: Estimate, tmp_path: Path) -> None:
+    found, _ = package(cost, tmp_path)
+    parts = found["components"].values()
+    energy_j = sum(part["energy_j"] * part["actions_per_token"] for part in parts) + sum(found["beside_j"].values())
+    assert energy_j == pytest.approx(cost.energy_j, rel=1e-12)
+    assert sum(part["area_m2"] * part["instances"] for part in parts) == pytest.approx(cost.area_m2, rel=1e-12)
+
+
+@pytest.mark.parametrize("config", [PAPER, GainCellConfig.preset("extended")], ids=lambda config: config.name)
+def test_the_package_counts_the_actions_of_every_head(config: GainCellConfig, tmp_path: Path) -> None:
+    cost = estimate(GPT2, config)
+    found, _ = package(cost, tmp_path)
+    activity = Activity.reference(config)
+    drive = Drive(*(float(getattr(activity, name)[0, 0]) for name in Drive._fields))
+    counts = head_actions(cost.geometry, drive, config, cost.parameters)
+    counts += option_actions(cost.geometry, GPT2.num_attention_heads, config, cost.parameters)
+    acts: dict[str, float] = {}
+    for count in counts:
+        acts[count.component] = acts.get(count.component, 0.0) + 12 * 12 * count.times
+    assert {name: part["actions_per_token"] for name, part in found["components"].items()} == pytest.approx(acts)
+    energy_j = sum(times * found["components"][name]["energy_j"] for name, times in acts.items())
+    assert energy_j == pytest.approx(cost.energy_j)
+
+
+def test_the_package_says_of_a_cell_what_its_pulse_takes_at_the_design_point(tmp_path: Path) -> None:
+    found, _ = package(estimate(GPT2, PAPER.replace(pulse_max_s=10e-9)), tmp_path)
+    cell, default = found["components"]["cell"], PARTS.cell
+    assert cell["latency_s"] == 10e-9
+    assert cell["energy_j"] == pytest.approx(default.energy_j * 10 / 15)
+    assert cell["source"] == default.source
+
+
+def test_the_package_has_a_class_per_part_and_does_without_gaincell(tmp_path: Path) -> None:
+    found, code = package(CASES["options"], tmp_path)
+    modules = [node.module for node in ast.walk(code) if isinstance(node, ast.ImportFrom)]
+    modules += [name.name for node in ast.walk(code) if isinstance(node, ast.Import) for name in node.names]
+    assert sorted(set(modules)) == ["hwcomponents", "json", "pathlib"]
+    classes = [node for node in code.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    names = [ast.literal_eval(node.value) for cls in classes for node in cls.body if isinstance(node, ast.Assign)]
+    assert names == [f"gaincell_{name}" for name in found["components"]]
+
+
+@pytest.mark.skipif(
+    find_spec("hwcomponents") is None, reason="hwcomponents, which needs Python 3.12, is asked by 'make test-export'"
+)
+def test_hwcomponents_finds_the_package(tmp_path: Path) -> None:
+    write_hwcomponents(CASES["published"], tmp_path / "hwcomponents")
+    write_accelforge(CASES["published"], tmp_path / "accelforge.yaml")
+    script = Path(__file__).with_name("check_export.py")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "hwcomponents")}
+    subprocess.run([sys.executable, script, tmp_path], env=environment, check=True)
+
+
+@cases
+def test_passes_through_the_architecture_make_energy_area_and_latency(cost: Estimate, tmp_path: Path) -> None:
+    spec = architecture(cost, tmp_path / "accelforge.yaml")
+    size, layers = spec["workload"]["rank_sizes"], spec["workload"]["n_instances"]
+    queries = size["P"] * size["G"]
+    passes = {"Q": queries * size["D"], "S": queries * size["T"] * size["C"], "O": queries * size["T"] * size["E"]}
+    energy_j = area_m2 = latency_s = 0.0
+
+    def walk(nodes: list[dict[str, Any]], fanout: int) -> int:
+        """Every component times its passes; a Fork's containers end with it."""
+        nonlocal energy_j, area_m2, latency_s
+        for node in nodes:
+            if node["tag"] == "Fork":
+                walk(node["nodes"], fanout)
+                continue
+            fanout *= math.prod(spatial["fanout"] for spatial in node.get("spatial", []))
+            area_m2 += fanout * node.get("area", 0) * node.get("n_parallel_instances", 1)
+            if node["tag"] == "Compute":
+                assert fanout == size["P"] * size["T"] * size["C"] * size["D"]
+                latency_s += size["G"] / node["actions"][0]["throughput"]
+            count = passes[node["tensors"]["keep"]] if node["tag"] == "Toll" else fanout * size["G"]
+            energy_j += sum(a["energy"] * a.get("energy_scale", 1) * count for a in node.get("actions", []))
+        return fanout
+
+    walk(spec["arch"]["nodes"], 1)
+    assert layers * energy_j == pytest.approx(cost.energy_j)
+    assert layers * area_m2 == pytest.approx(cost.area_m2)
+    assert layers * latency_s == pytest.approx(cost.latency_s)
+
+
+@cases
+def test_the_mapping_uses_every_component_and_rank(cost: Estimate, tmp_path: Path) -> None:
+    spec = architecture(cost, tmp_path / "accelforge.yaml")
+
+    def flat(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [inner for node in nodes for inner in (node, *flat(node.get("nodes", [])))]
+
+    mapped = flat(spec["mapping"]["nodes"])
+    built = {node["name"] for node in flat(spec["arch"]["nodes"]) if "name" in node}
+    assert {node["component"] for node in mapped if "component" in node} == built
+    assert {node["rank_variable"].upper() for node in mapped if "rank_variable" in node} == set(
+        spec["workload"]["rank_sizes"]
+    )
+
+
+def test_a_source_of_many_lines_stays_a_comment(tmp_path: Path) -> None:
+    part = PARTS.dac.model_copy(update={"source": 'mine\nimport os\r"""\u2028os.abort()', "action": "a\n- b"})
+    cost = estimate(GPT2, PAPER, HardwareParameters(components=Components(dac=part)))
+    _, code = package(cost, tmp_path / "package")
+    _, plain = package(CASES["published"], tmp_path / "plain")
+    assert ast.dump(code) == ast.dump(plain)
+    assert architecture(cost, tmp_path / "a.yaml") == architecture(CASES["published"], tmp_path / "b.yaml")
