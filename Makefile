@@ -5,12 +5,18 @@
 PYTHON ?= python3
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
+# hwcomponents, which reads exports, needs Python 3.12: the first that is here, pyenv's among them. AccelForge (900 MB) is
+# asked only on demand: make test-export EXPORT_TOOLS="hwcomponents accelforge"
+EXPORT_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.12 python3.13 python3.14 $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python3),\
+  $(shell $(python) -c 'import sys; print(sys.executable if sys.version_info >= (3, 12) else "")' 2>/dev/null)))
+EXPORT_TOOLS ?= hwcomponents
+
 # More arguments for pytest: make test ARGS="tests/cell -x"
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest test-wheel check docs clean
+.PHONY: help demo test test-oldest test-wheel test-export check docs clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
@@ -36,6 +42,18 @@ test-wheel: .venv/.installed ## build the wheel and use it in an empty environme
 	cd / && $(CURDIR)/.venv-wheel/bin/python -c 'import gaincell.models; from gaincell.evaluate import default_text; \
 	  assert "site-packages" in gaincell.__file__ and len(default_text()) > 500_000; print("the wheel works")'
 
+# In an environment of its own, without gaincell: the exported package has to do without it.
+test-export: .venv/.installed ## let hwcomponents read an exported design point
+	@test -n "$(EXPORT_PYTHON)" || \
+	  { echo "hwcomponents needs Python 3.12 or newer; name one: make test-export EXPORT_PYTHON=/path/to/python3.12." >&2; exit 1; }
+	rm -rf .venv-export
+	"$(EXPORT_PYTHON)" -m venv .venv-export
+	@echo '*' >.venv-export/.gitignore
+	.venv/bin/gaincell cost gpt2 --export hwcomponents --out .venv-export/exported >/dev/null
+	.venv/bin/gaincell cost gpt2 --export accelforge --out .venv-export/exported >/dev/null
+	.venv-export/bin/python -m pip install --quiet -c constraints.txt $(EXPORT_TOOLS) .venv-export/exported/hwcomponents
+	.venv-export/bin/python tests/hardware/check_export.py .venv-export/exported
+
 check: .venv/.installed ## check style and types, build the documentation, run every example
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -49,7 +67,7 @@ docs: .venv/.installed ## write generated pages anew and build the documentation
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 clean: ## remove what make made (.venv, site, caches); runs/ stays
-	rm -rf .venv .venv-oldest .venv-wheel site dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-wheel .venv-export site dist .pytest_cache .ruff_cache .hypothesis
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(call make_venv,.venv,torch)
