@@ -428,9 +428,12 @@ def test_tokens_at_the_interval_never_meet_on_a_part(config, write: float, reset
 
 def test_a_prompt_flows_through_at_the_interval() -> None:
     cost = estimate(GPT2, PAPER)
-    assert cost.prompt_latency_s(1) == cost.latency_s
     assert cost.timeline.interval_s == pytest.approx(45e-9)
-    assert cost.prompt_latency_s(101) == pytest.approx(cost.latency_s + 12 * 100 * 45e-9)
+    assert cost.prompt(1) == (cost.latency_s, cost.energy_j, cost.area_m2)
+    assert cost.prompt(101)[:2] == pytest.approx((cost.latency_s + 12 * 100 * 45e-9, 101 * cost.energy_j))
+    assert cost.prompt(0)[:2] == (0, 0)
+    with pytest.raises(InputError, match="0 tokens or more, not -1"):
+        cost.prompt(-1)
 
 
 # Retention, refresh, and arrays that are too few

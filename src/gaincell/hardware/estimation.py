@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
 from gaincell.hardware import gpu, published
 from gaincell.hardware.actions import REFRESH, RELOAD, pair_instances, stored_bits, writes
 from gaincell.hardware.energy import Parts, added, components, layer_energies, summed, total
@@ -187,10 +188,18 @@ class Estimate:
             for g in gpu.BASELINES
         )
 
-    def prompt_latency_s(self, tokens: int) -> float:
-        """Attention of a prompt, all layers: its tokens follow each other through the arrays at the least interval."""
-        turns = self.geometry.turns
-        return self.latency_s + self.shape.num_hidden_layers * (tokens - 1) * turns * self.timeline.interval_s
+    def prompt(self, tokens: int) -> Cost:
+        """So many tokens that are all known: they follow each other through the arrays at the least interval.
+
+        Energy is charged as if every one found the window full.
+
+        Raises:
+            InputError: fewer than 0 tokens.
+        """
+        if tokens < 0:
+            raise InputError(f"a prompt has 0 tokens or more, not {tokens}.")
+        later_s = self.shape.num_hidden_layers * (tokens - 1) * self.geometry.turns * self.timeline.interval_s
+        return Cost(self.latency_s + later_s if tokens else 0.0, tokens * self.energy_j, self.area_m2)
 
     def table(self) -> list[Row]:
         """Rows to print; 'published' only where the paper has a figure for this window and head_dim."""
