@@ -1,13 +1,14 @@
 """Write the tables and pictures of docs/hardware.md from the code, so that the page cannot disagree with it.
 
-python docs/generate_hardware.py                      # all but the section on activity
-python docs/generate_hardware.py runs/cost-extended   # and that, from a folder of `gaincell cost ... --out`
+python docs/generate_hardware.py                      # with the activity that was recorded last
+python docs/generate_hardware.py runs/cost-extended   # record it anew, from a folder of `gaincell cost ... --out`
 """
 
 import json
 import sys
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 from generate_results import ROOT, fill
 
@@ -16,12 +17,13 @@ from gaincell.errors import InputError
 from gaincell.hardware import GPT2, Activity, Components, HardwareParameters, estimate, paper_table
 from gaincell.hardware.decoder import GPT2 as GPT2_DECODER
 from gaincell.hardware.decoder import LLAMA3_8B, LLAMA3_70B, SMOLLM2_135M
-from gaincell.hardware.roofline import H100_SXM, whole_token
 from gaincell.hardware.timeline import timeline
+from gaincell.hardware.whole import estimate_whole
 from gaincell.report.numbers import number, unit
 from gaincell.report.plots import as_file, layers_plot, timeline_plot
 
 PAGE = ROOT / "docs" / "hardware.md"
+RECORD = ROOT / "docs" / "activity.json"
 IMAGES = ROOT / "docs" / "images"
 PUBLISHED = GainCellConfig.preset("leroux2025")
 MODELS = {
@@ -74,13 +76,13 @@ def models() -> str:
     for name, decoder in MODELS.items():
         for window in WINDOWS:
             point = PUBLISHED.replace(window=window)
-            found = estimate(decoder.attention, point, REFRESHED)
-            whole = whole_token(decoder, found.latency_s, found.energy_j, window, H100_SXM)
+            found = estimate(decoder, point, REFRESHED)
             try:
-                slow = estimate(decoder.attention, point.replace(token_period_s=whole.latency_s), REFRESHED)
+                slow, _ = estimate_whole(decoder, point, REFRESHED)
+                lasting = scaled(window * slow.token_period_s, "s")
                 beside = f"{slow.retention.refreshes:,}, {scaled(slow.energy_j, 'J')}"
             except InputError:
-                beside = "impossible"
+                beside, lasting = "impossible", "–"
             needed_s = window * found.token_period_s
             rows.append(
                 (
@@ -94,6 +96,7 @@ def models() -> str:
                     f"{found.retention.refreshes}, {found.retention.busy:.0%}" if found.retention.refreshes else "–",
                     scaled(needed_s, "s"),
                     beside,
+                    lasting,
                 )
             )
     return table(
@@ -108,6 +111,7 @@ def models() -> str:
             "refreshed, share of time",
             "τ that needs none",
             "with the rest on an H100: refreshed, energy",
+            "τ that needs none",
         ),
         rows,
     )
@@ -153,6 +157,7 @@ def options() -> str:
         "`stored_levels` 8 → 16": {"stored_levels": 16},
         "`output_levels` 32 → 64": {"output_levels": 64},
         "`subtile_columns` 64 → 32": {"subtile_columns": 32},
+        "`subtile_columns` 64 → 128": {"subtile_columns": 128},
         "`subtile_rows` 64 → 128": {"subtile_rows": 128},
         "`window` 1,024 → 2,048": {"window": 2048},
     }
@@ -180,8 +185,7 @@ def whole() -> str:
     rows = []
     for name, decoder in MODELS.items():
         for window in (1024, 131072):
-            found = estimate(decoder.attention, PUBLISHED.replace(window=window), REFRESHED)
-            token = whole_token(decoder, found.latency_s, found.energy_j, window, H100_SXM)
+            _, token = estimate_whole(decoder, PUBLISHED.replace(window=window), REFRESHED)
             rows.append(
                 (
                     name if token.fits else f"{name} (one does not hold it)",
@@ -198,19 +202,29 @@ def whole() -> str:
     )
 
 
-def activity(folder: Path) -> str:
-    """What a text made the arrays do, and what it takes."""
-    watched = Activity.from_dict(json.loads((folder / "activity.json").read_text("utf-8")))
+def recorded() -> tuple[dict[str, Any], Activity]:
+    """What was measured last: the command, its design point and model, and the activity."""
+    data = json.loads(RECORD.read_text("utf-8"))
+    return data, Activity.from_dict(data.pop("activity"))
+
+
+def record(folder: Path) -> None:
+    """Keep a folder's activity beside the page, in four digits."""
     cost = json.loads((folder / "cost.json").read_text("utf-8"))
+    measured = json.loads(
+        (folder / "activity.json").read_text("utf-8"), parse_float=lambda text: float(f"{float(text):.4g}")
+    )
+    kept = {"model": cost["model"], "design_point": cost["design_point"], "activity": measured}
+    RECORD.write_text(json.dumps(kept) + "\n", "utf-8")
+
+
+def activity() -> str:
+    """What a text made the arrays do, and what it takes."""
+    cost, watched = recorded()
     point = GainCellConfig.preset(cost["design_point"])
-    found = estimate(cost["model"], point, None, watched)
-    assumed = estimate(cost["model"], point)
+    found, assumed = estimate(cost["model"], point, None, watched), estimate(cost["model"], point)
     reference = Activity.reference(point)
     layers = [{part: sum(values.values()) for part, values in layer.items()} for layer in found.layers]
-    (IMAGES / "energy-layers.svg").write_text(
-        as_file(layers_plot(layers, {part: sum(values.values()) for part, values in assumed.layers[0].items()})),
-        "utf-8",
-    )
     means = [
         ("pulse on a query line", "query_pulse"),
         ("charge of a key cell", "key_charge"),
@@ -263,6 +277,7 @@ def page(text: str) -> str:
         "sharing": sharing,
         "options": options,
         "whole": whole,
+        "activity": activity,
         "parameters": fields,
     }.items():
         text = fill(text, name, write())
@@ -271,12 +286,27 @@ def page(text: str) -> str:
 
 def main(folders: list[str]) -> None:
     """Fill docs/hardware.md and its pictures."""
-    text = page(PAGE.read_text("utf-8"))
     for folder in folders:
-        text = fill(text, "activity", activity(Path(folder)))
-    PAGE.write_text(text, "utf-8")
+        record(Path(folder))
+    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+    for name, text in pictures().items():
+        (IMAGES / name).write_text(text, "utf-8")
+
+
+def pictures() -> dict[str, str]:
+    """The page's plots."""
     phases = [astuple(phase) for phase in timeline(PUBLISHED, HardwareParameters()).phases]
-    (IMAGES / "timeline.svg").write_text(as_file(timeline_plot(phases)), "utf-8")
+    cost, watched = recorded()
+    point = GainCellConfig.preset(cost["design_point"])
+    layers = [
+        {part: sum(values.values()) for part, values in layer.items()}
+        for layer in estimate(cost["model"], point, None, watched).layers
+    ]
+    assumed = estimate(cost["model"], point).layers[0]
+    return {
+        "timeline.svg": as_file(timeline_plot(phases)),
+        "energy-layers.svg": as_file(layers_plot(layers, {p: sum(values.values()) for p, values in assumed.items()})),
+    }
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """`gaincell cost`."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +11,7 @@ from gaincell.errors import InputError
 
 if TYPE_CHECKING:
     from gaincell.config import GainCellConfig
-    from gaincell.hardware import Activity, Estimate, Row
+    from gaincell.hardware import Activity, Estimate, HardwareParameters, Row
     from gaincell.hardware.decoder import DecoderShape
     from gaincell.hardware.roofline import WholeToken
 
@@ -106,20 +104,16 @@ def cost(
         show_sweep(sweep, model, known.fields, point, parameters, json)
         return
     watched = None if activity is None else _activity(activity, known, point)
-    beside = None if rest is None else _beside(known, rest)
-    if beside is not None:
-        # Attention alone tells the period, and the period what retention takes; so the limit is not checked yet.
-        free = parameters.model_copy(update={"refresh": "rewrite"})
-        alone = estimate(known.fields, point.replace(token_period_s=None), free, watched)
-        period_s = beside(alone.latency_s, alone.energy_j, point.window).latency_s
-        point = point.replace(token_period_s=max(period_s, point.token_period_s or 0.0))
-    found = estimate(known.fields, point, parameters, watched)
+    whole = None
+    if rest is None:
+        found = estimate(known.fields, point, parameters, watched)
+    else:
+        found, whole = _whole(known, point, parameters, watched, rest)
     rows = found.table()
     if watched is not None:
         rows += _measured_rows(found, estimate(known.fields, point, parameters))
     notes = [CAVEAT] if found.gpu_ratios else []
-    if beside is not None:
-        whole = beside(found.latency_s, found.energy_j, point.window)
+    if whole is not None:
         rows += _whole_rows(whole)
         notes.append(ROOFLINE_CAVEAT)
         if not whole.fits:
@@ -236,15 +230,18 @@ def _activity(spec: str, model: _Model, point: "GainCellConfig") -> "Activity":
     return attention_activity(network, torch.tensor([ids]), f"{len(ids)} tokens of '{spec}'")
 
 
-def _beside(model: _Model, rest: str) -> "Callable[[float, float, int], WholeToken]":
-    """`whole_token` of this model, with the rest on the accelerator of that name."""
+def _whole(
+    model: _Model, point: "GainCellConfig", parameters: "HardwareParameters", watched: "Activity | None", rest: str
+) -> "tuple[Estimate, WholeToken]":
     from gaincell.hardware.decoder import read_decoder
-    from gaincell.hardware.roofline import H100_SXM, JETSON_NANO, RTX_4090, whole_token
+    from gaincell.hardware.roofline import H100_SXM, JETSON_NANO, RTX_4090
+    from gaincell.hardware.whole import estimate_whole
 
     accelerators = {"h100": H100_SXM, "rtx4090": RTX_4090, "jetson": JETSON_NANO}
     if rest not in accelerators:
         raise InputError(f"--rest '{rest}' is unknown; choose one of {', '.join(accelerators)}.")
-    return partial(whole_token, model.decoder or read_decoder(model.fields), accelerator=accelerators[rest])
+    decoder = model.decoder or read_decoder(model.fields)
+    return estimate_whole(decoder, point, parameters, watched, accelerators[rest])
 
 
 def _measured_rows(found: "Estimate", reference: "Estimate") -> "list[Row]":
@@ -276,7 +273,7 @@ def _whole_rows(whole: "WholeToken") -> "list[Row]":
     return [Row(text, value, unit, None, None) for text, value, unit in figures]
 
 
-def _compared_rows(path: Path, point: "GainCellConfig", parameters: Any) -> "list[Row]":
+def _compared_rows(path: Path, point: "GainCellConfig", parameters: "HardwareParameters") -> "list[Row]":
     from gaincell.hardware import Row, estimate
     from gaincell.hardware.measure import compare, load_measurement
 

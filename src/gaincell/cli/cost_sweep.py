@@ -23,6 +23,7 @@ def show_sweep(
         InputError: a sweep that cannot be read, or of which every value is refused.
     """
     from gaincell.hardware import estimate
+    from gaincell.report.numbers import number
 
     name, values = _values(spec, config, parameters)
     found: list[tuple[float, Estimate | InputError]] = []
@@ -44,7 +45,7 @@ def show_sweep(
         ]
         screen.show_json({"model": model, "sweep": name, "rows": rows})
         return
-    screen.show_table((name, *COLUMNS), [(f"{value:g}", *_cells(x)) for value, x in found], f"Attention of {model}")
+    screen.show_table((name, *COLUMNS), [(number(value, 7), *_cells(x)) for value, x in found], f"Attention of {model}")
     for value, result in found:
         if isinstance(result, InputError):
             screen.show(f"{name} {value:g}: {result}")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from gaincell.config import GainCellConfig
 from gaincell.hardware.geometry import Geometry
 from gaincell.hardware.parameters import HardwareParameters
+from gaincell.hardware.timeline import query_pulse_s
 
 FIRST = "first array and charge-to-pulse"
 SECOND = "second array"
@@ -14,6 +15,7 @@ DIGITAL = "digital control and routing"
 OPTIONS = "digital side of the options"
 REFRESH = "refresh"
 RELOAD = "reload"
+COPY = "copy for refresh"
 
 
 class Drive(NamedTuple):
@@ -37,20 +39,21 @@ class Count(NamedTuple):
 def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters: HardwareParameters) -> list[Count]:
     """Actions of one query head for one token whose window is full; a token's write is shared out over its queries.
 
-    A cell acts in pulses of T_max at full scale. A row of the offset is driven at full pulse, onto cells of the mean
-    charge of the head's keys (its own are pulses of 1/2 on average). A word line goes with its inverse, as a push-pull
-    cell needs it.
+    A cell acts in pulses of T_max at full scale, a query's perhaps longer. A row of the offset is driven at full pulse,
+    onto cells of the mean charge of the head's keys (its own are pulses of 1/2 on average), though of full charge at
+    most. A word line goes with its inverse, as a push-pull cell needs it.
     """
     p, window, outputs = parameters, at.window, at.value_columns
     readouts = at.tiles * outputs
     offset_charge = at.offset_rows * min(2 * drive.key_charge, 1.0)
     passed = window * (at.head_dim * drive.query_active + at.offset_rows + outputs * drive.phi_active)
     counts = (config.output_levels or p.reference_output_levels) // 2 - 1
+    longer = query_pulse_s(config, p) / config.pulse_max_s
     bits = at.head_dim * _bits(config.query_levels, p.reference_query_levels) + outputs * (
         _bits(config.output_levels, p.reference_output_levels) + math.ceil(math.log2(at.tiles))
     )
     actions = [
-        Count(FIRST, "cell", window * (at.head_dim * drive.key_charge + offset_charge)),
+        Count(FIRST, "cell", window * longer * (at.head_dim * drive.key_charge + offset_charge)),
         Count(FIRST, "charge_to_pulse", window),
         Count(SECOND, "cell", window * outputs * drive.value_charge),
         Count(SECOND, "signed_charge_to_pulse", readouts),
@@ -68,12 +71,13 @@ def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters:
 def writes(
     part: str, tokens: float, at: Geometry, config: GainCellConfig, parameters: HardwareParameters
 ) -> list[Count]:
-    """Actions that write so many tokens into a pair of arrays: every write line passes the whole window."""
+    """Actions that write so many tokens into a pair of arrays."""
     p = parameters
+    passed = at.window if p.write_line_columns is None else min(at.window, p.write_line_columns)
     ladder = p.linearised_dac_energy_ratio if config.storage == "linearised" else 1.0
     return [
         Count(part, "dac", tokens * at.written * ladder * _times(config.stored_levels, p.reference_levels)),
-        Count(part, "line", tokens * at.written * at.window * tier_lines(p)),
+        Count(part, "line", tokens * at.written * passed * tier_lines(p)),
         Count(part, "flip_flop", tokens * stored_bits(at, config, p)),
     ]
 
@@ -113,13 +117,11 @@ def pair_instances(at: Geometry, config: GainCellConfig, parameters: HardwarePar
         Count("digital control", "adder", lines),
         Count("digital control", "control", lines),
     ]
-    if p.refresh == "rewrite":
-        instances.append(Count("copy for refresh", "buffer", at.window * stored_bits(at, config, p)))
     return instances
 
 
 def stored_bits(at: Geometry, config: GainCellConfig, parameters: HardwareParameters) -> int:
-    """Bits of one token's key and value in one pair of arrays."""
+    """Bits of one token's key and value: what a digital copy holds."""
     return 2 * at.head_dim * _bits(config.stored_levels, parameters.reference_levels)
 
 

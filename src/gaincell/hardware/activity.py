@@ -129,7 +129,7 @@ class Activity:
         }
         codes = {name: [[[1 / levels] * levels]] for name in _CODES}
         arrays = {**{name: [[mean]] for name, mean in means.items()}, **codes}
-        return cls.from_dict({**arrays, "tokens": 0, "text": "uniform codes (assumption)"})
+        return cls.from_dict({**arrays, "tokens": 0, "text": f"uniform codes, mean pulse {phi:g} (assumption)"})
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""

@@ -50,13 +50,20 @@ def layer_energies(
     """Energy of one token in every layer, by part and component, from what each head does.
 
     Raises:
-        InputError: the activity is of another number of layers or heads.
+        InputError: the activity is of another number of layers, heads or stored levels.
     """
     layers, heads = shape.num_hidden_layers, shape.num_attention_heads
     if activity.phi.shape not in {(1, 1), (layers, heads)}:
         raise InputError(
             f"activity: measured on {activity.phi.shape[0]} layers of {activity.phi.shape[1]} heads, but the model has "
             f"{layers} of {heads}; measure it on this model."
+        )
+
+    levels = config.stored_levels
+    if levels is not None and activity.key_codes.shape[-1] != levels:
+        raise InputError(
+            f"activity: measured with {activity.key_codes.shape[-1]} stored levels, but '{config.name}' has {levels}; "
+            "measure it at this design point."
         )
 
     def head(layer: int, index: int) -> list[Count]:

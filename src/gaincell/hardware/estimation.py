@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware import gpu, published
-from gaincell.hardware.actions import REFRESH, RELOAD, pair_instances, stored_bits, writes
+from gaincell.hardware.actions import COPY, REFRESH, RELOAD, pair_instances, stored_bits, writes
 from gaincell.hardware.energy import Parts, added, components, layer_energies, summed, total
 from gaincell.hardware.geometry import Geometry, geometry
 from gaincell.hardware.parameters import HardwareParameters
@@ -80,14 +80,14 @@ class Estimate:
     area: Parts
 
     @property
-    def components(self) -> Parts:
+    def energy_components(self) -> Parts:
         """Energy of the whole model by part and component."""
         return added(self.layers)
 
     @property
     def parts(self) -> dict[str, float]:
         """Energy of the whole model by part; they add up to `energy_j`."""
-        return {part: sum(values.values()) for part, values in self.components.items()}
+        return {part: sum(values.values()) for part, values in self.energy_components.items()}
 
     @property
     def area_parts(self) -> dict[str, float]:
@@ -176,7 +176,8 @@ class Estimate:
         """
         if self.config.window != gpu.BASELINE_WINDOW:
             return ()
-        ours = estimate(gpu.BASELINE_LAYER, self.config.replace(token_period_s=None), self.parameters)
+        alone = self.parameters.model_copy(update={"array_pairs": None, "refresh": "rewrite"})
+        ours = estimate(gpu.BASELINE_LAYER, self.config.replace(token_period_s=None), alone)
         return tuple(
             GpuRatio(
                 g.name,
@@ -188,6 +189,11 @@ class Estimate:
             for g in gpu.BASELINES
         )
 
+    @property
+    def prompt_interval_s(self) -> float:
+        """Least time between two tokens of a prompt in one layer, with all the queries that share its arrays."""
+        return self.timeline.interval_s + (self.geometry.turns - 1) * self.timeline.query_interval_s
+
     def prompt(self, tokens: int) -> Cost:
         """So many tokens that are all known: they follow each other through the arrays at the least interval.
 
@@ -198,13 +204,21 @@ class Estimate:
         """
         if tokens < 0:
             raise InputError(f"a prompt has 0 tokens or more, not {tokens}.")
-        later_s = self.shape.num_hidden_layers * (tokens - 1) * self.geometry.turns * self.timeline.interval_s
+        later_s = self.shape.num_hidden_layers * (tokens - 1) * self.prompt_interval_s
         return Cost(self.latency_s + later_s if tokens else 0.0, tokens * self.energy_j, self.area_m2)
 
+    @property
+    def is_published(self) -> bool:
+        """Whether this is the design that the paper's figures are of: its head, parts and assumed activity."""
+        preset = GainCellConfig.preset("leroux2025")
+        same = all(getattr(self.config, name) == getattr(preset, name) for name in published.FIELDS)
+        default = self.parameters == HardwareParameters() and self.activity == _reference(preset).text
+        return same and default and self.shape.head_dim == published.HEAD_DIM
+
     def table(self) -> list[Row]:
-        """Rows to print; 'published' only where the paper has a figure for this window and head_dim."""
+        """Rows to print; 'published' only where this is the design that the paper has figures of."""
         s = self.shape
-        known = self.config.window == published.WINDOW and s.head_dim == published.HEAD_DIM
+        known = self.is_published
 
         def row(name: str, value: float, unit: str, paper: published.Published | None = None, over: int = 1) -> Row:
             if paper is None or not known:
@@ -217,7 +231,7 @@ class Estimate:
         rows = [
             row("latency, one layer", one_layer.latency_s * 1e9, "ns", published.LATENCY),
             row("latency, all layers", self.latency_s * 1e9, "ns"),
-            row("between tokens of a prompt, one layer", self.timeline.interval_s * 1e9, "ns"),
+            row("between tokens of a prompt, one layer", self.prompt_interval_s * 1e9, "ns"),
             row("energy, one head", head.energy_j * 1e9, "nJ", published.HEAD_ENERGY),
             *(
                 row(f"energy, one head: {part}", energy / heads * 1e9, "nJ", published.PARTS.get(part))
@@ -251,7 +265,9 @@ class Estimate:
                 ("latency", g.latency, g.quoted_latency),
                 ("energy", g.energy, g.quoted_energy),
             ):
-                rows.append(Row(f"{g.name} {what} / ours, one GPT-2 layer", ours, "x", quoted, ours / quoted))
+                rows.append(
+                    Row(f"{g.name} {what} / ours, one GPT-2 layer", ours, "x", quoted, ours / quoted, "of fitted ours")
+                )
         return rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -262,11 +278,11 @@ class Estimate:
             "activity": self.activity,
             "window": self.config.window,
             "latency_s": self.latency_s,
-            "prompt_interval_s": self.timeline.interval_s,
+            "prompt_interval_s": self.prompt_interval_s,
             "energy_j": self.energy_j,
             "area_m2": self.area_m2,
             "energy_parts_j": self.parts,
-            "energy_components_j": self.components,
+            "energy_components_j": self.energy_components,
             "energy_layers_j": [{part: sum(x.values()) for part, x in layer.items()} for layer in self.layers],
             "area_parts_m2": self.area_parts,
             "area_components_m2": self.area,
@@ -305,39 +321,42 @@ def estimate(
     Raises:
         InputError: a model, activity or part that does not fit, or a window that outlives the cell.
     """
-    from gaincell.hardware.activity import Activity
-
     shape, p = read_shape(model_config), parameters or HardwareParameters()
-    activity = Activity.reference(config) if activity is None else activity
+    activity = _reference(config) if activity is None else activity
     layers = shape.num_hidden_layers
     at, phases, parts = geometry(shape, config, p), timeline(config, p), components(config, p)
     write_s = phases.phases[0].duration_s
 
     rounds, reload = 1, p.array_pairs is not None and p.array_pairs < layers * at.pairs
-    layer_s = phases.latency_s + (at.turns - 1) * phases.interval_s
+    layer_s = phases.latency_s + (at.turns - 1) * phases.query_interval_s
     if reload and p.array_pairs is not None:
         rounds = math.ceil(at.pairs / p.array_pairs)
         layer_s = rounds * (layer_s + at.window * write_s)
-    held = retention_budget(config, p, layers * layer_s, layer_s, write_s)
+    held = retention_budget(config, p, layers * layer_s, layer_s, write_s, reload)
 
     energies = layer_energies(shape, at, config, p, parts, activity)
+    # Arrays that hold the same keys and values are written from one copy.
+    copies, bits = shape.num_key_value_heads, stored_bits(at, config, p)
     once = []  # for every pair of a layer and token
     if held.refreshes:
-        once += [(REFRESH, held.refreshes, "buffer", parts.buffer.energy_j)]
+        once += [(REFRESH, held.refreshes, "buffer", (held.refreshes + 1) * parts.buffer.energy_j)]
     if reload:
-        once += [(RELOAD, at.window, "memory", p.memory_j_per_bit)]
+        once += [(RELOAD, at.window, "memory", at.window * p.memory_j_per_bit)]
     for part, tokens, source, joule_per_bit in once:
         renewed = summed(writes(part, tokens, at, config, p), parts, "energy_j", at.pairs)
-        renewed[part][source] = at.pairs * tokens * stored_bits(at, config, p) * joule_per_bit
+        renewed[part][source] = copies * bits * joule_per_bit
         energies = [added([energy, renewed]) for energy in energies]
 
     built = layers * at.pairs if p.array_pairs is None else min(layers * at.pairs, p.array_pairs)
     instances = pair_instances(at, config, p)
+    area = summed(instances, parts, "area_m2", built)
+    if held.refreshes:
+        area[COPY] = {"buffer": layers * copies * at.window * bits * parts.buffer.area_m2}
     static_w = total(summed(instances, parts, "static_w", built))
     if static_w:
         share = {"static power": {"all": static_w * held.token_period_s / layers}}
         energies = [added([energy, share]) for energy in energies]
-    return Estimate(
+    found = Estimate(
         shape=shape,
         config=config,
         parameters=p,
@@ -347,8 +366,17 @@ def estimate(
         retention=held,
         latency_s=layers * layer_s,
         layers=tuple(energies),
-        area=summed(instances, parts, "area_m2", built),
+        area=area,
     )
+    if not math.isfinite(found.energy_j + found.area_m2 + found.latency_s):
+        raise InputError("hardware parameters: the estimate is not a finite number; make the largest of them smaller.")
+    return found
+
+
+def _reference(config: GainCellConfig) -> "Activity":
+    from gaincell.hardware.activity import Activity
+
+    return Activity.reference(config)
 
 
 def paper_table(config: GainCellConfig | None = None, parameters: HardwareParameters | None = None) -> list[Row]:

@@ -61,6 +61,14 @@ class HardwareParameters(BaseModel):
         ge=0,
         le=1,
     )
+    reference_tiles: int = _field(
+        16,
+        "sub-tiles",
+        _PAPER,
+        "Sub-tiles whose read-outs the digital sum within layer_latency_s adds up; with others it goes with the levels "
+        "of a binary tree.",
+        ge=2,
+    )
     differential_reads: int = _field(
         2,
         "reads",
@@ -72,7 +80,7 @@ class HardwareParameters(BaseModel):
         None,
         "s",
         _ASSUMED,
-        "What every read beyond the first adds to the latency. null: T_max of the design point.",
+        "What every read beyond the first adds to the latency. null: the longest pulse of a query.",
         ge=0,
     )
     division_latency_s: float = _field(
@@ -123,7 +131,7 @@ class HardwareParameters(BaseModel):
         "pairs",
         "choice",
         "Pairs of arrays that are built. null: one for every head of every layer. With fewer, none keeps its content: "
-        "each is filled anew, whole window, from memory before every turn.",
+        "each is filled anew, whole window, from memory before every turn, and never refreshed.",
         ge=1,
     )
     memory_j_per_bit: float = _field(
@@ -139,8 +147,16 @@ class HardwareParameters(BaseModel):
     tier_line_ratio: float = _field(
         0.02, "-", _ASSUMED, "What every tier beyond the first adds to the energy of lines, for the vias.", ge=0
     )
+    write_line_columns: int | None = _field(
+        None,
+        "columns",
+        _ASSUMED,
+        "Columns that a write line passes, and charges, for every value written. null: the whole window; those of a "
+        "sub-tile where lines are gated.",
+        ge=1,
+    )
     chip_area_m2: float = _field(
-        400e-6, "m2", _ASSUMED, "Area of one chip that arrays and their control may take.", gt=0
+        400e-6, "m2", _ASSUMED, "Area of one chip that arrays and their control may take.", gt=1e-12
     )
 
     retention_limit: float = _field(
@@ -175,7 +191,7 @@ class HardwareParameters(BaseModel):
 
     _read_units = field_validator("*", mode="before")(in_si)
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:

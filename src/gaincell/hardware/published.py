@@ -19,12 +19,19 @@ class Published(NamedTuple):
 
 
 LATENCY = Published(65.0, "ns", "fitted")
-HEAD_ENERGY = Published(6.15, "nJ", "fitted for two thirds")
-LAYER_ENERGY = Published(73.8, "nJ", "fitted for two thirds")
+HEAD_ENERGY = Published(6.15, "nJ", "fitted but for 18 %")
+LAYER_ENERGY = Published(73.8, "nJ", "fitted but for 18 %")
 HEAD_AREA = Published(0.5, "mm2", "fitted")
 CELLS_AREA = Published(0.131, "mm2", "counted")
 OXIDE_AREA = Published(15.7e-3, "mm2", "inferred")
 STACKED_AREA = Published(36.7e-3, "mm2", "inferred")
+
+#: What of a design point the figures depend on.
+FIELDS = (
+    *("window", "subtile_columns", "subtile_rows", "query_levels", "stored_levels", "output_levels", "cell"),
+    *("pulse_max_s", "layer_latency_s", "token_period_s", "normaliser", "query_sign", "storage", "equalisation"),
+    *("score_preset", "sinks"),
+)
 
 #: Energies of one head by part, in the names of `actions`.
 PARTS = {

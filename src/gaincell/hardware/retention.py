@@ -31,6 +31,7 @@ def retention_budget(
     latency_s: float,
     layer_latency_s: float,
     write_s: float,
+    filled_anew: bool = False,
 ) -> RetentionBudget:
     """Check a window against retention.
 
@@ -43,22 +44,30 @@ def retention_budget(
         latency_s: attention of all layers, one token.
         layer_latency_s: that of one layer.
         write_s: writing one column.
+        filled_anew: arrays are filled for every token, so that none gets older than one turn.
 
     Raises:
         InputError: the window outlives the cell and is not refreshed, or cannot be rewritten within the limit.
     """
     tau_s = config.cell.retention.tau_s
     period_s = max(config.token_period_s or 0.0, latency_s)
-    ratio = config.window * period_s / tau_s
+    ratio = (layer_latency_s if filled_anew else config.window * period_s) / tau_s
     if ratio <= parameters.retention_limit:
         return RetentionBudget(period_s, ratio, 0, 0.0)
     limit_s = parameters.retention_limit * tau_s
+    if filled_anew:
+        raise InputError(
+            f"filling window {config.window} takes {layer_latency_s * 1e3:.3g} ms, but a token lasts "
+            f"{limit_s * 1e3:.3g} ms; use a shorter window or a cell that holds longer."
+        )
     if parameters.refresh == "none":
         raise InputError(
             f"window {config.window} at a token period of {period_s * 1e6:.4g} us lets a token grow {ratio:.3g} time "
             f"constants ({tau_s * 1e3:g} ms) old, beyond the limit of {parameters.retention_limit:g}; use a shorter "
             "window or a cell that holds longer, or refresh it (refresh 'rewrite')."
         )
+    if write_s <= 0:
+        raise InputError("a window cannot be refreshed in no time: write_share or layer_latency_s leave none to write.")
     sweep_s = config.window * write_s
     if sweep_s >= limit_s:
         raise InputError(

@@ -57,6 +57,9 @@ def read_shape(model_config: object) -> AttentionShape:
             something other than causal self-attention over keys and values of one width (encoder-decoder, latent
             or linear attention).
     """
+    model_config = getattr(model_config, "attention", model_config)  # of a `DecoderShape`
+    if isinstance(inner := getattr(model_config, "attention", None), AttentionShape):  # of a `DecoderShape`
+        return inner
     config = text_config(model_config)
     if field_of(config, "is_encoder_decoder"):
         raise InputError("model config: encoder-decoder models have cross-attention, which is not estimated.")

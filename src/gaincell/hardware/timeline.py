@@ -1,5 +1,7 @@
 """What the arrays of one head do during a token, phase by phase."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gaincell.config import GainCellConfig
@@ -8,6 +10,7 @@ from gaincell.hardware.parameters import HardwareParameters
 
 #: Pulses that follow each other in every token: query, first discharge, second discharge.
 _PULSES = 3
+WRITE = "write"
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,21 @@ class Timeline:
 
     @property
     def interval_s(self) -> float:
-        """The least time between the starts of two tokens or queries that keeps any part from being needed twice.
+        """The least time between the starts of two tokens that keeps any part from being needed twice.
 
-        For a prompt, whose tokens are all known, or queries that share arrays; while generating, a token waits for the
-        one before. Found as the smallest shift that no two phases on one part forbid, at once or repeated.
+        For a prompt, whose tokens are all known; while generating, a token waits for the one before.
         """
+        return self._interval_s(self.phases)
+
+    @property
+    def query_interval_s(self) -> float:
+        """The same between queries of one token that share arrays: its key and value are written once."""
+        return self._interval_s([phase for phase in self.phases if phase.name != WRITE])
+
+    def _interval_s(self, phases: Sequence[Phase]) -> float:
+        """The smallest shift that no two phases on one part forbid, at once or repeated."""
         slack = 1e-6 * self.latency_s
-        used = [phase for phase in self.phases if phase.duration_s > slack]
+        used = [phase for phase in phases if phase.duration_s > slack]
         forbidden = [  # open intervals of distances at which one phase of a token meets another of a later token
             (a.start_s - b.end_s + slack, a.end_s - b.start_s - slack)
             for a in used
@@ -64,16 +75,22 @@ class Timeline:
         return next(end for end in ends if free(end))
 
 
+def query_pulse_s(config: GainCellConfig, parameters: HardwareParameters) -> float:
+    """The longest pulse of a query: T_max, or as long as the clock takes to count its levels."""
+    return max(config.pulse_max_s, ((config.query_levels or 1) - 1) / parameters.clock_hz)
+
+
 def timeline(config: GainCellConfig, parameters: HardwareParameters) -> Timeline:
     """The phases of one token at a design point.
 
     Options lengthen it: differential queries by a pulse, more query or read-out levels than the clock counts within
-    T_max by the counts that are missing, a normaliser by its division.
+    T_max by the counts that are missing, a normaliser by its division, and more sub-tiles by more levels of the
+    digital sum (`layer_latency_s` is for `reference_tiles`). Wires add no delay, however large the arrays.
 
     Raises:
         InputError: `layer_latency_s` is shorter than three pulses.
     """
-    p, pulse_s = parameters, config.pulse_max_s
+    p, parts, pulse_s = parameters, parameters.parts, config.pulse_max_s
     rest_s = config.layer_latency_s - _PULSES * pulse_s
     if rest_s < 0:
         raise InputError(
@@ -81,17 +98,21 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters) -> Timeline
             f"{pulse_s * 1e9:g} ns that follow each other in it; raise it or lower pulse_max_s."
         )
     reads = p.differential_reads if config.query_sign == "differential" else 1
-    extra_s = pulse_s if p.extra_read_latency_s is None else p.extra_read_latency_s
-    reset_s = p.reset_share * rest_s
+    query_s = query_pulse_s(config, p)
+    extra_s = query_s if p.extra_read_latency_s is None else p.extra_read_latency_s
+    write_s = max(p.write_share * rest_s, parts.dac.latency_s)
+    reset_s = max(p.reset_share * rest_s, parts.charge_to_pulse.latency_s)
+    sum_s = (1 - p.write_share - p.reset_share) * rest_s / math.log2(p.reference_tiles)
+    levels = max(math.ceil(math.log2(config.tiles)), 1)
     counts = max((config.output_levels or 0) // 2 - 1, 0)
     steps = [
-        ("write", p.write_share * rest_s, ("DACs", "key array", "value array")),
+        (WRITE, write_s, ("DACs", "key array", "value array")),
         ("reset", reset_s, ("charge-to-pulse",)),
-        ("query pulses", _counted(pulse_s, (config.query_levels or 1) - 1, p), ("key array", "charge-to-pulse")),
+        ("query pulses", query_s, ("key array", "charge-to-pulse")),
         *((f"query pulses, read {n + 2}", extra_s, ("key array", "charge-to-pulse")) for n in range(reads - 1)),
         ("first discharge", pulse_s, ("charge-to-pulse", "value array", "signed charge-to-pulse")),
-        ("second discharge", _counted(pulse_s, counts, p), ("signed charge-to-pulse", "counters")),
-        ("digital sum", (1 - p.write_share - p.reset_share) * rest_s, ("adders",)),
+        ("second discharge", max(pulse_s, counts / p.clock_hz), ("signed charge-to-pulse", "counters")),
+        ("digital sum", levels * max(sum_s, parts.adder.latency_s), ("adders",)),
     ]
     if config.normaliser != "none":
         steps.append(("division", p.division_latency_s, ("divider",)))
@@ -102,7 +123,3 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters) -> Timeline
         phases.append(Phase(name, now, duration_s, busy))
         now += duration_s
     return Timeline(tuple(phases))
-
-
-def _counted(pulse_s: float, counts: int, parameters: HardwareParameters) -> float:
-    return max(pulse_s, counts / parameters.clock_hz)

@@ -16,9 +16,11 @@ class Component(BaseModel):
     Attributes:
         action: what one action is.
         energy_j: energy of one action.
-        static_w: power of one instance while nothing happens.
+        static_w: power of one instance all the time; 0 by default, since none is known.
         area_m2: area of one instance.
-        latency_s: time of one action.
+        latency_s: time of one action. The cell's is the pulse that its energy is for; the DAC's, the charge-to-pulse
+            circuit's and the adder's are the least that writing, reset and a level of the digital sum take; those of
+            other parts change nothing.
         node_m: the technology node that the figures are for.
         supply_v: the supply voltage that they are for.
         scaling: how they carry over to another node or supply. 'digital': capacitance and delay with the node,

@@ -93,7 +93,7 @@ def _node(tag: str, name: str, action: str, tensors: str | None = None, **fields
 def _tolls(estimate: Estimate) -> dict[str, list[_Tagged]]:
     """What is charged on the query, the pulses between the products, and the output."""
     at, layers = estimate.geometry, estimate.shape.num_hidden_layers
-    parts, energy, area = parts_in_use(estimate), by_component(estimate.components), by_component(estimate.area)
+    parts, energy, area = parts_in_use(estimate), by_component(estimate.energy_components), by_component(estimate.area)
     # Passes of one query, and copies of the Toll in a layer: those of O stand in every sub-tile.
     passes = {"Q": (at.head_dim, 1), "S": (at.window, at.pairs), "O": (at.tiles * at.head_dim, at.pairs * at.tiles)}
     tolls: dict[str, list[_Tagged]] = {"Q": [], "S": [], "O": []}
@@ -123,7 +123,7 @@ def _array(estimate: Estimate, kind: str, tensor: str, part: str, lines: int, se
     at, layers, cell = estimate.geometry, estimate.shape.num_hidden_layers, parts_in_use(estimate)["cell"]
     cells = layers * at.pairs * at.window * at.head_dim
     area = estimate.area["cells"]["cell"] * lines / (at.key_rows + at.value_columns) / cells
-    pulses = over(estimate.components[part]["cell"] / (cells * at.turns), cell.energy_j)
+    pulses = over(estimate.energy_components[part]["cell"] / (cells * at.turns), cell.energy_j)
     bits = stored_bits(at, estimate.config, estimate.parameters) // (2 * at.head_dim)
     return [
         _node("Memory", f"{kind}_cell", "read", tensor, area=area, size=bits),

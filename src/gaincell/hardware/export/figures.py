@@ -12,7 +12,7 @@ def parts_in_use(estimate: Estimate) -> dict[str, Component]:
     parts = components(estimate.config, estimate.parameters)
     cell = parts.cell.model_copy(update={"latency_s": estimate.config.pulse_max_s})
     parts = parts.model_copy(update={"cell": cell})
-    used = by_component(estimate.components) | by_component(estimate.area)
+    used = by_component(estimate.energy_components) | by_component(estimate.area)
     return {name: getattr(parts, name) for name in Components.model_fields if name in used}
 
 
@@ -37,7 +37,7 @@ def figures(estimate: Estimate) -> dict[str, Any]:
     `components` have their figures, `actions_per_token` and `instances`, both of the whole model. `beside_j` is energy
     that belongs to no component: memory that arrays are filled from, and static power.
     """
-    parts, energy, area = parts_in_use(estimate), by_component(estimate.components), by_component(estimate.area)
+    parts, energy, area = parts_in_use(estimate), by_component(estimate.energy_components), by_component(estimate.area)
     return {
         "design_point": estimate.config.name,
         "activity": estimate.activity,
