@@ -1,0 +1,106 @@
+"""Results kept by content: the same netlist, included files, options and ngspice are not simulated twice."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gaincell.circuit.rawfile import Plot
+
+_INCLUDE = re.compile(r"^\s*\.(include|inc|lib)\s+[\"']?([^\"'\s]+)", re.IGNORECASE | re.MULTILINE)
+# Further ways for a netlist to depend on what is not in its text: such a run is never kept.
+_OUTSIDE = re.compile(r"^\s*\.(control|csparam)|\bfile\s*=|^\s*pre_", re.IGNORECASE | re.MULTILINE)
+
+_log = logging.getLogger(__name__)
+
+
+class Cache:
+    """A folder of results, one file each. Safe with several processes: a file is there whole or not at all.
+
+    Args:
+        folder: where; made on first use. It may be deleted at any time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(self, key: str) -> list[Plot] | None:
+        """What was kept under a key; None where there is nothing, or nothing that can be read."""
+        try:
+            # opened here: np.load leaves a damaged archive open
+            with (self._folder / f"{key}.npz").open("rb") as kept, np.load(kept, allow_pickle=False) as file:
+                header = json.loads(str(file["header"]))
+                return [
+                    Plot(plot["name"], {name: file[f"{i}-{j}"] for j, name in enumerate(plot["signals"])})
+                    for i, plot in enumerate(header)
+                ]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            _log.warning("a kept simulation result cannot be read (%s); it is simulated anew", error)
+            return None
+
+    def store(self, key: str, plots: Sequence[Plot]) -> None:
+        """Keep results. Where that fails (a full disk), a note is logged and nothing is left behind."""
+        header = json.dumps([{"name": plot.name, "signals": list(plot.signals)} for plot in plots])
+        arrays: dict[str, Any] = {
+            f"{i}-{j}": column for i, plot in enumerate(plots) for j, column in enumerate(plot.signals.values())
+        }
+        aside = None
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # a name of its own, so that two processes with the same deck do not write to one file
+            handle, aside = tempfile.mkstemp(prefix=f".{key}.", dir=self._folder)
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, header=np.array(header), **arrays)
+            os.replace(aside, self._folder / f"{key}.npz")
+        except OSError as error:
+            _log.warning("a simulation result could not be kept in %s: %s", self._folder, error.strerror or error)
+            if aside is not None:
+                with suppress(OSError):
+                    os.unlink(aside)
+
+
+def content_key(netlist: str, version: str, options: Sequence[str]) -> str | None:
+    """A name for everything that a run's results depend on; None where they depend on more than can be read.
+
+    Args:
+        netlist: the whole text that ngspice is given; files that it includes count with their content, and so on down.
+        version: of ngspice.
+        options: its command-line options.
+    """
+    digest = hashlib.sha256()
+    for part in (version, *options):
+        digest.update(part.encode() + b"\0")
+    seen: set[Path] = set()
+
+    def add(text: str, folder: Path) -> bool:
+        digest.update(text.encode() + b"\0")
+        if _OUTSIDE.search(text):
+            return False
+        for kind, name in _INCLUDE.findall(text):
+            path = (folder / name).resolve()
+            if path in seen:
+                continue
+            seen.add(path)
+            try:
+                included = path.read_text("latin-1")
+            except OSError:
+                if kind.lower() == "lib":  # the heading of a library's section looks the same
+                    continue
+                return False
+            if not add(included, path.parent):
+                return False
+        return True
+
+    return digest.hexdigest() if add(netlist, Path.cwd()) else None
