@@ -7,8 +7,18 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
+from gaincell.aside import written_aside
+from gaincell.cell.figures import CircuitFigures
 from gaincell.cell.law import PolynomialLaw
 from gaincell.cell.retention import Retention
 from gaincell.errors import InputError, one_sentence
@@ -24,6 +34,7 @@ class Cell(BaseModel):
         description: one sentence.
         law: charge law f(y).
         retention: decay of the stored voltage.
+        circuit: what else was found of its circuit. Kept with the cell; simulations do not use it yet.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +43,14 @@ class Cell(BaseModel):
     description: str = ""
     law: PolynomialLaw
     retention: Retention
+    circuit: CircuitFigures | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = handler(self)
+        if self.circuit is None:
+            del fields["circuit"]
+        return fields
 
     @model_validator(mode="after")
     def _scalable(self) -> Self:
@@ -53,6 +72,12 @@ class Cell(BaseModel):
     def coulomb_per_second(self) -> float | None:
         """Coulomb per second of pulse of one model unit, for energies; None if the law came without a charge."""
         return None if self.law.unit == "model" else self.law.in_model_scale()[1]
+
+
+def save_cell(cell: Cell, path: Path) -> None:
+    """Write a cell file that `load_cell` reads back; it is there whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_text(yaml.safe_dump(cell.model_dump(mode="json", exclude_none=True), sort_keys=False), "utf-8")
 
 
 def cell_presets() -> list[str]:

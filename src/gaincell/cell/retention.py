@@ -1,8 +1,30 @@
 """Retention: how a stored voltage decays towards its zero."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+
+class RetentionTable(BaseModel):
+    """Decay that is not exponential: the stored voltage at these times.
+
+    Attributes:
+        time: since it was written (N,), increasing, in the unit of the retention.
+        stored: voltage above its zero (L, N), in V: one row per voltage that was written, in its first entry.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    time: tuple[float, ...] = Field(min_length=2)
+    stored: tuple[tuple[float, ...], ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> Self:
+        if any(later <= earlier for earlier, later in zip(self.time, self.time[1:], strict=False)):
+            raise ValueError("times must increase")
+        if any(len(row) != len(self.time) for row in self.stored):
+            raise ValueError("every row of the table must have one voltage for each time")
+        return self
 
 
 class Retention(BaseModel):
@@ -12,6 +34,7 @@ class Retention(BaseModel):
         tau: the time constant, in `unit`.
         unit: "s", "ms" or "us"; must be given.
         source: where the figure comes from.
+        table: how it really decays, where that is known. Kept with the cell; simulations use tau.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -19,6 +42,14 @@ class Retention(BaseModel):
     tau: float = Field(gt=0, allow_inf_nan=False)
     unit: Literal["s", "ms", "us"]
     source: str = Field(min_length=1)
+    table: RetentionTable | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = handler(self)
+        if self.table is None:
+            del fields["table"]
+        return fields
 
     @property
     def tau_s(self) -> float:

@@ -1,0 +1,120 @@
+"""What a circuit does besides its charge law and its retention. Kept with the cell; simulations do not use it yet."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Figures(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    source: str = Field(min_length=1)
+
+
+class Read(_Figures):
+    """What a read adds to its charge law, and what it does to the cell.
+
+    Attributes:
+        feedthrough: coefficients F_0 ... F_n of F(y) = sum_i F_i y^i, lowest order first, in C per V^i: a pulse of
+            width w > 0 adds f(y) w + F(y) to the bit line.
+        nonlinearity: largest departure from that line in w, as a fraction of the charge of a full pulse at +0.45 V.
+        law_residual: largest departure of the law from the simulated or measured slopes, as a fraction of the range
+            f(+0.45 V) - f(-0.45 V).
+        disturb_v: largest change of a stored voltage by one full read, in V.
+    """
+
+    feedthrough: tuple[float, ...]
+    nonlinearity: float = Field(ge=0)
+    law_residual: float = Field(ge=0)
+    disturb_v: float = Field(ge=0)
+
+
+class ChargeToPulse(_Figures):
+    """The HardSigmoid as a circuit: width = clamp(gain T_max S / S_sat + offset, 0, T_max).
+
+    Attributes:
+        gain: slope in units of the ideal one.
+        offset_s: in s.
+        nonlinearity: largest departure from the line between 10 % and 90 % of S_sat, as a fraction of T_max.
+        below_zero_s: longest pulse for S below zero, in s.
+        saturated_s: shortest pulse for S of 1.1 S_sat and more, in s.
+        signed: whether charges of both signs give pulses.
+    """
+
+    gain: float = Field(gt=0)
+    offset_s: float
+    nonlinearity: float = Field(ge=0)
+    below_zero_s: float = Field(ge=0)
+    saturated_s: float = Field(ge=0)
+    signed: bool = False
+
+
+class Write(_Figures):
+    """Writing a cell.
+
+    Attributes:
+        settling_s: longest time until the stored voltage is within half a step of eight levels of its target, in s;
+            None where it does not get there.
+        error_v: largest departure from the target after the write word line went off, in V.
+    """
+
+    settling_s: float | None = Field(default=None, ge=0)
+    error_v: float = Field(ge=0)
+
+
+class Energy(_Figures):
+    """Energy from the supplies, in J; drivers of word lines and the op-amp of the integrator are not in it.
+
+    Attributes:
+        read_full_j: a read of the highest stored voltage with the longest pulse.
+        read_mean_j: mean over eight stored voltages and pulse widths that are uniform between 0 and the longest.
+        conversion_j: one charge-to-pulse conversion, mean over S between 0 and S_sat.
+        write_j: one write, mean over the steps between lowest, middle and highest stored voltage.
+    """
+
+    read_full_j: float = Field(ge=0)
+    read_mean_j: float = Field(ge=0)
+    conversion_j: float = Field(ge=0)
+    write_j: float = Field(ge=0)
+
+
+class Mismatch(_Figures):
+    """How cells of one array differ: standard deviations over `samples` cells, drawn with `seed`.
+
+    Attributes:
+        current: of the read current, at the stored voltage where it is largest, as a fraction of f(+0.45 V).
+        zero_crossing_v: of the stored voltage that gives no charge, in V.
+        gain: of f(+0.45 V) - f(-0.45 V), as a fraction of its mean.
+        samples: how many cells.
+        seed: of the draw.
+    """
+
+    current: float = Field(ge=0)
+    zero_crossing_v: float = Field(ge=0)
+    gain: float = Field(ge=0)
+    samples: int = Field(ge=2)
+    seed: int = Field(ge=0)
+
+
+class CircuitFigures(BaseModel):
+    """All of it; what is absent was not characterised.
+
+    Attributes:
+        unit: that every field carries the SI unit its name ends with, and coulomb per volt^i for `feedthrough`.
+        read: see `Read`.
+        charge_to_pulse: see `ChargeToPulse`.
+        signed_charge_to_pulse: the same for the variant that reads out both signs.
+        write: see `Write`.
+        energy: see `Energy`.
+        mismatch: see `Mismatch`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unit: Literal["SI"] = "SI"
+    read: Read | None = None
+    charge_to_pulse: ChargeToPulse | None = None
+    signed_charge_to_pulse: ChargeToPulse | None = None
+    write: Write | None = None
+    energy: Energy | None = None
+    mismatch: Mismatch | None = None
