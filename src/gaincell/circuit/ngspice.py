@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -32,7 +32,8 @@ HOW_TO_INSTALL = "Debian, Ubuntu: apt-get install ngspice; macOS: brew install n
 _OPTIONS = ("-n", "-b")
 _NOT_CONVERGED = re.compile(r"timestep too small|no convergence|singular matrix|iteration limit", re.IGNORECASE)
 _TAIL_LINES = 6
-_TELLS = re.compile(r"error|warning|failed|doanalyses|aborted|interrupted|unknown|could not", re.IGNORECASE)
+_TELLS = re.compile(r"error|warning|failed|doanalyses|unknown|undefined|cannot|could not", re.IGNORECASE)
+_LINE_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Ngspice:
     program: str = "ngspice"
     limit_s: float = 120.0
     at_once: int = 2
-    cache: Path | None = platformdirs.user_cache_path("gaincell") / "ngspice"
+    cache: Path | None = field(default_factory=lambda: platformdirs.user_cache_path("gaincell") / "ngspice")
 
     def run(self, deck: Deck) -> list[Plot]:
         """The plots of a deck's analyses, in ngspice's order.
@@ -166,8 +167,8 @@ def _check_plots(plots: list[Plot], deck: Deck, log: str) -> None:
 
 def _tail(log: str) -> str:
     """The last lines that tell what went wrong."""
-    lines = [line.strip() for line in log.splitlines() if _TELLS.search(line)]
-    return "\n".join(lines[-_TAIL_LINES:])
+    lines = dict.fromkeys(line.strip()[:_LINE_LENGTH] for line in log.splitlines() if _TELLS.search(line))
+    return "\n".join(list(lines)[-_TAIL_LINES:])
 
 
 def _environment() -> dict[str, str]:

@@ -1,0 +1,82 @@
+"""A cell of the user's own: what a netlist must name, and that it then is the cell."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaincell import InputError
+from gaincell.circuit import Ngspice
+from gaincell.circuit.cards import generic_card
+from gaincell.circuit.decks.cell import CellCircuit, Conditions, cell_from_netlist, gain_cell
+from gaincell.circuit.decks.read import Reads, read_deck, read_results
+
+HEADER = ".subckt mine rbl store wbl wwl rwl\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("R1 a b 1k\n", "no .subckt"),
+        (".subckt mine store wwl wbl rbl\n.ends\n", "no pin 'rwl'"),
+        (".subckt mine store wwl wbl rwl rbl vpp\n.ends\n", "pin 'vpp' of no known role"),
+        (".subckt mine store wwl wbl rwl rbl rbl\n.ends\n", "two pins of one role"),
+        (HEADER + ".ends\n.tran 1n 1u\n", "'.tran'"),
+        (HEADER + ".ends\n.control\nshell rm -rf x\n.endc\n", "'.control'"),
+    ],
+)
+def test_what_a_netlist_must_have(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.cir"
+    path.write_text(text)
+    with pytest.raises(InputError, match=words):
+        cell_from_netlist(path)
+
+
+def test_unknown_names(tmp_path: Path) -> None:
+    path = tmp_path / "mine.cir"
+    with pytest.raises(InputError, match="not a file"):
+        cell_from_netlist(path)
+    path.write_text(HEADER + ".ends\n")
+    with pytest.raises(InputError, match=r"no subcircuit 'other', only mine"):
+        cell_from_netlist(path, subcircuit="other")
+    with pytest.raises(InputError, match="no pin role 'gate'"):
+        cell_from_netlist(path, pins={"gate": "store"})
+
+
+def test_the_header_may_go_over_lines_and_have_parameters(tmp_path: Path) -> None:
+    path = tmp_path / "mine.cir"
+    path.write_text(
+        "* models\n.SUBCKT Mine SN WWL\n+ WBL rwl rbl VDD w_rn = 0.2u l_rn=800n dvt_rn=0\n+ dvt_other=0\n.ends\n"
+    )
+    cell = cell_from_netlist(path, pins={"store": "sn"})
+    assert cell.pins == ("store", "wwl", "wbl", "rwl", "rbl", "vdd")
+    # A_vt over the root of the area: 1.5 mV um / sqrt(0.2 um x 0.8 um)
+    assert cell.mismatch_v == pytest.approx({"dvt_rn": 1.5e-3 / 0.4})
+
+
+def read(cell: CellCircuit, ngspice: Ngspice) -> Reads:
+    levels, widths = (0.0, 0.45, 0.9), (3e-9, 15e-9)
+    return read_results(ngspice.run(read_deck(cell, Conditions(), levels, widths))[0], (3, 2))
+
+
+def test_our_cell_as_a_users_netlist_is_our_cell(ngspice: Ngspice, tmp_path: Path) -> None:
+    ours = gain_cell(generic_card())
+    theirs = ours.text.replace(".subckt gaincell store wwl wbl rwl rbl", ".subckt gaincell rbl sn wwl wbl rwl")
+    theirs = theirs.replace(" store", " sn")
+    path = tmp_path / "mine.cir"
+    path.write_text(theirs)
+    found = cell_from_netlist(path, pins={"store": "sn"})
+    assert found.pins != ours.pins
+    assert np.allclose(read(found, ngspice).charge_c, read(ours, ngspice).charge_c, rtol=1e-6, atol=0)
+    assert found.mismatch_v == pytest.approx(ours.mismatch_v)
+
+
+def test_a_cell_of_resistors_draws_what_ohm_says(ngspice: Ngspice, tmp_path: Path) -> None:
+    path = tmp_path / "mine.cir"
+    path.write_text(
+        HEADER + "cs store 0 10f\nrw store wbl 1e18\nb1 rbl 0 i = v(rwl) > 0.45 ? (v(store)-0.45)/1e5 : 0\nd1 wwl 0 x\n"
+        ".ends\n.model x d(is=1e-30)\n"
+    )
+    charge = read(cell_from_netlist(path), ngspice).charge_c
+    # 0.45 V over 100 kOhm for 3 ns and 15 ns; a tenth of an edge of 50 ps is the time step's part in it
+    assert charge == pytest.approx(np.outer([-4.5e-6, 0, 4.5e-6], [3e-9, 15e-9]), rel=2e-3, abs=1e-19)
