@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gaincell import InputError
-from gaincell.cell import Cell, Retention, cell_presets, load_cell
+from gaincell.cell import Cell, Retention, cell_presets, load_cell, save_cell
 
 GOOD = """\
 name: mine
@@ -121,3 +121,45 @@ def test_a_copy_with_another_law_computes_with_it() -> None:
     assert cell.model_law(0.3) != 0  # which is now cached
     linear = load_cell("leroux2025-linear")
     assert cell.model_copy(update={"law": linear.law}).model_law == linear.model_law
+
+
+FULL = (
+    GOOD
+    + """\
+  table:
+    time: [0, 10, 20]
+    stored: [[0.45, 0.2, 0.1], [-0.45, -0.3, -0.2]]
+circuit:
+  charge_to_pulse:
+    {gain: 1.01, offset_s: 1.0e-10, nonlinearity: 0.001, below_zero_s: 0, saturated_s: 1.5e-8, source: a bench}
+"""
+)
+
+
+@pytest.mark.parametrize("text", [GOOD, FULL, GOOD + "circuit: {}\n"], ids=["plain", "with everything", "with nothing"])
+def test_a_saved_cell_is_read_back(text: str, cell_file, tmp_path: Path) -> None:
+    cell = load_cell(cell_file(text))
+    save_cell(cell, tmp_path / "again.yaml")
+    assert load_cell(tmp_path / "again.yaml") == cell
+    assert Cell.model_validate(cell.model_dump()) == cell
+    assert Cell.model_validate_json(cell.model_dump_json()) == cell
+
+
+def test_what_a_circuit_adds_leaves_plain_cells_as_they_were(cell_file) -> None:
+    fields = load_cell(cell_file(GOOD)).model_dump()
+    assert set(fields) == {"name", "description", "law", "retention"}
+    assert set(fields["retention"]) == {"tau", "unit", "source"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[0, 10, 20]", "[0, 20, 10]", "times must increase"),
+        ("0.2, 0.1]", "0.2]", "one voltage for each time"),
+        ("gain: 1.01", "gain: -1", "gain"),
+        ("gain: 1.01", "gain: 1.01, gane: 2", "gane"),
+    ],
+)
+def test_unusable_figures_are_refused(cell_file, old: str, new: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_cell(cell_file(FULL.replace(old, new)))

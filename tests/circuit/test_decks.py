@@ -80,6 +80,19 @@ def test_a_column_adds_its_cells(ngspice: Ngspice) -> None:
     assert convert(ngspice, Converter(300e-15), *cells, wire_ohm=1.5).charge_c == pytest.approx(together, rel=1e-3)
 
 
+def test_a_column_of_a_users_cells_has_the_cards_comparator(ngspice: Ngspice, tmp_path: Path) -> None:
+    path = tmp_path / "mine.cir"
+    path.write_text(
+        ".subckt nfet a b\nr1 a b 1k\n.ends\n.subckt mine store wwl wbl rwl rbl\nc1 store 0 8f\nr1 wwl wbl 1e9\n"
+        "b1 rbl 0 i = v(rwl) > 0.45 ? (v(store)-0.45)/1e5 : 0\n.ends\n"
+    )
+    cell, converter = cell_from_netlist(path), Converter(300e-15)
+    deck = column_deck(cell, CONDITIONS, CARD, converter, [ColumnCell(0.9, LONGEST / 2, 4)])
+    run = conversion(ngspice.run(deck)[0], CONDITIONS, CARD, converter)
+    assert run.charge_c == pytest.approx(4 * 4.5e-6 * LONGEST / 2, rel=0.01)
+    assert run.width_s == pytest.approx(run.charge_c / 300e-15 * LONGEST, abs=0.02 * LONGEST)
+
+
 def test_equal_cells_draw_equal_charges(ngspice: Ngspice) -> None:
     three = convert(ngspice, Converter(300e-15), *[ColumnCell(0.9, 9e-9)] * 3)
     counted = convert(ngspice, Converter(300e-15), ColumnCell(0.9, 9e-9, 3))

@@ -32,6 +32,13 @@ def test_what_a_netlist_must_have(text: str, words: str, tmp_path: Path) -> None
         cell_from_netlist(path)
 
 
+def test_a_control_section_in_an_included_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "my models.inc").write_text(".include 'mine.cir'\n  .control\nshell true\n.endc\n")
+    (tmp_path / "mine.cir").write_text('.include "my models.inc"\n' + HEADER + ".ends\n")
+    with pytest.raises(InputError, match=r"'\.control'"):
+        cell_from_netlist(tmp_path / "mine.cir")
+
+
 def test_unknown_names(tmp_path: Path) -> None:
     path = tmp_path / "mine.cir"
     with pytest.raises(InputError, match="not a file"):
@@ -80,3 +87,14 @@ def test_a_cell_of_resistors_draws_what_ohm_says(ngspice: Ngspice, tmp_path: Pat
     charge = read(cell_from_netlist(path), ngspice).charge_c
     # 0.45 V over 100 kOhm for 3 ns and 15 ns; a tenth of an edge of 50 ps is the time step's part in it
     assert charge == pytest.approx(np.outer([-4.5e-6, 0, 4.5e-6], [3e-9, 15e-9]), rel=2e-3, abs=1e-19)
+
+
+def test_the_cell_of_the_documentation_works(ngspice: Ngspice, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "circuit.md").read_text("utf-8")
+    path = tmp_path / "my_cell.cir"
+    path.write_text(page.split("<!-- my_cell.cir -->\n```text\n")[1].split("```")[0])
+    cell = cell_from_netlist(path)
+    charge = read(cell, ngspice).charge_c
+    assert (charge[0] < 0).all()
+    assert (charge[-1] > 0).all()
+    assert list(cell.mismatch_v) == ["dvt_rn"]

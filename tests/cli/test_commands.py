@@ -11,7 +11,7 @@ from command_tools import Run
 
 import gaincell as package
 
-COMMANDS = ("demo", "adapt", "generate", "evaluate", "cost", "measure-gpu", "doctor")
+COMMANDS = ("demo", "adapt", "generate", "evaluate", "cost", "measure-gpu", "characterize", "doctor", "circuit")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -38,7 +38,9 @@ def test_version(gaincell: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["demo", "--help"], ["cost"], ["cost", "smollm2", "--json"]], ids=" ".join
+    "args",
+    [["--help"], ["demo", "--help"], ["characterize", "--help"], ["cost"], ["cost", "smollm2", "--json"]],
+    ids=" ".join,
 )
 def test_light_commands_import_neither_torch_nor_transformers(args: list[str]) -> None:
     code = (

@@ -49,7 +49,7 @@ class Cell(BaseModel):
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = handler(self)
         if self.circuit is None:
-            del fields["circuit"]
+            fields.pop("circuit", None)
         return fields
 
     @model_validator(mode="after")

@@ -48,7 +48,7 @@ class Retention(BaseModel):
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = handler(self)
         if self.table is None:
-            del fields["table"]
+            fields.pop("table", None)
         return fields
 
     @property

@@ -17,7 +17,7 @@ import numpy as np
 
 from gaincell.circuit.rawfile import Plot
 
-_INCLUDE = re.compile(r"^\s*\.(include|inc|lib)\s+[\"']?([^\"'\s]+)", re.IGNORECASE | re.MULTILINE)
+_INCLUDE = re.compile(r"""^\s*\.(include|inc|lib)\s+(?:"([^"\n]+)"|'([^'\n]+)'|(\S+))""", re.IGNORECASE | re.MULTILINE)
 # Further ways for a netlist to depend on what is not in its text: such a run is never kept.
 _OUTSIDE = re.compile(r"^\s*\.(control|csparam)|\bfile\s*=|^\s*pre_", re.IGNORECASE | re.MULTILINE)
 
@@ -79,28 +79,35 @@ def content_key(netlist: str, version: str, options: Sequence[str]) -> str | Non
         version: of ngspice.
         options: its command-line options.
     """
+    texts, complete = with_includes(netlist, Path.cwd())
+    if not complete or any(_OUTSIDE.search(text) for text in texts):
+        return None
     digest = hashlib.sha256()
-    for part in (version, *options):
+    for part in (version, *options, *texts):
         digest.update(part.encode() + b"\0")
-    seen: set[Path] = set()
+    return digest.hexdigest()
 
-    def add(text: str, folder: Path) -> bool:
-        digest.update(text.encode() + b"\0")
-        if _OUTSIDE.search(text):
-            return False
-        for kind, name in _INCLUDE.findall(text):
-            path = (folder / name).resolve()
+
+def with_includes(netlist: str, folder: Path) -> tuple[list[str], bool]:
+    """A netlist's text and those of all files that it includes, each once, and whether all could be read.
+
+    Args:
+        netlist: its text.
+        folder: what its relative paths start from; those of an included file start from its own folder.
+    """
+    texts: list[str] = []
+    seen: set[Path] = set()
+    complete, waiting = True, [(netlist, folder)]
+    while waiting:
+        text, folder = waiting.pop()
+        texts.append(text)
+        for kind, *names in _INCLUDE.findall(text):
+            path = (folder / "".join(names)).resolve()
             if path in seen:
                 continue
             seen.add(path)
             try:
-                included = path.read_text("latin-1")
+                waiting.append((path.read_text("latin-1"), path.parent))
             except OSError:
-                if kind.lower() == "lib":  # the heading of a library's section looks the same
-                    continue
-                return False
-            if not add(included, path.parent):
-                return False
-        return True
-
-    return digest.hexdigest() if add(netlist, Path.cwd()) else None
+                complete &= kind.lower() == "lib"  # the heading of a library's section looks the same
+    return texts, complete

@@ -9,10 +9,10 @@ _GENERIC = """\
 + nfactor=1.2 eta0=0.02
 .model gaincell_p pmos level=54 version=4.5 toxe=1.6n vth0=-0.40 u0=0.0095 vsat=0.8e5 k1=0.35 k2=-0.0186
 + nfactor=1.2 eta0=0.02
-.subckt nfet d g s b w=0.1u l=0.03u dvt=0
+.subckt gaincell_nfet d g s b w=0.1u l=0.03u dvt=0
 m1 d g s b gaincell_n w={w} l={l} delvto={dvt}
 .ends
-.subckt pfet d g s b w=0.1u l=0.03u dvt=0
+.subckt gaincell_pfet d g s b w=0.1u l=0.03u dvt=0
 m1 d g s b gaincell_p w={w} l={l} delvto={-dvt}
 .ends
 """
@@ -25,8 +25,8 @@ class Card:
     Attributes:
         name: what it is called in cell files.
         source: where the models come from, and what they are worth.
-        text: netlist that defines the subcircuits `nfet` and `pfet` with pins d g s b and parameters w and l in m, and
-            dvt in V, which is added to the magnitude of the threshold voltage.
+        text: netlist that defines the subcircuits `gaincell_nfet` and `gaincell_pfet` with pins d g s b and parameters
+            w and l in m, and dvt in V, which is added to the magnitude of the threshold voltage.
         sizes: parameters of our gain cell where they differ from its defaults (widths and lengths in m).
         shortest_m: channel length of logic and write transistors, in m.
         narrowest_m: their width, in m.

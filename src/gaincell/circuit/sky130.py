@@ -31,13 +31,12 @@ _DEVIATION = re.compile(
     r"\{\s*([-+]?[\d.]+(?:e[-+]?\d+)?)\s*\+\s*(?:MC_MM_SWITCH|sky130_\w+_diff)[^}]*\}", re.IGNORECASE
 )
 _WRAPPED = """\
-.options scale=1u
 .include "{models}"
-.subckt nfet d g s b w=0.42u l=0.15u dvt=0
-m1 d g s b sky130_fd_pr__nfet_01v8_lvt__model w={{w*1e6}} l={{l*1e6}} delvto={{dvt}}
+.subckt gaincell_nfet d g s b w=0.42u l=0.15u dvt=0
+m1 d g s b sky130_fd_pr__nfet_01v8_lvt__model w={{w}} l={{l}} delvto={{dvt}}
 .ends
-.subckt pfet d g s b w=0.42u l=0.35u dvt=0
-m1 d g s b sky130_fd_pr__pfet_01v8_lvt__model w={{w*1e6}} l={{l*1e6}} delvto={{-dvt}}
+.subckt gaincell_pfet d g s b w=0.42u l=0.35u dvt=0
+m1 d g s b sky130_fd_pr__pfet_01v8_lvt__model w={{w}} l={{l}} delvto={{-dvt}}
 .ends
 """
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from gaincell.cell.cell import is_file, read_text
+from gaincell.circuit.cache import with_includes
 from gaincell.circuit.cards import Card
 from gaincell.errors import InputError
 
@@ -72,14 +74,14 @@ class CellCircuit:
 # High stored voltages draw current out of the bit line, low ones push current into it. The transistors that the read
 # word lines switch (sn, sp) stand between the bit line and those whose gate is the storage node (rn, rp).
 _READ = """\
-xrn dn store vss vss nfet w={w_rn} l={l_rn} dvt={dvt_rn}
-xsn rbl rwl dn vss nfet w={w_sn} l={l_sn} dvt={dvt_sn}
-xrp dp store vdd vdd pfet w={w_rp} l={l_rp} dvt={dvt_rp}
-xsp rbl rwlb dp vdd pfet w={w_sp} l={l_sp} dvt={dvt_sp}
+xrn dn store vss vss gaincell_nfet w={w_rn} l={l_rn} dvt={dvt_rn}
+xsn rbl rwl dn vss gaincell_nfet w={w_sn} l={l_sn} dvt={dvt_sn}
+xrp dp store vdd vdd gaincell_pfet w={w_rp} l={l_rp} dvt={dvt_rp}
+xsp rbl rwlb dp vdd gaincell_pfet w={w_sp} l={l_sp} dvt={dvt_sp}
 cstore store vss {c_store}
 """
-_NMOS_WRITE = "xwn wbl wwl store vss nfet w={w_wn} l={l_wn} dvt={write_shift}\n"
-_PMOS_WRITE = "xwp wbl wwlb store vdd pfet w={w_wn} l={l_wn} dvt={write_shift}\n"
+_NMOS_WRITE = "xwn wbl wwl store vss gaincell_nfet w={w_wn} l={l_wn} dvt={write_shift}\n"
+_PMOS_WRITE = "xwp wbl wwlb store vdd gaincell_pfet w={w_wn} l={l_wn} dvt={write_shift}\n"
 # An oxide-semiconductor transistor as the charge-sheet model of Enz, Krummenacher and Vittoz (Analog Integrated
 # Circuits and Signal Processing 8, 83 (1995)): slope factor 1.25, threshold 0.5 V, transconductance parameter
 # 8 uA/V^2 at width = length. Assumptions for an InGaZnO device; no junction and no gate leakage.
@@ -137,6 +139,7 @@ def gain_cell(
     )
 
 
+_NO_CIRCUIT = re.compile(r"^[ \t]*\.(control|tran|dc|ac|op|end|save|meas\w*)\b", re.IGNORECASE | re.MULTILINE)
 _SUBCKT = re.compile(r"^[ \t]*\.subckt[ \t]+(\S+)((?:.*)(?:\n[ \t]*\+.*)*)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -163,14 +166,13 @@ def cell_from_netlist(
     Raises:
         InputError: not readable, no such subcircuit, a pin missing or unknown, or more than a circuit.
     """
-    from gaincell.cell.cell import is_file, read_text
-
     if not is_file(path):
         raise InputError(f"netlist '{path}' is not a file; check the path.")
     text = read_text(path)
-    refused = re.search(r"^[ \t]*\.(control|tran|dc|ac|op|end|save|meas\w*)\b", text, re.IGNORECASE | re.MULTILINE)
-    if refused:
-        raise InputError(f"{path} holds '{refused[0].strip()}'; leave only models and subcircuits in it.")
+    texts, _ = with_includes(text, path.resolve().parent)
+    refused = next(filter(None, map(_NO_CIRCUIT.search, texts)), None)
+    if refused:  # a control section could run any command
+        raise InputError(f"{path}, or a file in it, holds '{refused[0].strip()}'; leave only models and subcircuits.")
     found = {name.lower(): header for name, header in _SUBCKT.findall(text)}
     if not found:
         raise InputError(f"{path} holds no .subckt; put the cell into one, with pins {' '.join(REQUIRED)}.")

@@ -92,7 +92,7 @@ def column_deck(
         wire_ohm: resistance of the bit line from one entry of `cells` to the next, in ohm.
     """
     times = _times(conditions)
-    lines = []
+    lines = [] if card.text in cell.text else [card.text]  # a user's netlist has other transistors
     for k, member in enumerate(cells):
         net = f"rbl{k}" if wire_ohm else "rbl"
         if wire_ohm:
@@ -132,8 +132,8 @@ def _converter(conditions: Conditions, card: Card, converter: Converter) -> str:
     for stage, (into, out) in enumerate((("c0", "c1"), ("c1", "c2"), ("c2", "c3"))):
         width = converter.strength * card.narrowest_m
         inverters.append(
-            f"xcn{stage} {out} {into} 0 0 nfet w={width:.4g} l={card.shortest_m:.4g}\n"
-            f"xcp{stage} {out} {into} vcmp vcmp pfet w={width * converter.ratio:.4g} l={card.shortest_m:.4g}\n"
+            f"xcn{stage} {out} {into} 0 0 gaincell_nfet w={width:.4g} l={card.shortest_m:.4g}\n"
+            f"xcp{stage} {out} {into} vcmp vcmp gaincell_pfet w={width * converter.ratio:.4g} l={card.shortest_m:.4g}\n"
             f"cl{stage} {out} 0 {converter.load_f:g}\n"
         )
     # `sign` holds 1 or -1: for a signed converter what the comparator said just before the conversion

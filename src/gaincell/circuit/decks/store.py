@@ -14,7 +14,7 @@ WRITE_S = 100e-9
 _AFTER_S = 2e-9
 
 # A cell keeps femtoamperes and less: ngspice's abstol of 1e-12 A and gmin of 1e-12 S would be all that is seen.
-_HOLD_OPTIONS = "chgtol=1e-20 abstol=1e-18 vntol=1e-7 reltol=1e-4 gmin=1e-20 method=gear"
+_HOLD_OPTIONS = "chgtol=1e-20 abstol=1e-20 vntol=1e-7 reltol=1e-4 gmin=1e-21 method=gear"
 
 
 def write_deck(cell: CellCircuit, conditions: Conditions, steps_v: Sequence[tuple[float, float]]) -> Deck:

@@ -1,0 +1,286 @@
+"""From a cell's circuit to its cell file: charge law, read-out, write, retention, energy and mismatch."""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, load_cell
+from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
+from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
+from gaincell.circuit.cards import Card
+from gaincell.circuit.decks.cell import CellCircuit, Conditions
+from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
+from gaincell.circuit.decks.read import Reads, read_deck, read_results
+from gaincell.circuit.decks.store import write_deck, write_results
+from gaincell.circuit.mismatch import mismatch_of
+from gaincell.circuit.ngspice import Ngspice
+from gaincell.circuit.retention import retention_of
+from gaincell.errors import InputError
+
+#: S at which the HardSigmoid saturates, in model units [Leroux et al. 2025, released code].
+_SATURATION = 80.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a cell is characterised.
+
+    Attributes:
+        order: of the charge law's polynomial.
+        levels: stored voltages, evenly spaced over the supply.
+        column: cells on the bit line of the charge-to-pulse circuit.
+        mismatch: cells to draw; 0 leaves mismatch out.
+        seed: of that draw.
+    """
+
+    order: int = 3
+    levels: int = 19
+    column: int = 64
+    mismatch: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.order <= 11 or self.order + 2 > self.levels:
+            raise InputError(f"a law of order {self.order} cannot be fitted; take 3, 5 or 7.")
+        if self.mismatch and self.mismatch < 2:
+            raise InputError("mismatch needs 2 cells at least; 200 and more give a useful deviation.")
+
+
+@dataclass(frozen=True)
+class Characterisation:
+    """What characterising a cell gave.
+
+    Attributes:
+        cell: its cell file's content.
+        stored_v: voltages above zero that were read (L,), in V.
+        slope_c_per_s: charge per second of pulse at each (L,), in C/s: what the law is fitted to.
+        rms_difference: root mean square, over `stored_v`, of the law's difference from the published one, both
+            normalised to 1 at +0.45 V.
+        transfer: charge and pulse of the charge-to-pulse circuit's runs, in C and s.
+        transfer_signed: the same of its signed variant.
+        full_charge_c: charge that stands for S_sat, in C.
+    """
+
+    cell: Cell
+    stored_v: np.ndarray
+    slope_c_per_s: np.ndarray
+    rms_difference: float
+    transfer: tuple[Conversion, ...]
+    transfer_signed: tuple[Conversion, ...]
+    full_charge_c: float
+
+
+def characterize(
+    circuit: CellCircuit,
+    card: Card,
+    conditions: Conditions | None = None,
+    settings: Settings | None = None,
+    ngspice: Ngspice | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Characterisation:
+    """Simulate a cell in all that it does.
+
+    Args:
+        circuit: the cell.
+        card: transistors of the comparator.
+        conditions: voltages and times; their defaults if None.
+        settings: likewise.
+        ngspice: how to run it; likewise.
+        progress: called with (steps done, steps) as they are.
+
+    Raises:
+        InputError: mismatch of a cell that has no parameter to shift, or a cell that cannot be a multiplier.
+        CircuitError: a simulation failed.
+    """
+    work = _Work(circuit, card, conditions or Conditions(), settings or Settings(), ngspice or Ngspice())
+    if work.settings.mismatch and not circuit.mismatch_v:
+        raise InputError(
+            f"{circuit.source} has no parameters dvt_NAME with w_NAME and l_NAME, which mismatch is drawn for; "
+            "add them, or leave mismatch out."
+        )
+    steps = 6 if work.settings.mismatch else 5
+    tell = progress or (lambda done, total: None)
+    tell(0, steps)
+    reads = _read(work)
+    law, figures = _law(work, reads)
+    tell(1, steps)
+    full = _SATURATION / REFERENCE_CHARGE * law(REFERENCE_VOLTAGE_V) * work.conditions.pulse_max_s
+    transfer = _transfer(work, full, signed=False)
+    tell(2, steps)
+    signed = _transfer(work, full, signed=True)
+    tell(3, steps)
+    write, write_j = _write(work)
+    tell(4, steps)
+    retention = retention_of(circuit, work.conditions, work.ngspice)
+    tell(5, steps)
+    mismatch = None
+    if work.settings.mismatch:
+        cells, seed = work.settings.mismatch, work.settings.seed
+        mismatch = mismatch_of(circuit, work.conditions, work.ngspice, law, cells=cells, seed=seed)
+        tell(6, steps)
+    cell = Cell(
+        name=circuit.name,
+        description=f"Characterised with ngspice: {circuit.source}.",
+        law=law,
+        retention=retention,
+        circuit=CircuitFigures(
+            read=figures,
+            charge_to_pulse=_charge_to_pulse(work, transfer, full, signed=False),
+            signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True),
+            write=write,
+            energy=_energy(work, reads, transfer, full, write_j),
+            mismatch=mismatch,
+        ),
+    )
+    y, slope = work.stored_v - work.conditions.zero_v, _slope(reads, work.widths_s)
+    return Characterisation(cell, y, slope, rms_difference(law, y), tuple(transfer), tuple(signed), full)
+
+
+def rms_difference(law: PolynomialLaw, y_v: np.ndarray) -> float:
+    """Root mean square of the difference from the published law, both 1 at +0.45 V, over the voltages `y_v` (L,)."""
+    published = load_cell("leroux2025").law
+    ours, theirs = (f(y_v) / f(REFERENCE_VOLTAGE_V) for f in (law, published))
+    return float(np.sqrt(np.mean((ours - theirs) ** 2)))
+
+
+@dataclass(frozen=True)
+class _Work:
+    circuit: CellCircuit
+    card: Card
+    conditions: Conditions
+    settings: Settings
+    ngspice: Ngspice
+    stored_v: np.ndarray = field(init=False)
+    widths_s: tuple[float, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # the law is taken from the shortest and the longest pulse; the one between shows whether charge is linear
+        longest = self.conditions.pulse_max_s
+        object.__setattr__(self, "widths_s", (0.2 * longest, 0.6 * longest, longest))
+        object.__setattr__(self, "stored_v", np.linspace(0, self.conditions.vdd_v, self.settings.levels))
+
+    def source(self, what: str) -> str:
+        return f"ngspice, {what}; {self.circuit.source}"
+
+
+def _read(work: _Work) -> Reads:
+    deck = read_deck(work.circuit, work.conditions, work.stored_v.tolist(), work.widths_s)
+    return read_results(work.ngspice.run(deck)[0], (len(work.stored_v), len(work.widths_s)))
+
+
+def _slope(reads: Reads, widths_s: Sequence[float]) -> np.ndarray:
+    """Charge per second of pulse (L,)."""
+    return (reads.charge_c[:, -1] - reads.charge_c[:, 0]) / (widths_s[-1] - widths_s[0])
+
+
+def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Read]:
+    y, widths = work.stored_v - work.conditions.zero_v, np.array(work.widths_s)
+    slope = _slope(reads, work.widths_s)
+    intercept = reads.charge_c[:, 0] - slope * widths[0]
+    line = intercept[:, None] + slope[:, None] * widths
+    fit = np.polynomial.polynomial.polyfit
+    law = PolynomialLaw(
+        coefficients=tuple(map(float, fit(y, slope, work.settings.order))),
+        unit="C/s",
+        source=work.source(f"{len(y)} stored voltages, pulses of {widths[0] * 1e9:g} and {widths[-1] * 1e9:g} ns"),
+    )
+    try:
+        law.in_model_scale()
+    except ValueError as error:
+        raise InputError(f"{work.circuit.source} is no multiplier: {error}.") from None
+    span = law(REFERENCE_VOLTAGE_V) - law(-REFERENCE_VOLTAGE_V)
+    return law, Read(
+        feedthrough=tuple(map(float, fit(y, intercept, work.settings.order))),
+        nonlinearity=float(np.abs(reads.charge_c - line).max() / (law(REFERENCE_VOLTAGE_V) * widths[-1])),
+        law_residual=float(np.abs(law(y) - slope).max() / abs(span)),
+        disturb_v=float(np.abs(reads.disturb_v).max()),
+        source=work.source("the same reads"),
+    )
+
+
+def _transfer(work: _Work, full_c: float, *, signed: bool) -> list[Conversion]:
+    """Conversions of columns whose charge goes from below zero (or the negative full charge) to above the full one."""
+    conditions, column = work.conditions, work.settings.column
+    converter = Converter(full_c, signed=signed)
+    # so many cells of the highest or lowest stored voltage give 1.3 times the full charge with the longest pulse
+    active = min(column, math.ceil(1.3 * _SATURATION / REFERENCE_CHARGE))
+    below = [(0.0, width) for width in ((15, 12, 9, 6, 3, 1) if signed else (15, 5, 1))]
+    above = [(conditions.vdd_v, width) for width in ((1, 3, 6, 9, 12, 15) if signed else range(16))]
+    decks = [
+        column_deck(
+            work.circuit,
+            conditions,
+            work.card,
+            converter,
+            [
+                ColumnCell(conditions.zero_v, 0.0, max(column - active, 1)),
+                ColumnCell(stored, code / 15 * conditions.pulse_max_s, active),
+            ],
+        )
+        for stored, code in below + above
+    ]
+    return [conversion(plots[0], conditions, work.card, converter) for plots in work.ngspice.run_all(decks)]
+
+
+def _charge_to_pulse(work: _Work, runs: Sequence[Conversion], full_c: float, *, signed: bool) -> ChargeToPulse:
+    longest = work.conditions.pulse_max_s
+    charge, width = (np.array([getattr(run, name) for run in runs]) for name in ("charge_c", "width_s"))
+    if signed:  # the same circuit for both signs, told apart by the comparator
+        charge, width = np.abs(charge), np.where(charge < 0, -width, width)
+    score, pulse = charge / full_c, width / longest
+    linear = (score >= 0.1) & (score <= 0.9)
+    if linear.sum() < 3 or score.max() < 1.1:
+        raise InputError(
+            f"{work.circuit.source}: a column's charge is far from what the law of order {work.settings.order} says; "
+            "the cell may be no multiplier, or needs a higher order."
+        )
+    gain, offset = np.polyfit(score[linear], pulse[linear], 1)
+    return ChargeToPulse(
+        gain=float(gain),
+        offset_s=float(offset * longest),
+        nonlinearity=float(np.abs(pulse - gain * score - offset)[linear].max()),
+        below_zero_s=float(width[score < 0].max(initial=0)),
+        saturated_s=float(width[score >= 1.1].min()),
+        signed=signed,
+        source=work.source(
+            f"{len(runs)} columns of {work.settings.column} cells, ideal op-amp, comparator of inverters"
+        ),
+    )
+
+
+def _write(work: _Work) -> tuple[Write, float]:
+    """The figures, and the mean energy of a write in J."""
+    conditions = work.conditions
+    steps = list(itertools.permutations((0.0, conditions.zero_v, conditions.vdd_v), 2))
+    half_step = conditions.vdd_v / 7 / 2
+    plots = work.ngspice.run(write_deck(work.circuit, conditions, steps))
+    settled, error, charge = write_results(plots[0], steps, half_step)
+    figures = Write(
+        settling_s=float(settled.max()) if np.isfinite(settled).all() else None,
+        error_v=float(np.abs(error).max()),
+        source=work.source(f"{len(steps)} writes, to within {half_step * 1e3:.0f} mV"),
+    )
+    return figures, float(np.mean(np.maximum(charge, 0)) * conditions.vdd_v)
+
+
+def _energy(work: _Work, reads: Reads, runs: Sequence[Conversion], full_c: float, write_j: float) -> Energy:
+    conditions = work.conditions
+    # what a cell draws from the bit line comes from the supply too, through the integrator
+    energy = conditions.vdd_v * (reads.supply_c + np.maximum(reads.charge_c, 0))
+    per_second = (energy[:, -1] - energy[:, 0]) / (work.widths_s[-1] - work.widths_s[0])
+    fixed = energy[:, 0] - per_second * work.widths_s[0]
+    widths = np.linspace(0, conditions.pulse_max_s, 16)
+    levels = np.linspace(0, conditions.vdd_v, 8)
+    at_level = [np.interp(levels, work.stored_v, line) for line in (fixed, per_second)]
+    mean = np.mean([(at_level[0] + at_level[1] * w).mean() if w else 0.0 for w in widths])
+    converting = [run.energy_j for run in runs if 0 <= run.charge_c <= full_c]
+    return Energy(
+        read_full_j=float(energy[-1, -1]),
+        read_mean_j=float(mean),
+        conversion_j=float(np.mean(converting)),
+        write_j=write_j,
+        source=work.source("currents from the supplies"),
+    )

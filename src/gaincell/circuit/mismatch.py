@@ -1,0 +1,42 @@
+"""How the cells of one array differ."""
+
+import numpy as np
+
+from gaincell.cell import PolynomialLaw
+from gaincell.cell.figures import Mismatch
+from gaincell.cell.law import REFERENCE_VOLTAGE_V
+from gaincell.circuit.decks.cell import CellCircuit, Conditions
+from gaincell.circuit.decks.read import mismatch_deck
+from gaincell.circuit.ngspice import Ngspice
+
+_LEVELS = 37
+#: Cells of one netlist; ngspice's time grows faster than their number.
+_PER_RUN = 50
+
+
+def mismatch_of(
+    circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice, law: PolynomialLaw, *, cells: int, seed: int
+) -> Mismatch:
+    """Read currents of `cells` cells whose thresholds are drawn from normal distributions (`circuit.mismatch_v`).
+
+    Raises:
+        CircuitError: a simulation failed.
+    """
+    sigma_v = np.array(list(circuit.mismatch_v.values()))
+    shifts_v = np.random.default_rng(seed).standard_normal((cells, len(sigma_v))) * sigma_v
+    stored_v = np.linspace(0, conditions.vdd_v, _LEVELS)
+    parts = [shifts_v[i : i + _PER_RUN] for i in range(0, cells, _PER_RUN)]
+    decks = [mismatch_deck(circuit, conditions, stored_v.tolist(), part) for part in parts]
+    runs = zip(decks, ngspice.run_all(decks), strict=True)
+    current = np.array([-plots[0][name] for deck, plots in runs for name in deck.signals])
+    middle = slice(_LEVELS // 4, -(_LEVELS // 4))  # there the current rises through zero
+    zero_v = [np.interp(0, row[middle], stored_v[middle]) for row in current]
+    gain = current[:, -1] - current[:, 0]
+    return Mismatch(
+        current=float(current.std(axis=0, ddof=1).max() / law(REFERENCE_VOLTAGE_V)),
+        zero_crossing_v=float(np.std(zero_v, ddof=1)),
+        gain=float(gain.std(ddof=1) / gain.mean()),
+        samples=cells,
+        seed=seed,
+        source=f"ngspice, DC, thresholds drawn by Pelgrom's law; {circuit.source}",
+    )

