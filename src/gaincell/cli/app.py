@@ -17,6 +17,7 @@ from gaincell.cli.cost import cost
 from gaincell.cli.demo import demo
 from gaincell.cli.doctor import doctor
 from gaincell.cli.evaluate import evaluate
+from gaincell.cli.fit import fit
 from gaincell.cli.generate import generate
 from gaincell.cli.measure import measure_gpu
 from gaincell.errors import InputError
@@ -32,6 +33,7 @@ _COMMANDS = {
     cost: "gaincell cost gpt2 --config leroux2025",
     measure_gpu: "gaincell measure-gpu --out gpu.json",
     characterize: "gaincell characterize --card generic --out my_cell.yaml",
+    fit: "gaincell fit data.csv --tau 5ms --out my_cell.yaml",
     doctor: "gaincell doctor --model runs/a/model",
 }
 

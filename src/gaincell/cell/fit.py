@@ -1,0 +1,199 @@
+"""A charge law and a retention from measured data."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gaincell.cell.law import PolynomialLaw
+from gaincell.cell.retention import Retention
+from gaincell.cell.table import read_columns
+from gaincell.errors import InputError
+
+#: Huber's constant: 95 % of least squares' efficiency on normal noise (Huber, Ann. Math. Stat. 35, 73 (1964)).
+_HUBER = 1.345
+_FOLDS = 8
+_HIGHEST_ORDER = 7
+#: A law may fall by this fraction of its range from one of 200 steps of the voltage to the next, as noise does.
+_FALL = 1e-3
+#: A law is used from 0.45 V below its zero to 0.45 V above; data must reach this far to both sides, in V.
+_REACH_V = 0.2
+#: Residuals beyond so many robust deviations are counted as outliers.
+_OUTLIER = 4.0
+
+
+@dataclass(frozen=True)
+class LawFit:
+    """A law and how it was found.
+
+    Attributes:
+        law: in C/s.
+        errors: cross-validated error of each order that was tried, from 1 on: mean absolute, as a fraction of the
+            largest charge per time.
+        deviation: robust standard deviation of the data from the law, in the same unit.
+        outliers: how many points lie further than four of these from it.
+        points: how many points there were.
+    """
+
+    law: PolynomialLaw
+    errors: tuple[float, ...]
+    deviation: float
+    outliers: int
+    points: int
+
+
+def fit_law(path: Path, *, zero_v: float = 0.45, order: int | None = None) -> LawFit:
+    """Fit a charge law to a CSV file with `stored [V]`, and `charge [C]` with `width [s]`, or `current [A]`.
+
+    Prefixes of units are understood. With several widths the charge at width zero (feedthrough) is fitted along and
+    left out of the law. Outliers are weighed down (Huber); the order is the lowest whose cross-validated error is
+    within one standard error of the best.
+
+    Args:
+        path: the file.
+        zero_v: stored voltage that stands for zero.
+        order: of the polynomial; chosen by cross-validation if None.
+
+    Raises:
+        InputError: unusable data: columns or units missing, too few points, charges of one sign, or a law that does not
+            rise with the stored voltage.
+    """
+    data = read_columns(path, {"stored": "V", "width": "s", "charge": "C", "current": "A"})
+    y, rate, width = _quantities(path, data, zero_v)
+    distinct = len(np.unique(np.round(y, 6)))
+    if distinct < 6 or len(y) < 8:
+        raise InputError(
+            f"{path} has {len(y)} points at {distinct} stored voltages; at least 8 points at 6 voltages are needed."
+        )
+    highest = min(_HIGHEST_ORDER, distinct - 3)
+    if order is not None and not 1 <= order <= highest:
+        raise InputError(f"{path} has {distinct} stored voltages, too few for order {order}; take 1 to {highest}.")
+    if y.min() > -_REACH_V or y.max() < _REACH_V:
+        raise InputError(f"{path}: stored voltages must reach {_REACH_V} V and more to both sides of {zero_v:g} V.")
+    if np.median(rate[y < 0]) >= 0 or np.median(rate[y > 0]) <= 0:
+        raise InputError(
+            f"{path}: the charge must be negative below {zero_v:g} V and positive above; if it is unsigned, subtract "
+            "what is drawn at zero, and if its sign is reversed, turn it."
+        )
+    largest = float(np.abs(rate).max())
+    tried = _cross_validated(y, rate / largest, width, highest)
+    chosen = order or _lowest_good(tried)
+    coefficients = _robust_fit(_matrix(y, width, chosen), rate / largest) * largest
+    law = PolynomialLaw(
+        coefficients=tuple(map(float, coefficients[: chosen + 1])),
+        unit="C/s",
+        source=f"measured, {path.name}, {len(y)} points, robust fit of order {chosen}",
+    )
+    values = law(np.linspace(y.min(), y.max(), 201))
+    if (np.diff(values) < -_FALL * np.ptp(values)).any():
+        raise InputError(
+            f"{path}: the charge does not always rise with the stored voltage; check the data, or give a lower order."
+        )
+    residual = rate - _matrix(y, width, chosen) @ coefficients
+    deviation = _deviation(residual)
+    outliers = int((np.abs(residual) > _OUTLIER * max(deviation, 1e-6 * largest)).sum())
+    errors = tuple(float(error.mean()) for error in tried)
+    return LawFit(law, errors, deviation / largest, outliers, len(y))
+
+
+def fit_retention(path: Path, *, zero_v: float = 0.45) -> Retention:
+    """Fit tau to a CSV file with `time [s]` and `stored [V]`: one decay of a voltage that was written.
+
+    Raises:
+        InputError: unusable data: columns or units missing, too few points, or a voltage that does not decay.
+    """
+    data = read_columns(path, {"stored": "V", "time": "s"})
+    for name in ("time", "stored"):
+        if name not in data:
+            raise InputError(f"{path} has no column '{name}'; retention needs 'time [s]' and 'stored [V]'.")
+    order = np.argsort(data["time"], kind="stable")
+    time, y = data["time"][order], data["stored"][order] - zero_v
+    time = time - time[0]
+    if len(time) < 5:
+        raise InputError(f"{path} has {len(time)} points; retention needs 5 at least.")
+    start = float(np.median(y[:3]))
+    left = y / start if start else y
+    if abs(start) < 0.05 or np.median(left[-3:]) > 0.9 or time[-1] <= 0:
+        raise InputError(f"{path}: the voltage does not decay towards {zero_v:g} V by a tenth; measure longer.")
+
+    def error(tau: float) -> float:
+        # absolute, so that outliers count little; the start is then the weighted median of the ratios
+        fit = np.maximum(np.exp(-time / tau), 1e-9)
+        ratio = left / fit
+        rising = np.argsort(ratio)
+        half = np.searchsorted(np.cumsum(fit[rising]), fit.sum() / 2)
+        return float(np.abs(left - ratio[rising[half]] * fit).sum())
+
+    tau = float(time[-1])
+    for factor in (1.5, 1.05, 1.005, 1.0005):
+        tau = min((tau * factor**step for step in range(-30, 31)), key=error)
+    return Retention(tau=tau, unit="s", source=f"measured, {path.name}, {len(time)} points")
+
+
+def _quantities(
+    path: Path, data: dict[str, np.ndarray], zero_v: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Stored voltage above zero, charge per time, and the pulse width where it varies."""
+    if "stored" not in data:
+        raise InputError(f"{path} has no column 'stored'; name the stored voltage 'stored [V]'.")
+    y = data["stored"] - zero_v
+    if "current" in data:
+        return y, data["current"], None
+    if "charge" not in data or "width" not in data:
+        raise InputError(f"{path} needs 'charge [fC]' and 'width [ns]', or 'current [uA]', beside the stored voltage.")
+    width = data["width"]
+    if (width <= 0).any():
+        raise InputError(f"{path} has a pulse width that is not above zero; remove that line.")
+    several = np.ptp(width) > 1e-3 * width.max()
+    return y, data["charge"] / width, width if several else None
+
+
+def _matrix(y: np.ndarray, width: np.ndarray | None, order: int) -> np.ndarray:
+    """Columns of charge per time: y^i, and with several widths y^i / width (feedthrough)."""
+    powers = np.vander(y, order + 1, increasing=True)
+    return powers if width is None else np.hstack([powers, powers / (width[:, None] / width.max())])
+
+
+def _robust_fit(matrix: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Coefficients by least squares, reweighted by Huber's function until they rest."""
+    scale = np.abs(matrix).max(axis=0)
+    weight = np.ones(len(target))
+    coefficients = last = np.zeros(matrix.shape[1])
+    for _ in range(50):
+        root = np.sqrt(weight)
+        coefficients = np.linalg.lstsq(matrix / scale * root[:, None], target * root, rcond=None)[0]
+        residual = target - matrix / scale @ coefficients
+        limit = _HUBER * max(_deviation(residual), 1e-12)
+        weight = np.minimum(1, limit / np.maximum(np.abs(residual), limit))
+        if np.allclose(coefficients, last, rtol=1e-9, atol=1e-12):
+            break
+        last = coefficients
+    return coefficients / scale
+
+
+def _deviation(residual: np.ndarray) -> float:
+    """Robust standard deviation: the median absolute value, scaled for normal noise."""
+    return float(np.median(np.abs(residual)) * 1.4826)
+
+
+def _cross_validated(y: np.ndarray, rate: np.ndarray, width: np.ndarray | None, highest: int) -> list[np.ndarray]:
+    """Absolute errors (points,) of predicting what was left out, for each order from 1 on."""
+    # folds by stored voltage, so that no fold is predicted from repeats of the same point
+    levels = np.unique(np.round(y, 6), return_inverse=True)[1].ravel()
+    folds = np.random.default_rng(0).permutation(levels.max() + 1)[levels] % min(_FOLDS, levels.max() + 1)
+    errors = []
+    for order in range(1, highest + 1):
+        matrix, error = _matrix(y, width, order), np.empty(len(y))
+        for fold in range(folds.max() + 1):
+            out = folds == fold
+            error[out] = np.abs(rate[out] - matrix[out] @ _robust_fit(matrix[~out], rate[~out]))
+        # an outlier is wrong for every order, and must not decide
+        errors.append(np.minimum(error, np.median(error) * 10 + 1e-12))
+    return errors
+
+
+def _lowest_good(errors: list[np.ndarray]) -> int:
+    """The lowest order within one standard error of the best."""
+    best = min(errors, key=lambda error: error.mean())
+    limit = best.mean() + best.std() / np.sqrt(len(best))
+    return next(order for order, error in enumerate(errors, start=1) if error.mean() <= limit)

@@ -1,0 +1,64 @@
+"""Measured data: a CSV file whose header names quantities and units."""
+
+import csv
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gaincell.cell.cell import is_file, read_text
+from gaincell.errors import InputError
+
+_PREFIXES = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "μ": 1e-6, "m": 1e-3}
+_HEADER = re.compile(r"\s*([A-Za-z][A-Za-z _]*?)\s*[\[(]\s*(\S+)\s*[\])]\s*")
+
+
+def read_columns(path: Path, units: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Columns of a CSV file in SI units, each (N,).
+
+    The header gives a name and a unit in brackets: `stored [V]`, `charge [fC]`. Empty lines and lines that begin with
+    `#` are skipped, and so are columns of other names.
+
+    Args:
+        path: the file; values separated by commas, semicolons or tabs.
+        units: name of each column that may be there, and its unit without a prefix: V, s, C or A.
+
+    Raises:
+        InputError: not a table of finite numbers, a column twice, or without a unit, or with one of another kind.
+    """
+    if not is_file(path):
+        raise InputError(f"data file '{path}' is not a file; check the path.")
+    lines = [line for line in read_text(path).splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if not lines:
+        raise InputError(f"{path} is empty; it needs a header and data.")
+    separator = next((mark for mark in ("\t", ";", ",") if mark in lines[0]), ",")
+    header, *rows = csv.reader(lines, delimiter=separator)
+    columns: dict[int, tuple[str, float]] = {}
+    for index, text in enumerate(header):
+        found = _HEADER.fullmatch(text)
+        name = (found[1] if found else text).strip().lower()
+        if name not in units:
+            continue
+        if found is None:
+            raise InputError(f"{path}: column '{text.strip()}' has no unit; write '{name} [{units[name]}]'.")
+        prefix = found[2].removesuffix(units[name])
+        if not found[2].endswith(units[name]) or prefix not in _PREFIXES:
+            raise InputError(
+                f"{path}: column '{name}' is in '{found[2]}'; give it in {units[name]}, or f, p, n, u or m of it."
+            )
+        if name in (known for known, _ in columns.values()):
+            raise InputError(f"{path}: column '{name}' is there twice; remove one.")
+        columns[index] = (name, _PREFIXES[prefix])
+    values: dict[str, list[float]] = {name: [] for name, _ in columns.values()}
+    for number, row in enumerate(rows, start=2):
+        for index, (name, factor) in columns.items():
+            try:
+                value = float(row[index]) * factor
+            except (ValueError, IndexError):
+                value = math.nan
+            if not math.isfinite(value):
+                raise InputError(f"{path}: data line {number} has no number for '{name}'; correct or remove the line.")
+            values[name].append(value)
+    return {name: np.array(column) for name, column in values.items()}

@@ -1,0 +1,74 @@
+"""`gaincell fit`."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gaincell.cli import options, screen
+from gaincell.errors import InputError
+
+
+def fit(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA", help="CSV with 'stored [V]' and 'charge [fC]' with 'width [ns]', or 'current [uA]'."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="The cell file to write (YAML).")] = None,
+    retention: Annotated[
+        Path | None, typer.Option("--retention", help="CSV with 'time [ms]' and 'stored [V]': one decay.")
+    ] = None,
+    tau: Annotated[
+        str | None, typer.Option("--tau", help="Retention where there is no such file: 5ms, 200us, 3s.")
+    ] = None,
+    order: Annotated[
+        int | None, typer.Option("--order", help="Order of the law's polynomial. Default: chosen by cross-validation.")
+    ] = None,
+    zero: Annotated[float, typer.Option("--zero", help="Stored voltage that stands for zero, in V.")] = 0.45,
+    json: options.Json = False,
+) -> None:
+    """Fit a cell file to measured data.
+
+    Charge law and retention; outliers are weighed down.
+    """
+    from gaincell.cell import Cell, Retention, save_cell
+    from gaincell.cell.fit import fit_law, fit_retention
+
+    if (retention is None) == (tau is None):
+        raise InputError("a cell needs one retention: give --retention FILE, or --tau with a unit, such as --tau 5ms.")
+    found = fit_law(data, zero_v=zero, order=order)
+    if retention is not None:
+        holds = fit_retention(retention, zero_v=zero)
+    else:
+        number = re.fullmatch(r"([\d.]+(?:e[-+]?\d+)?)\s*(s|ms|us)", tau or "")
+        if number is None or not float(number[1]) > 0:
+            raise InputError(f"--tau {tau} cannot be read; write a number above 0 and s, ms or us, such as 5ms.")
+        holds = Retention.model_validate({"tau": float(number[1]), "unit": number[2], "source": "given by --tau"})
+    cell = Cell(name=data.stem, description=f"Fitted to {data.name}.", law=found.law, retention=holds)
+    if out is not None:
+        save_cell(cell, out)
+    if json:
+        screen.show_json(
+            {
+                **cell.model_dump(mode="json", exclude_none=True),
+                "cross_validated_errors": found.errors,
+                "deviation": found.deviation,
+                "outliers": found.outliers,
+                "points": found.points,
+            }
+        )
+        return
+    coefficients = ", ".join(f"{c:.4g}" for c in found.law.coefficients)
+    rows = [
+        ("law", coefficients, "C/s per V^i"),
+        ("order", str(len(found.law.coefficients) - 1), ""),
+        ("deviation of the data", f"{found.deviation:.2%}", "of the largest charge"),
+        ("outliers", f"{found.outliers} of {found.points}", "points"),
+        ("retention", f"{holds.tau_s * 1e3:.4g}", "ms"),
+    ]
+    screen.show_table(("", "value", "unit"), rows, f"{cell.name}, fitted to {data}")
+    if out is not None:
+        screen.show(f"Written to {out}; use it with a design point's field 'cell'.")
