@@ -8,7 +8,6 @@ import json
 import sys
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any
 
 from generate_results import ROOT, fill
 
@@ -202,27 +201,27 @@ def whole() -> str:
     )
 
 
-def recorded() -> tuple[dict[str, Any], Activity]:
-    """What was measured last: the command, its design point and model, and the activity."""
-    data = json.loads(RECORD.read_text("utf-8"))
-    return data, Activity.from_dict(data.pop("activity"))
+def recorded(point: str) -> tuple[dict[str, int], Activity]:
+    """The model whose arrays were watched last at a design point, and what they did."""
+    kept = json.loads(RECORD.read_text("utf-8"))[point]
+    return kept["model"], Activity.from_dict(kept["activity"])
 
 
 def record(folder: Path) -> None:
     """Keep a folder's activity beside the page, in four digits."""
     cost = json.loads((folder / "cost.json").read_text("utf-8"))
-    measured = json.loads(
-        (folder / "activity.json").read_text("utf-8"), parse_float=lambda text: float(f"{float(text):.4g}")
-    )
-    kept = {"model": cost["model"], "design_point": cost["design_point"], "activity": measured}
-    RECORD.write_text(json.dumps(kept) + "\n", "utf-8")
+    text = (folder / "activity.json").read_text("utf-8")
+    measured = json.loads(text, parse_float=lambda figure: float(f"{float(figure):.4g}"))
+    kept = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
+    kept[cost["design_point"]] = {"model": cost["model"], "activity": measured}
+    RECORD.write_text(json.dumps(kept, sort_keys=True) + "\n", "utf-8")
 
 
 def activity() -> str:
     """What a text made the arrays do, and what it takes."""
-    cost, watched = recorded()
-    point = GainCellConfig.preset(cost["design_point"])
-    found, assumed = estimate(cost["model"], point, None, watched), estimate(cost["model"], point)
+    model, watched = recorded("extended")
+    point = GainCellConfig.preset("extended")
+    found, assumed = estimate(model, point, None, watched), estimate(model, point)
     reference = Activity.reference(point)
     layers = [{part: sum(values.values()) for part, values in layer.items()} for layer in found.layers]
     means = [
@@ -240,7 +239,7 @@ def activity() -> str:
         by_layer = array.mean(1)
         figures = (array.mean(), by_layer.min(), by_layer.max(), getattr(reference, name).item())
         rows.append((text, *(number(float(x), 3) for x in figures)))
-    first = table((f"`{cost['design_point']}`, {watched.text}", "mean", "least layer", "most", "assumed"), rows)
+    first = table((f"`extended`, {watched.text}", "mean", "least layer", "most", "assumed"), rows)
     energies = [sum(layer.values()) * 1e9 for layer in layers]
     rows = [
         (
@@ -296,13 +295,13 @@ def main(folders: list[str]) -> None:
 def pictures() -> dict[str, str]:
     """The page's plots."""
     phases = [astuple(phase) for phase in timeline(PUBLISHED, HardwareParameters()).phases]
-    cost, watched = recorded()
-    point = GainCellConfig.preset(cost["design_point"])
+    model, watched = recorded("extended")
+    point = GainCellConfig.preset("extended")
     layers = [
         {part: sum(values.values()) for part, values in layer.items()}
-        for layer in estimate(cost["model"], point, None, watched).layers
+        for layer in estimate(model, point, None, watched).layers
     ]
-    assumed = estimate(cost["model"], point).layers[0]
+    assumed = estimate(model, point).layers[0]
     return {
         "timeline.svg": as_file(timeline_plot(phases)),
         "energy-layers.svg": as_file(layers_plot(layers, {p: sum(values.values()) for p, values in assumed.items()})),

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
-from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 
@@ -12,8 +11,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Mean phi that stands for the published energies. Inferred: with it the second array's published 700 pJ comes out.
-REFERENCE_PHI = 0.09
+#: What stands for a model that was not watched: means over all heads of SmolLM2-135M at 'leroux2025', first 1,024
+#: tokens of the State of the Union addresses, by `gaincell cost leroux2025 --activity speeches --out FOLDER`. Assumed
+#: to hold for other models, texts and design points, and for the published energies, whose activity is not published.
+REFERENCE = {
+    "query_pulse": 0.25,
+    "query_active": 0.563,
+    "key_charge": 0.0682,
+    "phi": 0.0165,
+    "phi_active": 0.201,
+    "phi_full": 0.0,
+    "value_charge": 0.0044,
+    "readout": 0.035,
+}
 #: Evenly spaced voltages that stand for a cell without levels (assumption): as many as a design point can have.
 UNQUANTISED_LEVELS = 256
 #: A head is called saturated where more than this share of its pulses have full width.
@@ -99,37 +109,13 @@ class Activity:
         return self.phi_full > SATURATED
 
     @classmethod
-    def reference(cls, config: GainCellConfig, phi: float = REFERENCE_PHI) -> Self:
-        """What is assumed where no model was watched, and where the published energies were taken (assumption).
-
-        Every query code and every stored code is as frequent as any other, and they are independent; cells are fresh;
-        every column fires, none at full width, and `phi` on average; read-outs are at half scale on average.
-
-        Args:
-            config: the design point, for levels and cell law.
-            phi: mean pulse width between the products; by default what the published energies imply.
-        """
-        fired = 0.5, 1.0
-        if (n := config.query_levels) is not None:
-            # Magnitudes of signed codes -(n - 1)...n - 1; a single polarity has the codes 0...n - 1.
-            differential = n / (2 * n - 1), (2 * n - 2) / (2 * n - 1)
-            fired = differential if config.query_sign == "differential" else (0.5, (n - 1) / n)
+    def reference(cls, config: GainCellConfig) -> Self:
+        """What is assumed where no model was watched: `REFERENCE`, and uniform codes of as many levels as there are."""
         levels = config.stored_levels or UNQUANTISED_LEVELS
-        cell = sum(abs(charge) for charge in _charges(config, levels)) / levels
-        cell /= abs(config.cell.model_law(REFERENCE_VOLTAGE_V))
-        means = {
-            "query_pulse": fired[0],
-            "query_active": fired[1],
-            "key_charge": fired[0] * cell,
-            "phi": phi,
-            "phi_active": 1.0,
-            "phi_full": 0.0,
-            "value_charge": phi * cell,
-            "readout": 0.5,
-        }
+        means = {name: [[mean]] for name, mean in REFERENCE.items()}
         codes = {name: [[[1 / levels] * levels]] for name in _CODES}
-        arrays = {**{name: [[mean]] for name, mean in means.items()}, **codes}
-        return cls.from_dict({**arrays, "tokens": 0, "text": f"uniform codes, mean pulse {phi:g} (assumption)"})
+        arrays = {**means, **codes}
+        return cls.from_dict({**arrays, "tokens": 0, "text": "as SmolLM2-135M has on speeches (assumption)"})
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
@@ -166,13 +152,3 @@ def _array(name: str, values: Any) -> "NDArray[np.float64]":
         limit = "0 and finite" if name in _CHARGES else "0 and at most 1"
         raise InputError(f"activity: '{name}' holds {wrong[0]:g}; every number must be at least {limit}.")
     return array
-
-
-def _charges(config: GainCellConfig, levels: int) -> list[float]:
-    """f(y) of every stored level, on the scale of the model law: evenly spaced voltages, or charges (linearised)."""
-    law = config.cell.model_law
-    steps = [m / (levels - 1) for m in range(levels)]
-    if config.storage == "linearised":
-        bottom, top = law(-config.zero_v), law(config.stored_max_v - config.zero_v)
-        return [bottom + (top - bottom) * x for x in steps]
-    return [law(config.stored_max_v * x - config.zero_v) for x in steps]

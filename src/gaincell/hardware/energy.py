@@ -7,13 +7,16 @@ from gaincell.cell.law import REFERENCE_CHARGE
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.actions import Count, Drive, head_actions, option_actions
-from gaincell.hardware.components import Components
+from gaincell.hardware.components import Component, Components
 from gaincell.hardware.geometry import Geometry
 from gaincell.hardware.parameters import HardwareParameters
 from gaincell.hardware.shape import AttentionShape
 
 if TYPE_CHECKING:
     from gaincell.hardware.activity import Activity
+
+#: Longest pulse that a cell file's energies are for.
+CHARACTERISED_PULSE_S = 15e-9
 
 #: Energy or area by part of the sum, and in it by component.
 Parts = dict[str, dict[str, float]]
@@ -22,21 +25,29 @@ Parts = dict[str, dict[str, float]]
 def components(config: GainCellConfig, parameters: HardwareParameters) -> Components:
     """The parts at the design's node and supply, with the pulse and the cell of the design point.
 
-    A cell whose law is in coulomb per second draws its own current: supply x f(+0.45 V) x T_max. Of another, only the
-    law's shape is known, and the default current stands for it.
+    A cell file with energies (`gaincell characterize`) brings its own. A cell whose law is in coulomb per second draws
+    its own current: supply x f(+0.45 V) x T_max. Of another, only the law's shape is known, and the default stands for
+    it.
 
     Raises:
         InputError: a part has no rule that brings it to the node or supply, or the cell's pulse has no width.
     """
     parts = parameters.parts
     cell, charge = parts.cell, config.cell.coulomb_per_second
-    if charge is not None:
+    own = config.cell.circuit.energy if config.cell.circuit is not None else None
+    update: dict[str, Component] = {}
+    if own is not None:
+        energy_j = own.read_full_j * config.pulse_max_s / CHARACTERISED_PULSE_S
+        for name in ("charge_to_pulse", "signed_charge_to_pulse"):
+            update[name] = getattr(parts, name).model_copy(update={"energy_j": own.conversion_j})
+    elif charge is not None:
         energy_j = parameters.supply_v * charge * REFERENCE_CHARGE * config.pulse_max_s
     elif cell.latency_s == 0:
         raise InputError("components: 'cell' has latency_s 0; give the width of the pulse that its energy is for.")
     else:
         energy_j = cell.energy_j * config.pulse_max_s / cell.latency_s
-    return parts.model_copy(update={"cell": cell.model_copy(update={"energy_j": energy_j})})
+    update["cell"] = cell.model_copy(update={"energy_j": energy_j})
+    return parts.model_copy(update=update)
 
 
 def layer_energies(

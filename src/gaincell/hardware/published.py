@@ -19,8 +19,8 @@ class Published(NamedTuple):
 
 
 LATENCY = Published(65.0, "ns", "fitted")
-HEAD_ENERGY = Published(6.15, "nJ", "fitted but for 18 %")
-LAYER_ENERGY = Published(73.8, "nJ", "fitted but for 18 %")
+HEAD_ENERGY = Published(6.15, "nJ", "fitted for 70 %")
+LAYER_ENERGY = Published(73.8, "nJ", "fitted for 70 %")
 HEAD_AREA = Published(0.5, "mm2", "fitted")
 CELLS_AREA = Published(0.131, "mm2", "counted")
 OXIDE_AREA = Published(15.7e-3, "mm2", "inferred")
@@ -36,7 +36,7 @@ FIELDS = (
 #: Energies of one head by part, in the names of `actions`.
 PARTS = {
     "first array and charge-to-pulse": Published(1.12, "nJ", "predicted"),
-    "second array": Published(0.7, "nJ", "fitted"),
+    "second array": Published(0.7, "nJ", "predicted"),
     "DACs and lines": Published(0.33, "nJ", "fitted"),
     "digital control and routing": Published(4.0, "nJ", "fitted"),
 }

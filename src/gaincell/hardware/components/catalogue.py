@@ -13,18 +13,22 @@ from gaincell.hardware.components.component import Component
 
 _PAPER = "Leroux et al., Nature Computational Science 5, 813-824 (2025)"
 _HOROWITZ = "Horowitz, ISSCC 2014"
-_RUN = "our simulation in ngspice with cards of a generic 28-nm class, not fitted to silicon"
+_RUN = (
+    "`gaincell characterize`: our cell and charge-to-pulse circuit with cards of a generic 28-nm class, not fitted to "
+    "silicon"
+)
 
 # Lines, DACs and counters of the published head, from which the parts below are taken off where a total is published.
 _COLUMNS, _ROWS, _TILES = 1024, 64, 16
 _LINE_J = 0.3e-15 * 0.9**2
-_LINES_J = _LINE_J * _COLUMNS * _ROWS * (2 * 15 / 16 + 2 + 2)  # query pulses, their successors, writes
+# Query pulses and their successors, on a word line and its inverse, and writes; by `activity.REFERENCE`.
+_LINES_J = _LINE_J * _COLUMNS * _ROWS * (2 * 0.563 + 2 * 0.201 + 2)
 _FLIP_J = 5e-15
 _COUNT_J, _COUNTER_M2 = 2 * _FLIP_J, 5 * 6e-12
 _ADD_J, _ADDER_M2 = 0.03e-12 * 28 / 45, 36e-12 * (28 / 45) ** 2
 _READOUTS = _TILES * _ROWS
 _CONVERSION_J = 330e-12 - _LINES_J - 2 * _ROWS * 3 * _FLIP_J  # 3 bits of key and value are stored once
-_DIGITAL_J = _READOUTS * (15 / 2 * _COUNT_J + _ADD_J) + _ROWS * (4 + 9) * _FLIP_J  # 4 bits of query, 9 of output
+_DIGITAL_J = _READOUTS * (0.035 * 15 * _COUNT_J + _ADD_J) + _ROWS * (4 + 9) * _FLIP_J  # 4 bits of query, 9 of output
 _ANALOG_M2 = 2 * _COLUMNS * _ROWS * 1e-12 + 2 * _COLUMNS * 50e-12 + 3 * _ROWS * 100e-12
 _CONTROL_M2 = (0.5e-6 - _ANALOG_M2 - _READOUTS * (_COUNTER_M2 + _ADDER_M2)) / _READOUTS
 
@@ -41,12 +45,11 @@ class Components(BaseModel):
 
     cell: Component = Component(
         action="a pulse of `latency_s` on a cell that stores +0.45 V: supply x current x time",
-        energy_j=556e-12 / (_COLUMNS * _ROWS * 0.5 * 0.4865),
+        energy_j=40.6e-15,
         area_m2=1e-12,
         latency_s=15e-9,
         kind="circuit",
-        source=f"energy: {_RUN}: 556 pJ for the first array with random pulses (mean 0.5) and stored levels (mean "
-        f"charge 0.4865 of full scale), 2.6 uA; area: six transistors, about 1 um2, {_PAPER}",
+        source=f"energy: {_RUN}; area: six transistors, about 1 um2, {_PAPER}",
     )
     line: Component = Component(
         action="a word or bit line swings past one cell",
@@ -71,14 +74,14 @@ class Components(BaseModel):
     )
     charge_to_pulse: Component = Component(
         action="one column's charge becomes a pulse: reset, integrator, comparator, discharge",
-        energy_j=599e-12 / _COLUMNS,
+        energy_j=725e-15,
         area_m2=50e-12,
         kind="circuit",
-        source=f"{_RUN}: 599 pJ for 1,024 columns, without the bias of an amplifier; area: assumption",
+        source=f"{_RUN}, without the amplifier's bias; area: assumption",
     )
     signed_charge_to_pulse: Component = Component(
         action="one output line's charge becomes a pulse and a sign",
-        energy_j=599e-12 / _COLUMNS,
+        energy_j=725e-15,
         area_m2=50e-12,
         kind="assumption",
         source="as the plain one's",
@@ -112,7 +115,7 @@ class Components(BaseModel):
         action="one column's integrator is charged to the score preset: capacitor x swing x supply",
         energy_j=0.7e-12 * 0.2 * 0.9,
         kind="assumption",
-        source=f"0.7 pF takes the charge of S_sat within a swing of 0.42 V ({_RUN}); a preset of 0.2 V on average",
+        source="0.7 pF takes the charge of S_sat within a swing of 0.42 V (our circuit); a preset of 0.2 V on average",
     )
     flip_flop: Component = Component(
         action="one bit is stored in a register",
