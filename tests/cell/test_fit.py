@@ -135,3 +135,31 @@ def test_other_columns_and_separators(tmp_path: Path) -> None:
     columns = read_columns(path, {"stored": "V", "current": "A"})
     assert columns["stored"] == pytest.approx([0.45, 0.9])
     assert columns["current"] == pytest.approx([1.5e-9, 2.5e-9])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stored [V],current [uA]\n", "a header and no data"),
+        ("stored [V],charge [fC],width [s]\n0.1,1,1e-300\n0.9,1,1e-300\n", "beyond 1e9 A"),
+        ("stored [V],current [uA]\n" + "9" * 200_000 + ",1\n", "is no table"),
+    ],
+)
+def test_odd_files_are_told_in_one_sentence(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(text)
+    with pytest.raises(InputError, match=words):
+        fit_law(tmp_path / "data.csv")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("\ufeffstored [V],current [uA]\n0.1,1\n", "utf-8")
+    with pytest.raises(InputError, match="points"):
+        fit_law(tmp_path / "data.csv")
+
+
+def test_a_decay_past_zero_is_refused(tmp_path: Path) -> None:
+    time = np.linspace(0, 20e-3, 30)
+    rows = "".join(f"{t},{0.9 * np.exp(-t / 5e-3)}\n" for t in time)
+    (tmp_path / "decay.csv").write_text("time [s],stored [V]\n" + rows)
+    with pytest.raises(InputError, match="decays past"):
+        fit_retention(tmp_path / "decay.csv")

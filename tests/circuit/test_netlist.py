@@ -8,8 +8,10 @@ import pytest
 from gaincell import InputError
 from gaincell.circuit import Ngspice
 from gaincell.circuit.cards import generic_card
+from gaincell.circuit.characterize import characterize
 from gaincell.circuit.decks.cell import CellCircuit, Conditions, cell_from_netlist, gain_cell
 from gaincell.circuit.decks.read import Reads, read_deck, read_results
+from gaincell.circuit.retention import retention_of
 
 HEADER = ".subckt mine rbl store wbl wwl rwl\n"
 
@@ -30,6 +32,13 @@ def test_what_a_netlist_must_have(text: str, words: str, tmp_path: Path) -> None
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         cell_from_netlist(path)
+
+
+@pytest.mark.parametrize("line", [".include ~/hidden.inc", ".lib ~/hidden.lib tt", ".include gone.inc", ".include ."])
+def test_a_file_that_cannot_be_looked_into_is_refused(line: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.cir").write_text(f"{line}\n{HEADER}.ends\n")
+    with pytest.raises(InputError, match="includes a file that cannot be read"):
+        cell_from_netlist(tmp_path / "mine.cir")
 
 
 def test_a_control_section_in_an_included_file_is_refused(tmp_path: Path) -> None:
@@ -98,3 +107,22 @@ def test_the_cell_of_the_documentation_works(ngspice: Ngspice, tmp_path: Path) -
     assert (charge[0] < 0).all()
     assert (charge[-1] > 0).all()
     assert list(cell.mismatch_v) == ["dvt_rn"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("v1 store 0 0.6\nr1 store rbl 1meg\n", "something in the cell drives it"),
+        ("c1 store 0 1f\n", "is no multiplier"),
+    ],
+)
+def test_what_is_no_cell_is_told(ngspice: Ngspice, body: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.cir").write_text(HEADER + body + ".ends\n")
+    with pytest.raises(InputError, match=words):
+        characterize(cell_from_netlist(tmp_path / "mine.cir"), generic_card(), ngspice=ngspice)
+
+
+def test_a_cell_that_does_not_hold_is_told(ngspice: Ngspice) -> None:
+    card = generic_card()
+    with pytest.raises(InputError, match="does not hold what is written"):
+        retention_of(gain_cell(card), Conditions(write_high_v=0.9, write_low_v=0.9), ngspice)

@@ -115,6 +115,11 @@ def fit_retention(path: Path, *, zero_v: float = 0.45) -> Retention:
     left = y / start if start else y
     if abs(start) < 0.05 or np.median(left[-3:]) > 0.9 or time[-1] <= 0:
         raise InputError(f"{path}: the voltage does not decay towards {zero_v:g} V by a tenth; measure longer.")
+    if np.median(left[-3:]) < -0.1:
+        raise InputError(
+            f"{path}: the voltage decays past {zero_v:g} V; give the level that it decays to as zero, "
+            "or cut the data there."
+        )
 
     def error(tau: float) -> float:
         # absolute, so that outliers count little; the start is then the weighted median of the ratios
@@ -127,6 +132,8 @@ def fit_retention(path: Path, *, zero_v: float = 0.45) -> Retention:
     tau = float(time[-1])
     for factor in (1.5, 1.05, 1.005, 1.0005):
         tau = min((tau * factor**step for step in range(-30, 31)), key=error)
+    if not 1e-3 < tau / time[-1] < 20:
+        raise InputError(f"{path}: no exponential is near this decay; the times must span its time constant.")
     return Retention(tau=tau, unit="s", source=f"measured, {path.name}, {len(time)} points")
 
 
@@ -145,7 +152,11 @@ def _quantities(
     if (width <= 0).any():
         raise InputError(f"{path} has a pulse width that is not above zero; remove that line.")
     several = np.ptp(width) > 1e-3 * width.max()
-    return y, data["charge"] / width, width if several else None
+    with np.errstate(over="ignore"):
+        rate = data["charge"] / width
+    if not (np.abs(rate) < 1e9).all():
+        raise InputError(f"{path} gives charges per time beyond 1e9 A; check the units of 'charge' and 'width'.")
+    return y, rate, width if several else None
 
 
 def _matrix(y: np.ndarray, width: np.ndarray | None, order: int) -> np.ndarray:

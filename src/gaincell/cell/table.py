@@ -30,11 +30,20 @@ def read_columns(path: Path, units: Mapping[str, str]) -> dict[str, np.ndarray]:
     """
     if not is_file(path):
         raise InputError(f"data file '{path}' is not a file; check the path.")
-    lines = [line for line in read_text(path).splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = [
+        line
+        for line in read_text(path).removeprefix("\ufeff").splitlines()
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
     if not lines:
         raise InputError(f"{path} is empty; it needs a header and data.")
     separator = next((mark for mark in ("\t", ";", ",") if mark in lines[0]), ",")
-    header, *rows = csv.reader(lines, delimiter=separator)
+    try:
+        header, *rows = csv.reader(lines, delimiter=separator)
+    except csv.Error as error:
+        raise InputError(f"{path} is no table: {error}.") from None
+    if not rows:
+        raise InputError(f"{path} has a header and no data.")
     columns: dict[int, tuple[str, float]] = {}
     for index, text in enumerate(header):
         found = _HEADER.fullmatch(text)

@@ -17,9 +17,11 @@ import numpy as np
 
 from gaincell.circuit.rawfile import Plot
 
-_INCLUDE = re.compile(r"""^\s*\.(include|inc|lib)\s+(?:"([^"\n]+)"|'([^'\n]+)'|(\S+))""", re.IGNORECASE | re.MULTILINE)
+_INCLUDE = re.compile(
+    r"""^\s*\.(include|inc|lib)\s+(?:"([^"\n]+)"|'([^'\n]+)'|(\S+))[ \t]*(\S+)?""", re.IGNORECASE | re.MULTILINE
+)
 # Further ways for a netlist to depend on what is not in its text: such a run is never kept.
-_OUTSIDE = re.compile(r"^\s*\.(control|csparam)|\bfile\s*=|^\s*pre_", re.IGNORECASE | re.MULTILINE)
+_OUTSIDE = re.compile(r"^\s*\.(control|csparam)|\b\w*file\s*=|^\s*pre_", re.IGNORECASE | re.MULTILINE)
 
 _log = logging.getLogger(__name__)
 
@@ -101,13 +103,15 @@ def with_includes(netlist: str, folder: Path) -> tuple[list[str], bool]:
     while waiting:
         text, folder = waiting.pop()
         texts.append(text)
-        for kind, *names in _INCLUDE.findall(text):
-            path = (folder / "".join(names)).resolve()
-            if path in seen:
-                continue
-            seen.add(path)
+        for kind, *names, section in _INCLUDE.findall(text):
             try:
+                path = (folder / "".join(names)).resolve()
+                if path in seen:
+                    continue
+                if not path.is_file():
+                    raise FileNotFoundError  # what is no plain file could be read for ever
                 waiting.append((path.read_text("latin-1"), path.parent))
-            except OSError:
-                complete &= kind.lower() == "lib"  # the heading of a library's section looks the same
+                seen.add(path)
+            except (OSError, ValueError, RuntimeError):
+                complete &= kind.lower() == "lib" and not section  # the heading of a library's section looks the same
     return texts, complete

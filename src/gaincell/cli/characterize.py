@@ -29,7 +29,9 @@ def characterize(
         float | None,
         typer.Option("--write-shift", help="Threshold shift of our write device, in V. Default: the card's."),
     ] = None,
-    capacitor: Annotated[float, typer.Option("--capacitor", min=0, help="Capacitor on our storage node, in fF.")] = 8.0,
+    capacitor: Annotated[
+        float | None, typer.Option("--capacitor", min=0, help="Capacitor on our storage node, in fF. Default: 8.")
+    ] = None,
     write_high: Annotated[
         float | None, typer.Option("--write-high", help="Write word line while it writes, in V. Default: the device's.")
     ] = None,
@@ -58,8 +60,15 @@ def characterize(
     from gaincell.circuit.characterize import characterize as simulate
     from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, cell_from_netlist, gain_cell
 
-    if out is not None and (out.is_dir() or any(folder.is_file() for folder in out.parents)):
-        raise InputError(f"--out {out} cannot be a file; choose another path.")
+    options.check_out_file(out)
+    other = (
+        {"--capacitor": capacitor, "--write-shift": write_shift}
+        if deck
+        else {"--pins": pins, "--subcircuit": subcircuit}
+    )
+    for name, value in other.items():
+        if value is not None:
+            raise InputError(f"{name} is for {'our cell, not for a netlist' if deck else 'a netlist'}; leave it out.")
     settings = Settings(order=order, mismatch=mismatch, seed=seed)
     transistors = _card(card)
     high, low = WRITE_LEVELS_V[write]
@@ -67,7 +76,7 @@ def characterize(
         write_high_v=high if write_high is None else write_high, write_low_v=low if write_low is None else write_low
     )
     if deck is None:
-        circuit = gain_cell(transistors, write, write_shift, capacitor * 1e-15)
+        circuit = gain_cell(transistors, write, write_shift, (8.0 if capacitor is None else capacitor) * 1e-15)
     else:
         circuit = cell_from_netlist(deck, pins=_pins(pins), subcircuit=subcircuit)
     with screen.stages() as stages:

@@ -1,5 +1,6 @@
 """`gaincell fit`."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated
@@ -37,16 +38,18 @@ def fit(
     from gaincell.cell import Cell, Retention, save_cell
     from gaincell.cell.fit import fit_law, fit_retention
 
+    options.check_out_file(out)
     if (retention is None) == (tau is None):
         raise InputError("a cell needs one retention: give --retention FILE, or --tau with a unit, such as --tau 5ms.")
     found = fit_law(data, zero_v=zero, order=order)
     if retention is not None:
         holds = fit_retention(retention, zero_v=zero)
     else:
-        number = re.fullmatch(r"([\d.]+(?:e[-+]?\d+)?)\s*(s|ms|us)", tau or "")
-        if number is None or not float(number[1]) > 0:
+        number = re.fullmatch(r"(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*(s|ms|us)", tau or "")
+        value = float(number[1] + (number[2] or "")) if number else 0.0
+        if number is None or not 0 < value < math.inf:
             raise InputError(f"--tau {tau} cannot be read; write a number above 0 and s, ms or us, such as 5ms.")
-        holds = Retention.model_validate({"tau": float(number[1]), "unit": number[2], "source": "given by --tau"})
+        holds = Retention.model_validate({"tau": value, "unit": number[3], "source": "given by --tau"})
     cell = Cell(name=data.stem, description=f"Fitted to {data.name}.", law=found.law, retention=holds)
     if out is not None:
         save_cell(cell, out)

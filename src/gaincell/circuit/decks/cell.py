@@ -169,7 +169,9 @@ def cell_from_netlist(
     if not is_file(path):
         raise InputError(f"netlist '{path}' is not a file; check the path.")
     text = read_text(path)
-    texts, _ = with_includes(text, path.resolve().parent)
+    texts, complete = with_includes(text, path.resolve().parent)
+    if not complete:  # ngspice might still find it, and nobody would have looked into it
+        raise InputError(f"{path} includes a file that cannot be read; give it by a path without ~ and variables.")
     refused = next(filter(None, map(_NO_CIRCUIT.search, texts)), None)
     if refused:  # a control section could run any command
         raise InputError(f"{path}, or a file in it, holds '{refused[0].strip()}'; leave only models and subcircuits.")

@@ -12,6 +12,9 @@ from gaincell.circuit.rawfile import Plot
 
 #: How long after the last pulse to watch, in s: the word line's feedthrough has passed and the storage node is at rest.
 _SETTLE_S = 2e-9
+#: A storage node that starts further than this from where it was set, in V, is driven by something else.
+DRIVEN_V = 0.01
+DRIVEN = "{}: the storage node does not start where it is set; something in the cell drives it."
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,13 @@ class Reads:
         charge_c: charge drawn from the bit line (L, W), in C; negative where the cell pushed charge into it.
         supply_c: charge drawn from the cell's supply (L, W), in C.
         disturb_v: how much the stored voltage differs after the read (L, W), in V.
-        kick_v: how much it differs during the read, at most (L, W), in V.
+        start_v: the stored voltage before the read (L, W), in V.
     """
 
     charge_c: np.ndarray
     supply_c: np.ndarray
     disturb_v: np.ndarray
-    kick_v: np.ndarray
+    start_v: np.ndarray
 
 
 def read_deck(cell: CellCircuit, conditions: Conditions, stored_v: Sequence[float], widths_s: Sequence[float]) -> Deck:
@@ -50,15 +53,15 @@ def read_deck(cell: CellCircuit, conditions: Conditions, stored_v: Sequence[floa
 
 def read_results(plot: Plot, shape: tuple[int, int]) -> Reads:
     """The results of a `read_deck` with that many (stored voltages, widths)."""
-    charge, supply, disturb, kick = (np.empty(shape) for _ in range(4))
+    charge, supply, disturb, start = (np.empty(shape) for _ in range(4))
     for i, j in np.ndindex(shape):
         k = f"{i}_{j}"
         stored = plot[f"v(s{k})"]
         charge[i, j] = -np.trapezoid(plot[f"i(vb{k})"], plot.axis)
         supply[i, j] = np.trapezoid(plot[f"i(vd{k})"], plot.axis)
         disturb[i, j] = stored[-1] - stored[0]
-        kick[i, j] = np.abs(stored - stored[0]).max()
-    return Reads(charge, supply, disturb, kick)
+        start[i, j] = stored[0]
+    return Reads(charge, supply, disturb, start)
 
 
 def _nets(cell: CellCircuit, k: str) -> dict[str, str]:
