@@ -154,7 +154,7 @@ def test_paper_table_shows_ours_beside_published() -> None:
         estimate(GPT2, GainCellConfig.preset("extended")),
         estimate(GPT2, PAPER.replace(window=2048)),
         estimate(GPT2, PAPER, HardwareParameters(stacked_layers=2)),
-        estimate(GPT2, PAPER, None, replace(Activity.reference(PAPER), text="quiet")),
+        estimate(GPT2, PAPER, None, replace(Activity.reference(PAPER), value_charge=[[0.001]])),
     ],
 )
 def test_published_column_is_for_the_published_design_only(other: Estimate) -> None:

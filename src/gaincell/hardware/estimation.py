@@ -60,6 +60,7 @@ class Estimate:
         config: the design point.
         parameters: what the estimate was computed from.
         activity: what the text behind it is, in a few words.
+        assumed: whether no activity was given, so that `Activity.reference` stands for it.
         geometry: how one layer lies on arrays.
         timeline: the phases of one token in one head.
         retention: how old a token gets, and how often it is refreshed.
@@ -72,6 +73,7 @@ class Estimate:
     config: GainCellConfig
     parameters: HardwareParameters
     activity: str
+    assumed: bool
     geometry: Geometry
     timeline: Timeline
     retention: RetentionBudget
@@ -212,7 +214,7 @@ class Estimate:
         """Whether this is the design that the paper's figures are of: its head, parts and assumed activity."""
         preset = GainCellConfig.preset("leroux2025")
         same = all(getattr(self.config, name) == getattr(preset, name) for name in published.FIELDS)
-        default = self.parameters == HardwareParameters() and self.activity == _reference(preset).text
+        default = self.parameters == HardwareParameters() and self.assumed
         return same and default and self.shape.head_dim == published.HEAD_DIM
 
     def table(self) -> list[Row]:
@@ -322,7 +324,7 @@ def estimate(
         InputError: a model, activity or part that does not fit, or a window that outlives the cell.
     """
     shape, p = read_shape(model_config), parameters or HardwareParameters()
-    activity = _reference(config) if activity is None else activity
+    watched = _reference(config) if activity is None else activity
     layers = shape.num_hidden_layers
     at, phases, parts = geometry(shape, config, p), timeline(config, p), components(config, p)
     write_s = phases.phases[0].duration_s
@@ -334,7 +336,7 @@ def estimate(
         layer_s = rounds * (layer_s + at.window * write_s)
     held = retention_budget(config, p, layers * layer_s, layer_s, write_s, reload)
 
-    energies = layer_energies(shape, at, config, p, parts, activity)
+    energies = layer_energies(shape, at, config, p, parts, watched)
     # Arrays that hold the same keys and values are written from one copy.
     copies, bits = shape.num_key_value_heads, stored_bits(at, config, p)
     once = []  # for every pair of a layer and token
@@ -360,7 +362,8 @@ def estimate(
         shape=shape,
         config=config,
         parameters=p,
-        activity=activity.text,
+        activity=watched.text,
+        assumed=activity is None,
         geometry=at,
         timeline=phases,
         retention=held,

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-WINDOW = 1024
 HEAD_DIM = 64
 
 
