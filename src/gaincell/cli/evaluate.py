@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gaincell.cli import options, screen
+from gaincell.errors import InputError
 
 #: Tokens at the start of the text that heads are watched on: what they show takes memory with the square of it.
 ACTIVITY = 512
@@ -16,30 +17,62 @@ def evaluate(
     model: options.Model = "demo",
     config: options.OptionalConfig = None,
     text: Annotated[
-        str, typer.Option("--text", help="A UTF-8 text file; speeches: State of the Union; novel: Persuasion.")
+        str,
+        typer.Option(
+            "--text",
+            help="A UTF-8 text file; speeches: State of the Union; novel: Persuasion; or the split 'test' of a data "
+            "set on the hub, such as Salesforce/wikitext:wikitext-2-raw-v1.",
+        ),
     ] = "speeches",
     length: Annotated[int, typer.Option(min=2, help="Tokens of a window.")] = 512,
     stride: Annotated[
         int | None, typer.Option(min=1, help="Tokens between windows; half the length by default.")
     ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to score at most.")] = 8192,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            help="In place of perplexity, accuracy on tasks: paper (all of them), or some of arc_easy, arc_challenge, "
+            "winogrande, hellaswag, lambada, piqa; an adapter beside its original."
+        ),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items of a task at most, drawn at random.")] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="A further model on the same items; repeatable.")
+    ] = None,
+    online: Annotated[bool, typer.Option("--online", help="The harness's own tasks, from the hub.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Requests of tasks in one forward pass.")] = 16,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder for tasks.json and the answers of tasks; the same one goes on.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Measure a model's perplexity.
+    """Measure a model's perplexity, or its accuracy on tasks.
 
     With --config, an unconverted model is mapped as it is, without adaptation, and a converted one moves there.
+
+    Example: gaincell evaluate extended --tasks paper --limit 60 --out runs/tasks
     """
+    if tasks is not None:
+        if config is not None:
+            raise InputError("--tasks scores models as they are; leave --config out, or save a model at that point.")
+        from gaincell.cli.evaluate_tasks import evaluate_tasks
+
+        evaluate_tasks(model, tasks, also=also or [], limit=limit, online=online, batch=batch, out=out, json=json)
+        return
     from gaincell.config import GainCellConfig
 
     began = time.monotonic()
     wanted = None if config is None else GainCellConfig.load(config)
     import torch
 
+    from gaincell.adapt.sources import load_source
     from gaincell.evaluate import load_text, perplexity
     from gaincell.evaluate.perplexity import encode
     from gaincell.report.numbers import number
 
-    words = load_text(text)
+    is_data_set = "/" in text and not Path(text).exists()
+    words = load_source(text, split="test") if is_data_set else load_text(text)
     network, tokenizer = options.load_model(model)
     from gaincell.models import attention_activity, convert_, design_point
 

