@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from model_cases import CONFIG, LAYERS, VOCABULARY, converted, logits, tokens, unconverted
+from model_cases import CONFIG, LAYERS, VOCABULARY, byte_tokenizer, converted, logits, tokens, unconverted
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainingArguments
 
 import gaincell
 from gaincell.models import RingCache, attention_modules, design_point, scalers_of
+from gaincell.models.load import load_model, save_model
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2", "gemma3"])
@@ -170,3 +171,26 @@ def test_an_unconverted_checkpoint_stays_what_it_was(tmp_path: Path) -> None:
     assert scalers_of(again) == {}
     assert again.config._attn_implementation != "gaincell"
     assert logits(again, tokens(1, 9)).shape[-1] == VOCABULARY
+
+
+def test_a_model_of_the_hub_is_loaded_from_where_it_was_fetched_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = unconverted("llama")
+    save_model(model, byte_tokenizer(), tmp_path / "fetched")
+    asked: list[tuple[str, list[str]]] = []
+
+    def fetch(name: str, allow_patterns: list[str]) -> str:
+        asked.append((name, allow_patterns))
+        return str(tmp_path / "fetched")
+
+    monkeypatch.setattr("gaincell.models.load.snapshot_download", fetch)
+    monkeypatch.chdir(tmp_path)
+    loaded, _ = load_model("owner/name")
+    assert all(torch.equal(a, b.float()) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+    assert [name for name, _ in asked] == ["owner/name"]
+    assert not any(pattern.endswith((".py", ".bin", "*")) for pattern in asked[0][1])  # nothing that could run
+    (tmp_path / "owner").mkdir()
+    (tmp_path / "fetched").rename(tmp_path / "owner" / "name")
+    load_model("owner/name")  # a folder here comes first
+    assert len(asked) == 1
