@@ -1,12 +1,14 @@
 """The runner against circuits with known answers."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gaincell.circuit import Deck, Ngspice, NoData, Plot, StoppedEarly, UnknownSignal, read_raw
+from gaincell.circuit.cache import Cache
 
 RC = Deck(
     """\
@@ -68,6 +70,20 @@ def test_results_come_from_the_cache_until_anything_changes(ngspice: Ngspice, tm
     nested.write_text("R1 a 0 2k\n")  # an include of an include
     assert current() == pytest.approx(-0.5e-3)
     assert len(list(ngspice.cache.glob("*.npz"))) == 2
+
+
+def test_the_least_recently_used_results_make_room(tmp_path: Path) -> None:
+    plots = [Plot("Transient Analysis", {"time": np.zeros(1000)})]
+    cache = Cache(tmp_path, limit_bytes=30_000)  # three results of 8 kB and their headers
+    for i, key in enumerate(("old", "used", "third")):
+        cache.store(key, plots)
+        os.utime(tmp_path / f"{key}.npz", ns=(i, i))
+    assert cache.load("old") is not None  # and so it is the newest
+    cache.store("new", plots)
+    assert {path.stem for path in tmp_path.iterdir()} == {"old", "third", "new"}
+    assert cache.size_bytes() <= 30_000
+    Cache(tmp_path, limit_bytes=1).store("last", plots)  # one that is larger than the limit is kept until the next
+    assert {path.stem for path in tmp_path.iterdir()} == {"last"}
 
 
 def test_a_netlist_that_reads_other_files_is_never_kept(ngspice: Ngspice, tmp_path: Path) -> None:

@@ -23,6 +23,11 @@ _INCLUDE = re.compile(
 # Further ways for a netlist to depend on what is not in its text: such a run is never kept.
 _OUTSIDE = re.compile(r"^\s*\.(control|csparam)|\b\w*file\s*=|^\s*pre_", re.IGNORECASE | re.MULTILINE)
 
+#: What a folder of results may take; characterising a cell takes some 30 MB.
+LIMIT_BYTES = 1 << 30
+#: How much of that is left when the oldest results had to go, so that not every new one has to look again.
+_KEPT = 0.9
+
 _log = logging.getLogger(__name__)
 
 
@@ -31,18 +36,20 @@ class Cache:
 
     Args:
         folder: where; made on first use. It may be deleted at any time.
+        limit_bytes: what all results may take; the least recently used go first.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, limit_bytes: int = LIMIT_BYTES) -> None:
+        self._folder, self._limit_bytes = folder, limit_bytes
 
     def load(self, key: str) -> list[Plot] | None:
         """What was kept under a key; None where there is nothing, or nothing that can be read."""
+        path = self._folder / f"{key}.npz"
         try:
             # opened here: np.load leaves a damaged archive open
-            with (self._folder / f"{key}.npz").open("rb") as kept, np.load(kept, allow_pickle=False) as file:
+            with path.open("rb") as kept, np.load(kept, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
-                return [
+                plots = [
                     Plot(plot["name"], {name: file[f"{i}-{j}"] for j, name in enumerate(plot["signals"])})
                     for i, plot in enumerate(header)
                 ]
@@ -51,6 +58,9 @@ class Cache:
         except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             _log.warning("a kept simulation result cannot be read (%s); it is simulated anew", error)
             return None
+        with suppress(OSError):
+            os.utime(path)  # used now; file systems seldom note that themselves
+        return plots
 
     def store(self, key: str, plots: Sequence[Plot]) -> None:
         """Keep results. Where that fails (a full disk), a note is logged and nothing is left behind."""
@@ -66,11 +76,37 @@ class Cache:
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, header=np.array(header), **arrays)
             os.replace(aside, self._folder / f"{key}.npz")
+            aside = None
+            self._make_room()
         except OSError as error:
             _log.warning("a simulation result could not be kept in %s: %s", self._folder, error.strerror or error)
             if aside is not None:
                 with suppress(OSError):
                     os.unlink(aside)
+
+    def size_bytes(self) -> int:
+        """What the results take; 0 where there are none."""
+        return sum(file.st_size for _, file in self._files())
+
+    def _files(self) -> list[tuple[Path, os.stat_result]]:
+        found = []
+        for path in self._folder.glob("*"):
+            with suppress(OSError):  # another process may remove it
+                found.append((path, path.stat()))
+        return found
+
+    def _make_room(self) -> None:
+        """Remove what was not used for longest, where there is more than may be."""
+        files = sorted(self._files(), key=lambda entry: entry[1].st_mtime_ns)
+        total = sum(file.st_size for _, file in files)
+        if total <= self._limit_bytes:
+            return
+        for path, file in files[:-1]:  # never the one just kept
+            if total <= _KEPT * self._limit_bytes:
+                break
+            with suppress(OSError):
+                path.unlink()
+                total -= file.st_size
 
 
 def content_key(netlist: str, version: str, options: Sequence[str]) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import platformdirs
 
-from gaincell.circuit.cache import Cache, content_key
+from gaincell.circuit.cache import LIMIT_BYTES, Cache, content_key
 from gaincell.circuit.errors import (
     NoData,
     NotConverged,
@@ -66,12 +66,14 @@ class Ngspice:
         limit_s: wall-clock limit of one run, in s.
         at_once: how many runs at the same time.
         cache: folder of kept results; None keeps nothing. The user's cache folder by default.
+        cache_bytes: what that folder may take; the least recently used results go first.
     """
 
     program: str = "ngspice"
     limit_s: float = 120.0
     at_once: int = 2
     cache: Path | None = field(default_factory=lambda: platformdirs.user_cache_path("gaincell") / "ngspice")
+    cache_bytes: int = LIMIT_BYTES
 
     def run(self, deck: Deck) -> list[Plot]:
         """The plots of a deck's analyses, in ngspice's order.
@@ -89,7 +91,7 @@ class Ngspice:
         if path is None:
             raise NotInstalled(f"'{self.program}' is not installed; install it ({HOW_TO_INSTALL}).")
         key = content_key(deck.netlist, _version(path, os.stat(path).st_mtime_ns), _OPTIONS)
-        cache = Cache(self.cache) if self.cache is not None and key is not None else None
+        cache = Cache(self.cache, self.cache_bytes) if self.cache is not None and key is not None else None
         if cache is not None and key is not None:
             kept = cache.load(key)
             if kept is not None:

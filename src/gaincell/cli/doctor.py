@@ -113,7 +113,11 @@ def _ngspice() -> Finding:
             "not found; only circuit simulation needs it",
             "Debian, Ubuntu: apt-get install ngspice; macOS: brew install ngspice",
         )
-    return Finding("ngspice", "ok", path)
+    from gaincell.circuit.cache import LIMIT_BYTES, Cache
+
+    folder = _cache() / "ngspice"
+    kept, limit = Cache(folder).size_bytes() / 1e9, LIMIT_BYTES / 1e9
+    return Finding("ngspice", "ok", f"{path}; results kept in {folder}: {kept:.2f} GB of {limit:.2f} GB at most")
 
 
 def _demo_model() -> Finding:
