@@ -9,6 +9,7 @@ import pytest
 
 from gaincell.circuit import Ngspice
 from gaincell.circuit.cards import generic_card
+from gaincell.circuit.decks.bench import word_line
 from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, Write, cell_from_netlist, gain_cell
 from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
 from gaincell.circuit.decks.read import mismatch_deck, read_deck, read_results
@@ -66,6 +67,39 @@ def test_the_signed_variant_tells_the_sign(ngspice: Ngspice) -> None:
         run = convert(ngspice, converter, ColumnCell(stored, 0.5 * LONGEST, 8))
         assert run.width_s == pytest.approx(run.charge_c / 300e-15 * LONGEST, abs=0.02 * LONGEST)
         assert np.sign(run.width_s) == np.sign(stored - 0.45)
+
+
+def test_two_reads_subtract(ngspice: Ngspice) -> None:
+    """Pulses of both signs onto one integrator, and a preset after them: an ideal converter but for its delay."""
+    full = 300e-15
+    plus, minus = ColumnCell(0.9, 0.8 * LONGEST, 4), ColumnCell(0.8, -0.6 * LONGEST, 2)
+    charges = [convert(ngspice, Converter(full), replace(c, width_s=abs(c.width_s))).charge_c for c in (plus, minus)]
+    delay = convert(ngspice, Converter(full), plus).width_s - charges[0] / full * LONGEST
+    for preset in (0.0, 0.2, -0.2):
+        run = convert(ngspice, Converter(full, differential=True, preset_c=preset * full), plus, minus)
+        assert run.charge_c == pytest.approx(charges[0] - charges[1], rel=0.005)
+        expected = (run.charge_c / full + preset) * LONGEST + delay
+        assert run.width_s == pytest.approx(expected, abs=0.002 * LONGEST)
+
+
+def test_what_a_column_takes_from_the_supply(ngspice: Ngspice) -> None:
+    """All that cells at the highest voltage draw comes from the integrator; alike cells are counted, not left out."""
+    one, eight = (convert(ngspice, Converter(300e-15), ColumnCell(0.9, LONGEST, n)) for n in (1, 8))
+    assert one.read_j == pytest.approx(CONDITIONS.vdd_v * one.charge_c, rel=0.05)
+    assert eight.read_j == pytest.approx(8 * one.read_j, rel=0.02)
+    apart = convert(ngspice, Converter(300e-15), *[ColumnCell(0.3, LONGEST)] * 3)
+    assert apart.read_j == pytest.approx(convert(ngspice, Converter(300e-15), ColumnCell(0.3, LONGEST, 3)).read_j)
+
+
+@pytest.mark.parametrize("width_s", [1e-12, 30e-12, 50e-12, 50.0001e-12, 80e-12, 1e-9])
+def test_a_pulse_shorter_than_its_edges_keeps_their_slope(width_s: float) -> None:
+    line = word_line("w", CONDITIONS, width_s, start_s=40e-9).splitlines()[0]
+    points = np.array(line.split("pwl(")[1].rstrip(")").split(), float).reshape(-1, 2)
+    time, volt = points.T
+    assert (np.diff(time) > 0).all()
+    slopes = np.diff(volt) / np.diff(time)
+    assert np.abs(slopes).max() == pytest.approx(CONDITIONS.vdd_v / CONDITIONS.edge_s, rel=1e-3)
+    assert volt.max() == pytest.approx(CONDITIONS.vdd_v * min(width_s / CONDITIONS.edge_s, 1), rel=1e-3)
 
 
 def test_a_column_adds_its_cells(ngspice: Ngspice) -> None:

@@ -5,6 +5,9 @@ from gaincell.circuit.decks.cell import CellCircuit, Conditions
 #: When the first pulse of a deck begins, in s: after the operating point has settled.
 START_S = 1e-9
 
+#: Shorter times are none, in s: a deck's times are written with nine digits.
+_SHORTEST_S = 1e-14
+
 # ngspice's own chgtol, 1e-14 C, is more than a cell stores.
 _OPTIONS = "chgtol=1e-19 abstol=1e-13 vntol=1e-6 reltol=1e-4 gmin=1e-15 itl4=100"
 
@@ -23,15 +26,20 @@ def bench(title: str, cell: CellCircuit, conditions: Conditions, body: str, opti
 
 
 def word_line(name: str, conditions: Conditions, width_s: float, start_s: float = START_S) -> str:
-    """Sources for the net `name` and its inverse, `name`b: one pulse, `width_s` wide at half its height."""
+    """Sources for the net `name` and its inverse, `name`b: one pulse, `width_s` wide at half its height.
+
+    One that is shorter than its edges is a triangle, as high as it gets by then.
+    """
     vdd, edge = conditions.vdd_v, conditions.edge_s
-    if width_s <= 0:
+    if width_s < _SHORTEST_S:
         return f"v{name} {name} 0 0\nv{name}b {name}b 0 {vdd:g}\n"
-    rise, top = start_s - edge / 2, start_s + edge / 2
-    fall, end = start_s + width_s - edge / 2, start_s + width_s + edge / 2
+    up = min(edge, width_s)
+    rise, fall = start_s - edge / 2, start_s + width_s - edge / 2
 
     def pwl(off: float, on: float) -> str:
-        points = ((0, off), (rise, off), (top, on), (fall, on), (end, off))
+        peak = off + (on - off) * up / edge
+        flat = ((fall, peak),) if width_s - edge > _SHORTEST_S else ()
+        points = ((0, off), (rise, off), (rise + up, peak), *flat, (fall + up, off))
         return "pwl(" + " ".join(f"{t:.9g} {v:g}" for t, v in points) + ")"
 
     return f"v{name} {name} 0 {pwl(0, vdd)}\nv{name}b {name}b 0 {pwl(vdd, 0)}\n"

@@ -17,6 +17,8 @@ _OPTIONS = "chgtol=1e-17 abstol=1e-12 reltol=1e-3 gmin=1e-15 method=gear"
 _RESET_S = 4e-9
 _PAUSE_S = 1e-9
 _AFTER_S = 2e-9
+# The integration capacitor is turned round half a pause after the first of two reads, and has the rest to settle.
+_TURN_S = 2e-9
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class Converter:
         limit_v: where the op-amp's output stops, on both sides of the zero level, in V; an assumption.
         gain: of the op-amp; an assumption.
         signed: take the charge back with the sign that the comparator saw, for pulses of either sign.
+        differential: two reads onto one integrator, for pulses of either sign: first the negative ones, then the
+            integration capacitor is turned round by ideal switches, then the positive ones.
+        preset_c: charge added after the reads by an ideal source, in C.
         load_f: between the comparator's inverters, in F; an assumption.
         strength: width of its first inverter's NMOS in units of the card's narrowest; the PMOS has `ratio` times that.
         ratio: see there.
@@ -43,6 +48,8 @@ class Converter:
     limit_v: float = 0.42
     gain: float = 1000.0
     signed: bool = False
+    differential: bool = False
+    preset_c: float = 0.0
     load_f: float = 0.2e-15
     strength: float = 1.0
     ratio: float = 2.5
@@ -50,7 +57,13 @@ class Converter:
 
 @dataclass(frozen=True)
 class ColumnCell:
-    """Cells of a column that hold the same voltage and get the same pulse."""
+    """Cells of a column that hold the same voltage and get the same pulse.
+
+    Attributes:
+        stored_v: before the read, in V.
+        width_s: of the pulse, in s; negative for one in the first read of a differential converter.
+        count: how many cells.
+    """
 
     stored_v: float
     width_s: float
@@ -62,15 +75,18 @@ class Conversion:
     """What a column's conversion gave.
 
     Attributes:
-        charge_c: charge that the cells drew from the bit line, in C.
+        charge_c: charge that the cells drew from the bit line, in C; less that of the first read if there are two.
         width_s: the pulse, in s; negative for a charge of the other sign if the converter is signed.
         energy_j: from the supply, without the cells and the op-amp: comparator over the whole deck, and the reference
             current while the pulse lasts, in J.
+        read_j: of the reads, in J: what the cells draw from their supply, and what the integrator gives to the bit line
+            while the cells together draw from it, at full supply.
     """
 
     charge_c: float
     width_s: float
     energy_j: float
+    read_j: float
 
 
 def column_deck(
@@ -91,40 +107,75 @@ def column_deck(
         cells: in their order along the bit line.
         wire_ohm: resistance of the bit line from one entry of `cells` to the next, in ohm.
     """
-    times = _times(conditions)
+    times = _times(conditions, converter)
     lines = [] if card.text in cell.text else [card.text]  # a user's netlist has other transistors
     for k, member in enumerate(cells):
         net = f"rbl{k}" if wire_ohm else "rbl"
         if wire_ohm:
             following = f"rbl{k + 1}" if k + 1 < len(cells) else "rbl"
             lines.append(f"rw{k} {net} {following} {wire_ohm:g}\n")
-        # equal cells draw equal currents: one is simulated, and its current is drawn `count` times
-        lines.append(f"vn{k} {net} cell{k} 0\nfn{k} {net} 0 vn{k} {member.count - 1}\n")
+        # equal cells draw equal currents: one is simulated, and its currents are drawn `count` times
+        for into, whole, meter in ((net, f"cell{k}", "n"), ("vdd", f"vdd{k}", "d")):
+            lines.append(f"v{meter}{k} {into} {whole} 0\nf{meter}{k} {into} 0 v{meter}{k} {member.count - 1}\n")
         nets = {pin: pin for pin in cell.pins}
-        nets |= {"store": f"s{k}", "rbl": f"cell{k}", "rwl": f"w{k}", "rwlb": f"w{k}b"}
-        lines.append(word_line(f"w{k}", conditions, member.width_s, times.integrate_s))
+        nets |= {"store": f"s{k}", "rbl": f"cell{k}", "rwl": f"w{k}", "rwlb": f"w{k}b", "vdd": f"vdd{k}"}
+        start = times.reads_s[0 if member.width_s < 0 else -1]
+        lines.append(word_line(f"w{k}", conditions, abs(member.width_s), start))
         lines.append(f".ic v(s{k})={member.stored_v:.9g}\n{cell.instance(str(k), nets)}\n")
     lines.append(_converter(conditions, card, converter))
     lines.append(f".tran 20p {times.end_s:.9g} 0 50p\n")
     text = bench("a column and its charge-to-pulse circuit", cell, conditions, "".join(lines), _OPTIONS)
-    return Deck(text, ("v(out)", "v(c3)", "i(vsum)", "i(vcmp)", "v(sense)"), times.end_s)
+    return Deck(text, ("v(out)", "v(c3)", "i(vsum)", "i(vcmp)", "i(vdd)", "v(sense)"), times.end_s)
 
 
 @dataclass(frozen=True)
 class _Times:
-    integrate_s: float
+    reads_s: tuple[float, ...]
+    preset_s: float
     convert_s: float
     end_s: float
 
 
-def _times(conditions: Conditions) -> _Times:
-    integrate = START_S + _RESET_S + _PAUSE_S
-    convert = integrate + conditions.pulse_max_s + _PAUSE_S
-    return _Times(integrate, convert, convert + conditions.pulse_max_s + _AFTER_S)
+def _times(conditions: Conditions, converter: Converter) -> _Times:
+    reads = [START_S + _RESET_S + _PAUSE_S]
+    if converter.differential:
+        reads.append(reads[0] + conditions.pulse_max_s + _TURN_S)
+    preset = reads[-1] + conditions.pulse_max_s + _PAUSE_S
+    convert = preset + (_PAUSE_S if converter.preset_c else 0)
+    return _Times(tuple(reads), preset, convert, convert + conditions.pulse_max_s + _AFTER_S)
+
+
+def _capacitor(conditions: Conditions, converter: Converter, times: _Times) -> str:
+    """The integration capacitor, and the switches that turn it round between two reads."""
+    size = f"{converter.full_c / converter.swing_v:.6g}"
+    if not converter.differential:
+        return f"cint out sum {size}\n"
+    turn, edge = times.reads_s[0] + conditions.pulse_max_s + _PAUSE_S / 2, conditions.edge_s
+    return (
+        f"cint ca cb {size}\n"
+        f"vfirst first 0 pwl(0 1 {turn:.9g} 1 {turn + edge:.9g} 0)\n"
+        f"vsecond second 0 pwl(0 0 {turn + edge:.9g} 0 {turn + 2 * edge:.9g} 1)\n"
+        # in series with the capacitor, so with less resistance than others: the reference current would see an offset
+        ".model turn sw vt=0.5 vh=0 ron=1 roff=1e15\n"
+        "sfa out ca first 0 turn\nsfb sum cb first 0 turn\n"
+        "ssa out cb second 0 turn\nssb sum ca second 0 turn\n"
+    )
+
+
+def _preset(conditions: Conditions, converter: Converter, times: _Times) -> str:
+    """The source of the preset's charge."""
+    if not converter.preset_c:
+        return ""
+    edge, length = conditions.edge_s, _PAUSE_S / 2
+    points = ((0, 0), (0, 0), (edge, 1), (length, 1), (length + edge, 0))
+    peak = converter.preset_c / length
+    start = times.preset_s - _PAUSE_S / 2
+    shape = " ".join(f"{start + t if i else 0:.9g} {peak * x:.9g}" for i, (t, x) in enumerate(points))
+    return f"ipre sum 0 pwl({shape})\n"
 
 
 def _converter(conditions: Conditions, card: Card, converter: Converter) -> str:
-    zero, vdd, times = conditions.zero_v, card.comparator_v, _times(conditions)
+    zero, vdd, times = conditions.zero_v, card.comparator_v, _times(conditions, converter)
     current = converter.full_c / conditions.pulse_max_s
     edge = conditions.edge_s
     reset_end, sample = START_S + _RESET_S, times.convert_s - edge
@@ -145,7 +196,7 @@ def _converter(conditions: Conditions, card: Card, converter: Converter) -> str:
         f"vsum sum rbl 0\n"
         f"bamp amp 0 v = {zero:g} + {limit:g}*tanh({converter.gain:g}*({zero:g}-v(sum))/{limit:g})\n"
         f"ramp amp out 100\n"
-        f"cint out sum {converter.full_c / converter.swing_v:.6g}\n"
+        f"{_capacitor(conditions, converter, times)}{_preset(conditions, converter, times)}"
         f".model ideal sw vt=0.5 vh=0 ron=100 roff=1e15\n"
         f"vreset reset 0 pwl(0 1 {reset_end - edge:.9g} 1 {reset_end:.9g} 0)\n"
         f"sint out sum reset 0 ideal\n"
@@ -166,10 +217,13 @@ def conversion(plot: Plot, conditions: Conditions, card: Card, converter: Conver
     Raises:
         NoData: the comparator is neither high nor low when the conversion begins.
     """
-    times, time = _times(conditions), plot.axis
-    low, high = times.integrate_s - _PAUSE_S / 2, times.convert_s - conditions.edge_s
-    drawn = (time >= low) & (time <= high)
-    charge = np.trapezoid(plot["i(vsum)"][drawn], time[drawn])
+    times, time = _times(conditions, converter), plot.axis
+    charge = given = 0.0
+    for sign, start in zip((-1, 1)[-len(times.reads_s) :], times.reads_s, strict=True):
+        end = start + conditions.pulse_max_s + _PAUSE_S / 2 - conditions.edge_s
+        drawn = (time >= start - _PAUSE_S / 2) & (time <= end)
+        charge += sign * np.trapezoid(plot["i(vsum)"][drawn], time[drawn])
+        given += np.trapezoid(np.maximum(plot["i(vsum)"][drawn], 0), time[drawn])
     above = card.comparator_v - plot["v(c3)"] > card.comparator_v / 2  # the integrator is above its zero
     window = (time >= times.convert_s) & (time <= times.convert_s + conditions.pulse_max_s)
     if not window.any():
@@ -187,4 +241,6 @@ def conversion(plot: Plot, conditions: Conditions, card: Card, converter: Conver
         width = -width if converter.signed else 0.0
     supply = -np.trapezoid(plot["i(vcmp)"], time) * card.comparator_v
     reference = converter.full_c / conditions.pulse_max_s * conditions.vdd_v * abs(width)
-    return Conversion(float(charge), float(width), float(supply + reference))
+    cells = -np.trapezoid(plot["i(vdd)"], time)
+    read = conditions.vdd_v * (cells + given)
+    return Conversion(float(charge), float(width), float(supply + reference), float(read))
