@@ -3,13 +3,17 @@
 import typer
 
 from gaincell.cli import screen
+from gaincell.cli.circuit_compare import compare
 
 circuit = typer.Typer(name="circuit", rich_markup_mode=None, epilog="Example: gaincell circuit fetch")
 
 
 @circuit.callback()
 def _circuit() -> None:
-    """Transistor models for circuit simulation."""
+    """Circuits beside the behavioural model, and transistor models for them."""
+
+
+circuit.command(epilog="Example: gaincell circuit compare extended --card sky130")(compare)
 
 
 @circuit.command(epilog="Example: gaincell circuit fetch")

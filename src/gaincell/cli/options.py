@@ -53,14 +53,14 @@ def check_out(out: Path) -> None:
             return
 
 
-def check_out_file(out: Path | None) -> None:
-    """Refuse an output file that cannot be one.
+def check_out_file(out: Path | None, option: str = "--out") -> None:
+    """Refuse an output file, given by `option`, that cannot be one.
 
     Raises:
         InputError: it is a folder, or lies in a file.
     """
     if out is not None and (out.is_dir() or any(folder.is_file() for folder in out.parents)):
-        raise InputError(f"--out {out} cannot be a file; choose another path.")
+        raise InputError(f"{option} {out} cannot be a file; choose another path.")
 
 
 def check_positions(model: "PreTrainedModel", length: int, what: str) -> None:
