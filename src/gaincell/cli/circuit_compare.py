@@ -117,7 +117,7 @@ def _take(
     convert_(network, point.replace(cell=cell, name=f"{point.name}, {cell.name}"))
     config = design_point(network)
     assert config is not None
-    ids = torch.tensor([encode(tokenizer, words, length)])
+    ids = torch.tensor([encode(tokenizer, words, length)[:length]])
     tiles = take_subtiles(network, ids, (columns + 1) // 2, seed=seed)
     if whole:
         tiles += take_subtiles(network, ids, whole, tokens=config.subtile_columns, channels=4, seed=seed + 1)
