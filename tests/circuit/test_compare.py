@@ -1,6 +1,7 @@
 """Columns of an array, simulated as circuits beside what the behavioural model computes."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from gaincell.circuit.cards import generic_card
 from gaincell.circuit.compare import compare, random_subtiles, window_energy
 from gaincell.circuit.decks.cell import Conditions, gain_cell
 from gaincell.circuit.decks.read import read_deck, read_results
+from gaincell.circuit.subtile import load_subtiles
+
+# gaincell circuit compare leroux2025 --order 7 --wire 0 --random 6 --save tests/circuit/columns.json
+COLUMNS = Path(__file__).with_name("columns.json")
 
 CARD = generic_card()
 CIRCUIT = gain_cell(CARD)
@@ -28,12 +33,11 @@ def simulated_cell(ngspice: Ngspice, order: int = 3) -> Cell:
     return Cell(name="simulated", law=law, retention=load_cell("leroux2025").retention)
 
 
-def test_columns_agree_within_two_percent(ngspice: Ngspice) -> None:
-    """64 cells of random codes, queries of both signs, and the pulses that follow from them."""
-    changes = {"storage": "uniform", "output_scale": 40.0}  # so that the read-out does not saturate
-    config = GainCellConfig.preset("extended").replace(cell=simulated_cell(ngspice, order=7), **changes)
-    found = compare(random_subtiles(config, dim=64, count=1), config, CIRCUIT, CARD, ngspice=ngspice, wire_ohm=0)
-    assert [one.product for one in found] == ["first", "second"]
+def test_real_columns_agree_within_two_percent(ngspice: Ngspice) -> None:
+    config, tiles = load_subtiles(COLUMNS)
+    config = config.replace(cell=simulated_cell(ngspice, order=7))
+    found = compare(tiles[:2], config, CIRCUIT, CARD, ngspice=ngspice, wire_ohm=0)
+    assert [one.product for one in found] == ["first"] * 4 + ["second"] * 2
     for one in found:
         assert abs(one.difference) < 0.02  # of S_sat, or of the read-out's full scale
         parts = (one.law, one.feedthrough, one.column, one.wires, one.pulses)
