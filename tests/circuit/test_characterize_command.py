@@ -59,6 +59,20 @@ def test_our_cell_becomes_a_cell_file(no_cache: Path, capsys: pytest.CaptureFixt
     assert 0.001 < cell.circuit.mismatch.zero_crossing_v < 0.02
     config = GainCellConfig.preset("leroux2025").replace(cell="cell.yaml", leak_per_token=None)
     assert config.cell.model_law(0.45) == pytest.approx(10.313)
+    page = Path("cell.html").read_text("utf-8")
+    assert page.count("<svg") == 9
+    for words in (
+        "Retention is not exponential",
+        "not fitted to silicon",
+        "<td>read disturb</td>",
+        f"{cell.circuit.mismatch.zero_crossing_v * 1e3:.2f}",
+        "mismatch of 40 cells",
+        ".subckt gaincell store",
+        "gmin=1e-21",
+    ):
+        assert words in page
+    assert "http" not in page.replace("http://www.w3.org/", "")
+    assert str(no_cache) not in page
 
 
 @needs_ngspice
@@ -91,6 +105,8 @@ def test_the_published_law_comes_out_of_silicon_models(tmp_path: Path) -> None:
         (["--pins", "store"], "--pins"),
         (["--card", "bsim"], "bsim"),
         (["--out", "."], "--out"),
+        (["--report", "."], "--report"),
+        (["--out", "cell.html"], "both cell file and report"),
         (["--card", "sky130"], "gaincell circuit fetch"),
         (["mine.cir", "--mismatch", "200"], "dvt_NAME"),
     ],

@@ -14,7 +14,7 @@ from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, Write, cell_
 from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
 from gaincell.circuit.decks.read import mismatch_deck, read_deck, read_results
 from gaincell.circuit.decks.store import hold_deck, write_deck, write_results
-from gaincell.circuit.retention import retention_of
+from gaincell.circuit.retention import decay_of
 
 CARD = generic_card()
 CELL = gain_cell(CARD)
@@ -162,7 +162,7 @@ def test_a_resistor_discharges_a_capacitor_with_its_time_constant(ngspice: Ngspi
         f".subckt rc store wwl wbl rwl rbl\nc1 store 0 8f\nvz z 0 0.45\nr1 store z {ohm:g}\nr2 wwl wbl 1e9\n"
         "r3 rwl rbl 1e9\n.ends\n"
     )
-    retention = retention_of(cell_from_netlist(path), CONDITIONS, ngspice)
+    retention = decay_of(cell_from_netlist(path), CONDITIONS, ngspice).retention()
     assert retention.tau_s == pytest.approx(8e-15 * ohm, rel=0.01)
     assert retention.table is None
 

@@ -11,7 +11,7 @@ from gaincell.circuit.cards import generic_card
 from gaincell.circuit.characterize import characterize
 from gaincell.circuit.decks.cell import CellCircuit, Conditions, cell_from_netlist, gain_cell
 from gaincell.circuit.decks.read import Reads, read_deck, read_results
-from gaincell.circuit.retention import retention_of
+from gaincell.circuit.retention import decay_of
 
 HEADER = ".subckt mine rbl store wbl wwl rwl\n"
 
@@ -125,4 +125,4 @@ def test_what_is_no_cell_is_told(ngspice: Ngspice, body: str, words: str, tmp_pa
 def test_a_cell_that_does_not_hold_is_told(ngspice: Ngspice) -> None:
     card = generic_card()
     with pytest.raises(InputError, match="does not hold what is written"):
-        retention_of(gain_cell(card), Conditions(write_high_v=0.9, write_low_v=0.9), ngspice)
+        decay_of(gain_cell(card), Conditions(write_high_v=0.9, write_low_v=0.9), ngspice)

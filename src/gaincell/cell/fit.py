@@ -33,6 +33,8 @@ class LawFit:
         deviation: robust standard deviation of the data from the law, in the same unit.
         outliers: how many points lie further than four of these from it.
         points: how many points there were.
+        y_v: stored voltages above zero (points,), in V.
+        rate_c_per_s: charge per second of pulse (points,), less the feedthrough that was fitted along, in C/s.
     """
 
     law: PolynomialLaw
@@ -40,6 +42,8 @@ class LawFit:
     deviation: float
     outliers: int
     points: int
+    y_v: np.ndarray
+    rate_c_per_s: np.ndarray
 
 
 def fit_law(path: Path, *, zero_v: float = 0.45, order: int | None = None) -> LawFit:
@@ -93,14 +97,14 @@ def fit_law(path: Path, *, zero_v: float = 0.45, order: int | None = None) -> La
     deviation = _deviation(residual)
     outliers = int((np.abs(residual) > _OUTLIER * max(deviation, 1e-6 * largest)).sum())
     errors = tuple(float(error.mean()) for error in tried)
-    return LawFit(law, errors, deviation / largest, outliers, len(y))
+    return LawFit(law, errors, deviation / largest, outliers, len(y), y, law(y) + residual)
 
 
-def fit_retention(path: Path, *, zero_v: float = 0.45) -> Retention:
-    """Fit tau to a CSV file with `time [s]` and `stored [V]`: one decay of a voltage that was written.
+def read_decay(path: Path, *, zero_v: float = 0.45) -> tuple[np.ndarray, np.ndarray]:
+    """Times in s since the first, in order, and voltages in V above zero, of a decay's CSV file; (points,) each.
 
     Raises:
-        InputError: unusable data: columns or units missing, too few points, or a voltage that does not decay.
+        InputError: columns or units missing, or fewer than five points.
     """
     data = read_columns(path, {"stored": "V", "time": "s"})
     for name in ("time", "stored"):
@@ -111,6 +115,16 @@ def fit_retention(path: Path, *, zero_v: float = 0.45) -> Retention:
     time = time - time[0]
     if len(time) < 5:
         raise InputError(f"{path} has {len(time)} points; retention needs 5 at least.")
+    return time, y
+
+
+def fit_retention(path: Path, *, zero_v: float = 0.45) -> Retention:
+    """Fit tau to a CSV file with `time [s]` and `stored [V]`: one decay of a voltage that was written.
+
+    Raises:
+        InputError: unusable data: columns or units missing, too few points, or a voltage that does not decay.
+    """
+    time, y = read_decay(path, zero_v=zero_v)
     start = float(np.median(y[:3]))
     left = y / start if start else y
     if abs(start) < 0.05 or np.median(left[-3:]) > 0.9 or time[-1] <= 0:

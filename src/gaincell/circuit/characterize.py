@@ -11,13 +11,14 @@ from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, load_cell
 from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.circuit.cards import Card
+from gaincell.circuit.decks.bench import START_S
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
 from gaincell.circuit.decks.read import DRIVEN, DRIVEN_V, Reads, read_deck, read_results
 from gaincell.circuit.decks.store import write_deck, write_results
-from gaincell.circuit.mismatch import mismatch_of
+from gaincell.circuit.mismatch import Spread, mismatch_of
 from gaincell.circuit.ngspice import Ngspice
-from gaincell.circuit.retention import retention_of
+from gaincell.circuit.retention import Decay, decay_of
 from gaincell.errors import InputError
 
 #: S at which the HardSigmoid saturates, in model units [Leroux et al. 2025, released code].
@@ -50,10 +51,31 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Writes:
+    """Cells while they are written.
+
+    Attributes:
+        time_s: since the write word line rose (P,), in s.
+        stored_v: stored voltages (K, P), in V.
+        steps_v: from and to which voltage each was written (K pairs), in V.
+        within_v: distance from its target, in V, within which a cell has settled.
+    """
+
+    time_s: np.ndarray
+    stored_v: np.ndarray
+    steps_v: tuple[tuple[float, float], ...]
+    within_v: float
+
+
+@dataclass(frozen=True)
 class Characterisation:
     """What characterising a cell gave.
 
     Attributes:
+        circuit: the cell.
+        card: transistors of the comparator.
+        conditions: voltages and times.
+        settings: how it was characterised.
         cell: its cell file's content.
         stored_v: voltages above zero that were read (L,), in V.
         slope_c_per_s: charge per second of pulse at each (L,), in C/s: what the law is fitted to.
@@ -62,8 +84,17 @@ class Characterisation:
         transfer: charge and pulse of the charge-to-pulse circuit's runs, in C and s.
         transfer_signed: the same of its signed variant.
         full_charge_c: charge that stands for S_sat, in C.
+        reads: charges that the law is taken from.
+        widths_s: pulse widths of those reads (W,), in s.
+        writes: cells while they are written.
+        decay: cells while they hold.
+        spread: cells that differ; None without mismatch.
     """
 
+    circuit: CellCircuit
+    card: Card
+    conditions: Conditions
+    settings: Settings
     cell: Cell
     stored_v: np.ndarray
     slope_c_per_s: np.ndarray
@@ -71,6 +102,11 @@ class Characterisation:
     transfer: tuple[Conversion, ...]
     transfer_signed: tuple[Conversion, ...]
     full_charge_c: float
+    reads: Reads
+    widths_s: tuple[float, ...]
+    writes: Writes
+    decay: Decay
+    spread: Spread | None
 
 
 def characterize(
@@ -112,20 +148,20 @@ def characterize(
     tell(2, steps)
     signed = _transfer(work, full, signed=True)
     tell(3, steps)
-    write, write_j = _write(work)
+    write, write_j, writes = _write(work)
     tell(4, steps)
-    retention = retention_of(circuit, work.conditions, work.ngspice)
+    decay = decay_of(circuit, work.conditions, work.ngspice)
     tell(5, steps)
-    mismatch = None
+    mismatch = spread = None
     if work.settings.mismatch:
         cells, seed = work.settings.mismatch, work.settings.seed
-        mismatch = mismatch_of(circuit, work.conditions, work.ngspice, law, cells=cells, seed=seed)
+        mismatch, spread = mismatch_of(circuit, work.conditions, work.ngspice, law, cells=cells, seed=seed)
         tell(6, steps)
     cell = Cell(
         name=circuit.name,
         description=f"Characterised with ngspice: {circuit.source}.",
         law=law,
-        retention=retention,
+        retention=decay.retention(),
         circuit=CircuitFigures(
             read=figures,
             charge_to_pulse=_charge_to_pulse(work, transfer, full, signed=False),
@@ -136,7 +172,24 @@ def characterize(
         ),
     )
     y, slope = work.stored_v - work.conditions.zero_v, _slope(reads, work.widths_s)
-    return Characterisation(cell, y, slope, rms_difference(law, y), tuple(transfer), tuple(signed), full)
+    return Characterisation(
+        circuit=circuit,
+        card=card,
+        conditions=work.conditions,
+        settings=work.settings,
+        cell=cell,
+        stored_v=y,
+        slope_c_per_s=slope,
+        rms_difference=rms_difference(law, y),
+        transfer=tuple(transfer),
+        transfer_signed=tuple(signed),
+        full_charge_c=full,
+        reads=reads,
+        widths_s=work.widths_s,
+        writes=writes,
+        decay=decay,
+        spread=spread,
+    )
 
 
 def rms_difference(law: PolynomialLaw, y_v: np.ndarray) -> float:
@@ -257,19 +310,21 @@ def _charge_to_pulse(work: _Work, runs: Sequence[Conversion], full_c: float, *, 
     )
 
 
-def _write(work: _Work) -> tuple[Write, float]:
-    """The figures, and the mean energy of a write in J."""
+def _write(work: _Work) -> tuple[Write, float, Writes]:
+    """The figures, the mean energy of a write in J, and the curves."""
     conditions = work.conditions
     steps = list(itertools.permutations((0.0, conditions.zero_v, conditions.vdd_v), 2))
     half_step = conditions.vdd_v / 7 / 2
-    plots = work.ngspice.run(write_deck(work.circuit, conditions, steps))
-    settled, error, charge = write_results(plots[0], steps, half_step)
+    plot = work.ngspice.run(write_deck(work.circuit, conditions, steps))[0]
+    settled, error, charge = write_results(plot, steps, half_step)
     figures = Write(
         settling_s=float(settled.max()) if np.isfinite(settled).all() else None,
         error_v=float(np.abs(error).max()),
         source=work.source(f"{len(steps)} writes, to within {half_step * 1e3:.0f} mV"),
     )
-    return figures, float(np.mean(np.maximum(charge, 0)) * conditions.vdd_v)
+    stored = np.array([plot[f"v(s{k})"] for k in range(len(steps))])
+    curves = Writes(plot.axis - START_S, stored, tuple(steps), half_step)
+    return figures, float(np.mean(np.maximum(charge, 0)) * conditions.vdd_v), curves
 
 
 def _energy(work: _Work, reads: Reads, runs: Sequence[Conversion], full_c: float, write_j: float) -> Energy:

@@ -1,5 +1,7 @@
 """How the cells of one array differ."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from gaincell.cell import PolynomialLaw
@@ -14,9 +16,22 @@ _LEVELS = 37
 _PER_RUN = 50
 
 
+@dataclass(frozen=True)
+class Spread:
+    """The cells that were drawn, one by one.
+
+    Attributes:
+        zero_v: stored voltage that gives no current (N,), in V.
+        gain: read current of the highest less that of the lowest stored voltage (N,), in units of the mean.
+    """
+
+    zero_v: np.ndarray
+    gain: np.ndarray
+
+
 def mismatch_of(
     circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice, law: PolynomialLaw, *, cells: int, seed: int
-) -> Mismatch:
+) -> tuple[Mismatch, Spread]:
     """Read currents of `cells` cells whose thresholds are drawn from normal distributions (`circuit.mismatch_v`).
 
     Raises:
@@ -30,13 +45,15 @@ def mismatch_of(
     runs = zip(decks, ngspice.run_all(decks), strict=True)
     current = np.array([-plots[0][name] for deck, plots in runs for name in deck.signals])
     middle = slice(_LEVELS // 4, -(_LEVELS // 4))  # there the current rises through zero
-    zero_v = [np.interp(0, row[middle], stored_v[middle]) for row in current]
+    zero_v = np.array([np.interp(0, row[middle], stored_v[middle]) for row in current])
     gain = current[:, -1] - current[:, 0]
-    return Mismatch(
+    spread = Spread(zero_v, gain / gain.mean())
+    figures = Mismatch(
         current=float(current.std(axis=0, ddof=1).max() / law(REFERENCE_VOLTAGE_V)),
-        zero_crossing_v=float(np.std(zero_v, ddof=1)),
-        gain=float(gain.std(ddof=1) / gain.mean()),
+        zero_crossing_v=float(zero_v.std(ddof=1)),
+        gain=float(spread.gain.std(ddof=1)),
         samples=cells,
         seed=seed,
         source=f"ngspice, DC, thresholds drawn by Pelgrom's law; {circuit.source}",
     )
+    return figures, spread

@@ -1,7 +1,9 @@
 """How long a cell holds what was written."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -17,59 +19,110 @@ from gaincell.errors import InputError
 _FIRST_S, _LAST_S = 1e-4, 1e3
 _TABLE_TIMES = 25
 #: A decay that departs from its exponential by more than this fraction of the written voltage gets a table.
-_EXPONENTIAL = 0.02
+EXPONENTIAL = 0.02
 
 
-def retention_of(circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice) -> Retention:
-    """The exponential nearest to the decay of four stored voltages down to 1/e, and a table where it is far from that.
+@dataclass(frozen=True)
+class Decay:
+    """What cells that hold different voltages forget.
+
+    Attributes:
+        time_s: since they were written (P,), in s.
+        y_v: stored voltages above the zero level (L, P), in V; one row per written voltage.
+        until: of each row that fell to 1/e of what was written, how many samples that took.
+        watched_s: how long cells were watched at most, in s.
+        source: of the cell.
+    """
+
+    time_s: np.ndarray
+    y_v: np.ndarray
+    until: Mapping[int, int]
+    watched_s: float
+    source: str
+
+    @cached_property
+    def rows(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Times in s, and fraction left, of each row that fell to 1/e, down to there."""
+        return tuple((self.time_s[:n], self.y_v[k, :n] / self.y_v[k, 0]) for k, n in self.until.items())
+
+    @cached_property
+    def tau_s(self) -> float | None:
+        """The exponential nearest to all `rows`, in squares over time; None where nothing fell to 1/e."""
+        return _time_constant(self.rows) if self.rows else None
+
+    @property
+    def departure(self) -> float:
+        """Largest departure of a row from that exponential, as a fraction of what was written."""
+        tau = self.tau_s
+        return 0.0 if tau is None else max(float(np.abs(left - np.exp(-t / tau)).max()) for t, left in self.rows)
+
+    @property
+    def misfits(self) -> tuple[float, float]:
+        """Root mean square distance of the rows from an exponential each, and from a constant current (a line) each."""
+        exponential = [_distance(t, left, np.exp(-t / _time_constant(((t, left),)))) for t, left in self.rows]
+        slopes = [np.trapezoid(t * (1 - left), t) / np.trapezoid(t**2, t) for t, left in self.rows]
+        line = [_distance(t, left, 1 - slope * t) for (t, left), slope in zip(self.rows, slopes, strict=True)]
+        return float(np.sqrt(np.mean(np.square(exponential)))), float(np.sqrt(np.mean(np.square(line))))
+
+    def retention(self) -> Retention:
+        """The exponential, and a table where the decay is far from it."""
+        source = f"ngspice, write bit line at the opposite rail; {self.source}"
+        tau = self.tau_s
+        if tau is None:
+            least = f"at least: nothing decayed to 1/e within {self.watched_s:g} s; {source}"
+            return Retention(tau=self.watched_s, unit="s", source=least)
+        count, departure, table = len(self.y_v), self.departure, None
+        how = f"{len(self.rows)} of {count} stored voltages fitted down to 1/e, largest departure {departure:.0%}"
+        if departure > EXPONENTIAL or len(self.rows) < count:
+            times = np.linspace(0, max(t[-1] for t, _ in self.rows), _TABLE_TIMES)
+            stored = tuple(tuple(float(v) for v in np.interp(times, self.time_s, row)) for row in self.y_v)
+            table = RetentionTable(time=tuple(map(float, times)), stored=stored)
+        return Retention(tau=tau, unit="s", source=f"{how}; {source}", table=table)
+
+
+def decay_of(circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice) -> Decay:
+    """The decay of four stored voltages down to 1/e.
 
     Raises:
+        InputError: the cell does not hold at all, or something drives its storage node.
         CircuitError: a simulation failed.
     """
     starts = conditions.vdd_v * np.array([0, 0.25, 0.75, 1])
-    time = y = remaining = np.empty(0)
-    until: dict[int, int] = {}
+    found: Decay | None = None
     end = _FIRST_S
     while True:
         plot = ngspice.run(hold_deck(circuit, conditions, starts.tolist(), end))[0]
-        watched = np.array([plot[f"v(s{k})"] for k in range(len(starts))]) - conditions.zero_v
-        if np.abs(watched[:, 0] + conditions.zero_v - starts).max() > DRIVEN_V:
+        y = np.array([plot[f"v(s{k})"] for k in range(len(starts))]) - conditions.zero_v
+        if np.abs(y[:, 0] + conditions.zero_v - starts).max() > DRIVEN_V:
             raise InputError(DRIVEN.format(circuit.source))
-        left = watched / watched[:, :1]
-        decayed = {k: int(np.argmax(row < 1 / math.e)) for k, row in enumerate(left) if row.min() < 1 / math.e}
-        if len(decayed) > len(until):  # steps are finest in the shortest run that shows a decay
-            time, y, remaining, until = plot.axis, watched, left, decayed
-        if len(until) == len(starts) or end >= _LAST_S:
+        left = y / y[:, :1]
+        until = {k: int(np.argmax(row < 1 / math.e)) for k, row in enumerate(left) if row.min() < 1 / math.e}
+        # steps are finest in the shortest run that shows a decay
+        if found is None or not found.until or len(until) > len(found.until):
+            found = Decay(plot.axis, y, until, end, circuit.source)
+        if len(found.until) == len(starts) or end >= _LAST_S:
             break
         end *= 10
-    if any(n < 2 or time[n - 1] <= 0 for n in until.values()):
+    if any(n < 2 or found.time_s[n - 1] <= 0 for n in found.until.values()):
         raise InputError(
             f"{circuit.source} does not hold what is written: the write transistor conducts while its word line is "
             "low; see --write-low and --write-shift."
         )
-    source = f"ngspice, write bit line at the opposite rail; {circuit.source}"
-    if not until:
-        return Retention(tau=end, unit="s", source=f"at least: nothing decayed to 1/e within {end:g} s; {source}")
-    rows = [(time[:n], remaining[k, :n]) for k, n in until.items()]
-    tau = _time_constant(rows)
-    departure = max(float(np.abs(left - np.exp(-t / tau)).max()) for t, left in rows)
-    how = f"{len(rows)} of {len(starts)} stored voltages fitted down to 1/e, largest departure {departure:.0%}"
-    table = None
-    if departure > _EXPONENTIAL or len(rows) < len(starts):
-        times = np.linspace(0, max(t[-1] for t, _ in rows), _TABLE_TIMES)
-        stored = tuple(tuple(float(v) for v in np.interp(times, time, row)) for row in y)
-        table = RetentionTable(time=tuple(map(float, times)), stored=stored)
-    return Retention(tau=tau, unit="s", source=f"{how}; {source}", table=table)
+    return found
 
 
-def _time_constant(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+def _time_constant(rows: tuple[tuple[np.ndarray, np.ndarray], ...]) -> float:
     """The tau in s whose exponential is nearest, in squares over time, to all rows of (times, fraction left)."""
 
     def error(tau: float) -> float:
-        # over time, not over samples: ngspice's steps are not even
-        return sum(float(np.trapezoid((left - np.exp(-t / tau)) ** 2, t) / t[-1]) for t, left in rows)
+        return sum(_distance(t, left, np.exp(-t / tau)) ** 2 for t, left in rows)
 
     tau = max(float(t[-1]) for t, _ in rows)
     for factor in (1.5, 1.05, 1.005, 1.0005):
         tau = min((tau * factor**step for step in range(-30, 31)), key=error)
     return tau
+
+
+def _distance(t: np.ndarray, left: np.ndarray, law: np.ndarray) -> float:
+    """Root mean square of the difference over time: not over samples, since ngspice's steps are not even."""
+    return math.sqrt(float(np.trapezoid((left - law) ** 2, t) / t[-1]))

@@ -18,6 +18,7 @@ def characterize(
         Path | None, typer.Argument(metavar="DECK", help="A netlist with a cell of your own; without it, our cell.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The cell file to write (YAML).")] = None,
+    report: options.CellReport = None,
     card: Annotated[
         Literal["generic", "sky130"],
         typer.Option("--card", help="Transistors of our cell and of the comparator that reads columns out."),
@@ -61,6 +62,7 @@ def characterize(
     from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, cell_from_netlist, gain_cell
 
     options.check_out_file(out)
+    page = options.cell_report(report, out)
     other = (
         {"--capacitor": capacitor, "--write-shift": write_shift}
         if deck
@@ -81,14 +83,20 @@ def characterize(
         circuit = cell_from_netlist(deck, pins=_pins(pins), subcircuit=subcircuit)
     with screen.stages() as stages:
         found = simulate(circuit, transistors, conditions, settings, progress=stages.of("characterize"))
+    from gaincell.report.characterised import characterised_page, groups_of, warnings_of
+
     if out is not None:
         save_cell(found.cell, out)
+    if page is not None:
+        options.write_cell_report(characterised_page(found), page)
     if json:
         screen.show_json(to_dict(found))
         return
-    screen.show_table(("", "value", "unit"), rows(found), f"{found.cell.name}: {circuit.source}")
-    if out is not None:
-        screen.show(f"Written to {out}; use it with a design point's field 'cell'.")
+    rows = [row for group in groups_of(found) for row in group.rows]
+    screen.show_table(("", "value", "unit"), rows, f"{found.cell.name}: {circuit.source}")
+    for warning in warnings_of(found):
+        screen.show(f"- {warning}")
+    options.tell_written(out, page)
 
 
 def _card(name: str) -> "Card":
@@ -117,55 +125,3 @@ def to_dict(found: "Characterisation") -> dict[str, Any]:
         "transfer": [{"charge_c": run.charge_c, "width_s": run.width_s} for run in found.transfer],
         "signed_transfer": [{"charge_c": run.charge_c, "width_s": run.width_s} for run in found.transfer_signed],
     }
-
-
-def rows(found: "Characterisation") -> list[tuple[str, str, str]]:
-    """The same as a table."""
-    from gaincell.circuit.decks.cell import Conditions
-
-    law, figures = found.cell.law, found.cell.circuit
-    assert figures is not None
-    lines = [
-        ("charge of a full pulse at +0.45 V", f"{law(0.45) * Conditions().pulse_max_s * 1e15:.4g}", "fC"),
-        ("law, 1 at +0.45 V", ", ".join(f"{c / law(0.45):.3f}" for c in law.coefficients), "per V^i"),
-        ("rms difference from the published law", f"{found.rms_difference:.2%}", "of f(+0.45 V)"),
-    ]
-    if (read := figures.read) is not None:
-        lines += [
-            ("largest departure from the law", f"{read.law_residual:.2%}", "of its range"),
-            ("charge not linear in pulse width", f"{read.nonlinearity:.3%}", "of full charge"),
-            ("feedthrough of a pulse at zero", f"{read.feedthrough[0] * 1e15:.3f}", "fC"),
-            ("read disturb", f"{read.disturb_v * 1e3:.2f}", "mV"),
-        ]
-    for name, pulse in (("", figures.charge_to_pulse), ("signed ", figures.signed_charge_to_pulse)):
-        if pulse is not None:
-            lines += [
-                (f"{name}charge-to-pulse: gain", f"{pulse.gain:.4f}", ""),
-                (f"{name}charge-to-pulse: offset", f"{pulse.offset_s * 1e9:.3f}", "ns"),
-                (f"{name}charge-to-pulse: not linear", f"{pulse.nonlinearity:.3%}", "of T_max"),
-                (f"{name}charge-to-pulse: saturated", f"{pulse.saturated_s * 1e9:.3f}", "ns"),
-            ]
-            if not pulse.signed:
-                lines.append(("charge-to-pulse: longest pulse below zero", f"{pulse.below_zero_s * 1e9:.3f}", "ns"))
-    if (write := figures.write) is not None:
-        settling = "never in 100" if write.settling_s is None else f"{write.settling_s * 1e9:.3g}"
-        lines += [("write to half a step", settling, "ns"), ("write error", f"{write.error_v * 1e3:.1f}", "mV")]
-    holds = found.cell.retention
-    least = "at least " if holds.source.startswith("at least") else ""
-    lines.append(("retention", f"{least}{holds.tau_s * 1e3:.4g}", "ms"))
-    if (energy := figures.energy) is not None:
-        lines += [
-            ("energy of a full read at +0.45 V", f"{energy.read_full_j * 1e15:.3g}", "fJ"),
-            ("energy of a read, mean", f"{energy.read_mean_j * 1e15:.3g}", "fJ"),
-            ("energy of a conversion, mean", f"{energy.conversion_j * 1e15:.3g}", "fJ"),
-            ("energy of a write, mean", f"{energy.write_j * 1e15:.3g}", "fJ"),
-        ]
-        per_head = 1024 * (64 * energy.read_mean_j + energy.conversion_j) * 1e12
-        lines.append(("first product, 1024 x 64 cells (published: 1120)", f"{per_head:.4g}", "pJ"))
-    if (mismatch := figures.mismatch) is not None:
-        lines += [
-            (f"mismatch of {mismatch.samples} cells: current", f"{mismatch.current:.2%}", "of f(+0.45 V)"),
-            ("mismatch: zero crossing", f"{mismatch.zero_crossing_v * 1e3:.2f}", "mV"),
-            ("mismatch: gain", f"{mismatch.gain:.2%}", ""),
-        ]
-    return lines

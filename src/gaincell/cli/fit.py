@@ -19,6 +19,7 @@ def fit(
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="The cell file to write (YAML).")] = None,
+    report: options.CellReport = None,
     retention: Annotated[
         Path | None, typer.Option("--retention", help="CSV with 'time [ms]' and 'stored [V]': one decay.")
     ] = None,
@@ -36,9 +37,10 @@ def fit(
     Charge law and retention; outliers are weighed down.
     """
     from gaincell.cell import Cell, Retention, save_cell
-    from gaincell.cell.fit import fit_law, fit_retention
+    from gaincell.cell.fit import fit_law, fit_retention, read_decay
 
     options.check_out_file(out)
+    page = options.cell_report(report, out)
     if (retention is None) == (tau is None):
         raise InputError("a cell needs one retention: give --retention FILE, or --tau with a unit, such as --tau 5ms.")
     found = fit_law(data, zero_v=zero, order=order)
@@ -51,8 +53,13 @@ def fit(
             raise InputError(f"--tau {tau} cannot be read; write a number above 0 and s, ms or us, such as 5ms.")
         holds = Retention.model_validate({"tau": value, "unit": number[3], "source": "given by --tau"})
     cell = Cell(name=data.stem, description=f"Fitted to {data.name}.", law=found.law, retention=holds)
+    from gaincell.report.fitted import fitted_groups, fitted_page, fitted_warnings
+
+    decay = None if retention is None else read_decay(retention, zero_v=zero)
     if out is not None:
         save_cell(cell, out)
+    if page is not None:
+        options.write_cell_report(fitted_page(cell, found, decay), page)
     if json:
         screen.show_json(
             {
@@ -64,14 +71,8 @@ def fit(
             }
         )
         return
-    coefficients = ", ".join(f"{c:.4g}" for c in found.law.coefficients)
-    rows = [
-        ("law", coefficients, "C/s per V^i"),
-        ("order", str(len(found.law.coefficients) - 1), ""),
-        ("deviation of the data", f"{found.deviation:.2%}", "of the largest charge"),
-        ("outliers", f"{found.outliers} of {found.points}", "points"),
-        ("retention", f"{holds.tau_s * 1e3:.4g}", "ms"),
-    ]
+    rows = [row for group in fitted_groups(cell, found) for row in group.rows]
     screen.show_table(("", "value", "unit"), rows, f"{cell.name}, fitted to {data}")
-    if out is not None:
-        screen.show(f"Written to {out}; use it with a design point's field 'cell'.")
+    for warning in fitted_warnings(cell, found, decay):
+        screen.show(f"- {warning}")
+    options.tell_written(out, page)

@@ -10,6 +10,8 @@ from gaincell.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from gaincell.report.cell_page import CellPage
+
 Model = Annotated[
     str,
     typer.Argument(
@@ -24,6 +26,13 @@ OptionalConfig = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything drawn at random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+
+CellReport = Annotated[
+    Path | None,
+    typer.Option(
+        "--report", help="The page of plots and figures to write (HTML). Default: beside --out, as its name .html."
+    ),
+]
 
 
 def load_model(name_or_path: str) -> "tuple[PreTrainedModel, Any]":
@@ -61,6 +70,39 @@ def check_out_file(out: Path | None, option: str = "--out") -> None:
     """
     if out is not None and (out.is_dir() or any(folder.is_file() for folder in out.parents)):
         raise InputError(f"{option} {out} cannot be a file; choose another path.")
+
+
+def cell_report(report: Path | None, out: Path | None) -> Path | None:
+    """Where a cell's page goes: `--report`, else beside the cell file, else nowhere.
+
+    Raises:
+        InputError: it cannot be a file, or is the cell file.
+    """
+    page = out.with_suffix(".html") if report is None and out is not None else report
+    check_out_file(page, "--report")
+    if page is not None and page == out:
+        raise InputError(f"--out {out} would be both cell file and report; name the cell file .yaml.")
+    return page
+
+
+def write_cell_report(page: "CellPage", path: Path) -> None:
+    """Write a cell's page, with a note where matplotlib is missing."""
+    from gaincell.cli.screen import say
+    from gaincell.report.cell_page import write_cell_page
+
+    lacks = write_cell_page(page, path)
+    if lacks is not None:
+        say(f"note: {lacks}")
+
+
+def tell_written(cell: Path | None, report: Path | None) -> None:
+    """Say what was written, and what it is for."""
+    from gaincell.cli.screen import show
+
+    if cell is not None:
+        show(f"Written to {cell}; use it with a design point's field 'cell'.")
+    if report is not None:
+        show(f"Report: {report}")
 
 
 def check_positions(model: "PreTrainedModel", length: int, what: str) -> None:

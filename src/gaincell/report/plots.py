@@ -166,8 +166,8 @@ def as_file(plot: str) -> str:
     return f"{head}{namespace}><style>{variables}</style>{body}"
 
 
-def _svg(name: str, draw: Any, height: float) -> str:
-    """Draw on one axes of 7.5 inches by `height`; the same input gives the same text."""
+def _svg(name: str, draw: Any, height: float, width: float = 7.5) -> str:
+    """Draw on one axes of `width` by `height` inches; the same input gives the same text."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -175,7 +175,7 @@ def _svg(name: str, draw: Any, height: float) -> str:
         matplotlib.rcdefaults()  # not what a user's matplotlibrc says
         for key, value in {**_STYLE, "svg.hashsalt": name}.items():
             matplotlib.rcParams[key] = value
-        figure = Figure(figsize=(7.5, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         draw(figure.add_subplot())
         buffer = io.StringIO()
         metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))

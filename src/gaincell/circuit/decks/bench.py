@@ -8,11 +8,11 @@ START_S = 1e-9
 #: Shorter times are none, in s: a deck's times are written with nine digits.
 _SHORTEST_S = 1e-14
 
-# ngspice's own chgtol, 1e-14 C, is more than a cell stores.
-_OPTIONS = "chgtol=1e-19 abstol=1e-13 vntol=1e-6 reltol=1e-4 gmin=1e-15 itl4=100"
+#: ngspice's own chgtol, 1e-14 C, is more than a cell stores.
+OPTIONS = "chgtol=1e-19 abstol=1e-13 vntol=1e-6 reltol=1e-4 gmin=1e-15 itl4=100"
 
 
-def bench(title: str, cell: CellCircuit, conditions: Conditions, body: str, options: str = _OPTIONS) -> str:
+def bench(title: str, cell: CellCircuit, conditions: Conditions, body: str, options: str = OPTIONS) -> str:
     """A netlist from its title line on: options, the cell's models, supplies and idle write lines, and `body`.
 
     It defines the nets vdd, vss (ground), wwl and wwlb (holding), and wbl (at the zero level).

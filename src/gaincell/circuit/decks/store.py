@@ -13,8 +13,8 @@ from gaincell.circuit.rawfile import Plot
 WRITE_S = 100e-9
 _AFTER_S = 2e-9
 
-# A cell keeps femtoamperes and less: ngspice's abstol of 1e-12 A and gmin of 1e-12 S would be all that is seen.
-_HOLD_OPTIONS = "chgtol=1e-20 abstol=1e-20 vntol=1e-7 reltol=1e-4 gmin=1e-21 method=gear"
+#: A cell keeps femtoamperes and less: ngspice's abstol of 1e-12 A and gmin of 1e-12 S would be all that is seen.
+HOLD_OPTIONS = "chgtol=1e-20 abstol=1e-20 vntol=1e-7 reltol=1e-4 gmin=1e-21 method=gear"
 
 
 def write_deck(cell: CellCircuit, conditions: Conditions, steps_v: Sequence[tuple[float, float]]) -> Deck:
@@ -76,4 +76,4 @@ def hold_deck(cell: CellCircuit, conditions: Conditions, stored_v: Sequence[floa
         lines.append(f".ic v(s{k})={stored:.9g}\n{cell.instance(str(k), nets)}\n")
         signals.append(f"v(s{k})")
     body = "".join(lines) + f".tran {end_s / 1000:.9g} {end_s:.9g}\n"
-    return Deck(bench("cells that hold", cell, conditions, body, _HOLD_OPTIONS), tuple(signals), end_s)
+    return Deck(bench("cells that hold", cell, conditions, body, HOLD_OPTIONS), tuple(signals), end_s)

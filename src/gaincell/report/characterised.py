@@ -1,0 +1,259 @@
+"""What a characterised cell's page says: its figures in groups, its plots, and what to mind."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from gaincell.cell import load_cell
+from gaincell.cell.figures import CircuitFigures
+from gaincell.cell.law import REFERENCE_VOLTAGE_V
+from gaincell.circuit.characterize import Characterisation
+from gaincell.circuit.decks.bench import OPTIONS
+from gaincell.circuit.decks.store import HOLD_OPTIONS
+from gaincell.circuit.retention import EXPONENTIAL, Decay
+from gaincell.report import cell_plots, plots
+from gaincell.report.cell_page import CellPage, Group, Panel
+from gaincell.report.numbers import number
+
+#: From where on a figure is worth a sentence; ours, and no more than marks of what to look at.
+_LAW_RESIDUAL, _NOT_LINEAR, _DISTURB_V, _OFFSET_CODES, _LAW_DIFFERENCE = 0.02, 0.005, 5e-3, 0.5, 0.03
+#: Of GPT-2's oldest token in a window of 1024: a token takes 65 ns a layer, of 12 [Leroux et al. 2025].
+_OLDEST_S = 1024 * 12 * 65e-9
+
+
+def characterised_page(found: Characterisation) -> CellPage:
+    """The page of a cell that `gaincell.circuit.characterize` simulated."""
+    text = found.circuit.text
+    ours = text.rfind(".subckt gaincell ")
+    return CellPage(
+        title=found.cell.name,
+        summary=found.cell.description,
+        warnings=list(warnings_of(found)),
+        panels=_panels(found) if plots.can_plot() else [],
+        groups=[*groups_of(found), _setting(found)],
+        netlist=text[ours:] if ours >= 0 else "",
+    )
+
+
+def groups_of(found: Characterisation) -> list[Group]:
+    """All figures with their units, in groups that share a source."""
+    law, figures, conditions = found.cell.law, _figures(found), found.conditions
+    full = law(REFERENCE_VOLTAGE_V) * conditions.pulse_max_s
+    lines = [
+        ("charge of a full pulse at +0.45 V", f"{full * 1e15:.4g}", "fC"),
+        ("law, 1 at +0.45 V", ", ".join(f"{c / law(REFERENCE_VOLTAGE_V):.3f}" for c in law.coefficients), "per V^i"),
+        ("rms difference from the published law", f"{found.rms_difference:.2%}", "of f(+0.45 V)"),
+    ]
+    if (read := figures.read) is not None:
+        lines += [
+            ("largest departure from the law", f"{read.law_residual:.2%}", "of its range"),
+            ("charge not linear in pulse width", f"{read.nonlinearity:.3%}", "of full charge"),
+            ("feedthrough of a pulse at zero", f"{read.feedthrough[0] * 1e15:.3f}", "fC"),
+            ("read disturb", f"{read.disturb_v * 1e3:.2f}", "mV"),
+        ]
+    groups = [Group("Charge law and read", _source(found, law.source), lines)]
+    for name, pulse in (("", figures.charge_to_pulse), ("signed ", figures.signed_charge_to_pulse)):
+        if pulse is None:
+            continue
+        title = f"{name}charge-to-pulse"
+        lines = [
+            (f"{title}: gain", f"{pulse.gain:.4f}", ""),
+            (f"{title}: offset", f"{pulse.offset_s * 1e9:.3f}", "ns"),
+            (f"{title}: not linear", f"{pulse.nonlinearity:.3%}", "of T_max"),
+            (f"{title}: saturated", f"{pulse.saturated_s * 1e9:.3f}", "ns"),
+        ]
+        if not pulse.signed:
+            lines.append((f"{title}: longest pulse below zero", f"{pulse.below_zero_s * 1e9:.3f}", "ns"))
+        groups.append(Group(title.capitalize(), _source(found, pulse.source), lines))
+    if (write := figures.write) is not None:
+        settling = "never in 100" if write.settling_s is None else f"{write.settling_s * 1e9:.3g}"
+        lines = [("write to half a step", settling, "ns"), ("write error", f"{write.error_v * 1e3:.1f}", "mV")]
+        groups.append(Group("Write", _source(found, write.source), lines))
+    holds = found.cell.retention
+    least = "at least " if found.decay.tau_s is None else ""
+    groups.append(
+        Group("Retention", _source(found, holds.source), [("retention", f"{least}{holds.tau_s * 1e3:.4g}", "ms")])
+    )
+    if (energy := figures.energy) is not None:
+        per_head = 1024 * (64 * energy.read_mean_j + energy.conversion_j) * 1e12
+        lines = [
+            ("energy of a full read at +0.45 V", f"{energy.read_full_j * 1e15:.3g}", "fJ"),
+            ("energy of a read, mean", f"{energy.read_mean_j * 1e15:.3g}", "fJ"),
+            ("energy of a conversion, mean", f"{energy.conversion_j * 1e15:.3g}", "fJ"),
+            ("energy of a write, mean", f"{energy.write_j * 1e15:.3g}", "fJ"),
+            ("first product, 1024 x 64 cells (published: 1120)", f"{per_head:.4g}", "pJ"),
+        ]
+        groups.append(Group("Energy", _source(found, energy.source), lines))
+    if (mismatch := figures.mismatch) is not None:
+        lines = [
+            (f"mismatch of {mismatch.samples} cells: current", f"{mismatch.current:.2%}", "of f(+0.45 V)"),
+            ("mismatch: zero crossing", f"{mismatch.zero_crossing_v * 1e3:.2f}", "mV"),
+            ("mismatch: gain", f"{mismatch.gain:.2%}", ""),
+        ]
+        groups.append(Group("Mismatch, one sigma", _source(found, mismatch.source), lines))
+    return groups
+
+
+def warnings_of(found: Characterisation) -> Iterator[str]:
+    """What somebody who uses the cell should know, in words."""
+    figures, law = _figures(found), found.cell.law
+    if "not fitted to silicon" in found.circuit.source:
+        yield "The transistors are a generic card that is not fitted to silicon."
+    if (read := figures.read) is not None:
+        if read.law_residual > _LAW_RESIDUAL:
+            order = len(law.coefficients) - 1
+            better = np.polynomial.Polynomial.fit(found.stored_v, found.slope_c_per_s, order + 2)
+            span = law(REFERENCE_VOLTAGE_V) - law(-REFERENCE_VOLTAGE_V)
+            rest = np.abs(better(found.stored_v) - found.slope_c_per_s).max() / span
+            yield (
+                f"The law of order {order} departs from the simulation by up to {read.law_residual:.1%} of its range; "
+                f"one of order {order + 2} (--order) by {rest:.1%}."
+            )
+        if read.nonlinearity > _NOT_LINEAR:
+            yield f"Charge is not linear in pulse width: off by up to {read.nonlinearity:.1%} of a full pulse's."
+        if read.disturb_v > _DISTURB_V:
+            yield f"One full read changes the stored voltage by up to {read.disturb_v * 1e3:.1f} mV."
+    if found.rms_difference > _LAW_DIFFERENCE:
+        yield (
+            f"The law differs from the published one by {found.rms_difference:.1%}: match an adapter that learned with "
+            "that one to this cell (gaincell adapt --from NAME --stages matching)."
+        )
+    code = found.conditions.pulse_max_s / 15
+    for name, pulse in (("", figures.charge_to_pulse), ("signed ", figures.signed_charge_to_pulse)):
+        if pulse is not None and abs(pulse.offset_s) > _OFFSET_CODES * code:
+            yield (
+                f"The {name}charge-to-pulse circuit adds {pulse.offset_s * 1e9:.2f} ns to every pulse, "
+                f"{pulse.offset_s / code:.1f} of 15 steps."
+            )
+    if (write := figures.write) is not None:
+        if write.settling_s is None:
+            yield "A write does not come within half a step of its target in 100 ns."
+        if write.error_v > found.writes.within_v:
+            yield f"After a write the stored voltage is off by up to {write.error_v * 1e3:.0f} mV, over half a step."
+    yield from _retention_warnings(found.decay)
+    if figures.energy is not None:
+        yield (
+            "Energy of reads is an upper bound (charges of both signs on one bit line cancel); op-amp and drivers of "
+            "word lines are not in it."
+        )
+    if figures.mismatch is None:
+        yield "How cells differ was not drawn; --mismatch 200 does."
+
+
+def _retention_warnings(decay: Decay) -> Iterator[str]:
+    tau = decay.tau_s
+    if tau is None:
+        yield f"Nothing decayed to 1/e within {decay.watched_s:g} s, so the retention is a lower bound."
+        return
+    if len(decay.rows) < len(decay.y_v):
+        yield (
+            f"Only {len(decay.rows)} of {len(decay.y_v)} stored voltages decay to 1/e within {decay.watched_s:g} s; "
+            "tau is theirs alone."
+        )
+    exponential, constant = decay.misfits
+    if decay.departure > EXPONENTIAL:
+        shape = "closer to constant-current than exponential" if constant < exponential else "not exponential"
+        yield (
+            f"Retention is {shape}: the decay departs from exp(-t/tau) by up to {decay.departure:.0%} of what was "
+            f"written (each voltage by itself: {exponential:.1%} rms from an exponential, {constant:.1%} from a line)."
+        )
+    ends = [float(t[-1]) for t, _ in decay.rows]
+    if max(ends) > 3 * min(ends):
+        factor, unit = cell_plots.time_unit(max(ends))
+        yield (
+            f"Stored voltages decay at different rates: to 1/e in {number(factor * min(ends), 3)} to "
+            f"{number(factor * max(ends), 3)} {unit}."
+        )
+    if tau < _OLDEST_S:
+        yield (
+            f"Tau is shorter than the {_OLDEST_S * 1e3:.1f} ms that the oldest token of GPT-2's window waits "
+            "(1024 tokens, 12 layers, 65 ns)."
+        )
+
+
+def _panels(found: Characterisation) -> list[Panel]:
+    law, figures = found.cell.law, _figures(found)
+    pulse, signed, write = figures.charge_to_pulse, figures.signed_charge_to_pulse, figures.write
+    assert figures.read is not None
+    assert figures.energy is not None
+    assert pulse is not None
+    assert signed is not None
+    assert write is not None
+    y, slope = found.stored_v, found.slope_c_per_s
+    settling = "over 100" if write.settling_s is None else number(write.settling_s * 1e9, 3)
+    panels = [
+        Panel(
+            "Charge law",
+            f"Differs from the published law by {found.rms_difference:.1%} rms (scaled to meet at +0.45 V).",
+            cell_plots.law_plot(y, slope, law, load_cell("leroux2025").law),
+        ),
+        Panel(
+            "Residuals",
+            f"Order {len(law.coefficients) - 1}; at most {figures.read.law_residual:.1%} of the law's range.",
+            cell_plots.residual_plot(y, slope, law),
+        ),
+        Panel(
+            "Linear in pulse width",
+            f"Middle width off the line by {figures.read.nonlinearity:.2%} of full charge at most.",
+            cell_plots.width_plot(y, found.reads.charge_c, found.widths_s),
+        ),
+        Panel(
+            "Charge to pulse",
+            f"Gain {pulse.gain:.3f} and offset {pulse.offset_s * 1e9:.2f} ns; signed {signed.gain:.3f} and "
+            f"{signed.offset_s * 1e9:.2f} ns.",
+            cell_plots.transfer_plot(
+                found.transfer, found.transfer_signed, found.full_charge_c, found.conditions.pulse_max_s
+            ),
+        ),
+        Panel(
+            "Write",
+            f"Within half a step (grey) in {settling} ns; off by {write.error_v * 1e3:.1f} mV at the end.",
+            cell_plots.write_plot(
+                found.writes.time_s, found.writes.stored_v, found.writes.steps_v, found.writes.within_v
+            ),
+        ),
+        Panel("Retention", _retention_text(found.decay), cell_plots.decay_plot(found.decay)),
+        Panel(
+            "Energy by phase",
+            "One write, one read (mean over levels and widths, and at +0.45 V with the longest pulse), one conversion.",
+            cell_plots.energy_plot(figures.energy),
+        ),
+    ]
+    if found.spread is not None:
+        zero, gain = cell_plots.spread_plots(found.spread)
+        drawn = f"{len(found.spread.gain)} cells, thresholds drawn by Pelgrom's law."
+        panels += [Panel("Mismatch: zero crossing", drawn, zero), Panel("Mismatch: gain", drawn, gain)]
+    return panels
+
+
+def _retention_text(decay: Decay) -> str:
+    if decay.tau_s is None:
+        return f"Nothing fell to 1/e within {decay.watched_s:g} s."
+    factor, unit = cell_plots.time_unit(decay.tau_s)
+    return f"Tau {number(factor * decay.tau_s, 3)} {unit}; the decay departs by up to {decay.departure:.0%}."
+
+
+def _setting(found: Characterisation) -> Group:
+    """Under what conditions, and with what of ngspice's options."""
+    conditions, settings = found.conditions, found.settings
+    rows = [
+        ("supply; zero level", f"{conditions.vdd_v:g}; {conditions.zero_v:g}", "V"),
+        ("write word line: on; off", f"{conditions.write_high_v:g}; {conditions.write_low_v:g}", "V"),
+        ("longest pulse; edges", f"{conditions.pulse_max_s * 1e9:g}; {conditions.edge_s * 1e9:g}", "ns"),
+        ("temperature", f"{conditions.temperature_c:g}", "°C"),
+        ("stored voltages; cells of a column", f"{settings.levels}; {settings.column}", ""),
+        ("comparator", found.card.name, f"{found.card.comparator_v:g} V"),
+    ]
+    if settings.mismatch:
+        rows.append(("cells drawn; seed", f"{settings.mismatch}; {settings.seed}", ""))
+    return Group("Conditions", f"ngspice options: {OPTIONS}; while a cell holds: {HOLD_OPTIONS}", rows)
+
+
+def _figures(found: Characterisation) -> CircuitFigures:
+    assert found.cell.circuit is not None
+    return found.cell.circuit
+
+
+def _source(found: Characterisation, source: str) -> str:
+    """A source without the cell's own, which the page has at its top."""
+    return source.removesuffix(f"; {found.circuit.source}")
