@@ -540,7 +540,7 @@ def test_a_run_goes_on_from_an_adapter(small_llama: Path, small_design: GainCell
     for name, p in inner.model.named_parameters():
         torch.testing.assert_close(p, expected[name], atol=1e-3, rtol=1e-2)
     for fields, words in (
-        ({"stages": ALL}, "distill alone"),
+        ({"stages": ALL}, "stages matching and distill"),
         ({"design": small_design.replace(output_scale=20.0)}, "is of design point 'extended', not of"),
         ({"start": "no-such"}, "neither a shipped adapter"),
     ):

@@ -15,6 +15,7 @@ from gaincell.adapt.distill import check_shared, distill, make_accelerator, rest
 from gaincell.adapt.fit import fit_layer
 from gaincell.adapt.held_out import keep_learned
 from gaincell.adapt.layers import LayerWalk
+from gaincell.adapt.matching import match_cell
 from gaincell.adapt.prepare import (
     check_original,
     check_start,
@@ -40,7 +41,7 @@ from gaincell.models.convert import softmax_scale
 from gaincell.ops.check import check_design
 
 Progress = Callable[[str, int, int], None]
-STAGES = ("statistics", "transfer", "distill")
+STAGES = ("matching", "statistics", "transfer", "distill")
 DEFAULT_STAGES = ("statistics", "transfer")
 
 
@@ -84,6 +85,8 @@ def adapt(
     and scalers to put out what softmax put out there, on the inputs that the adapted layers below give it; `distill`
     trains the model end to end towards the original's next-token distributions and last hidden states (or, with
     `distill_loss` "next-token", towards the text). The paper's own recipe is `gaincell.adapt.paper_recipe`.
+    `matching` moves an adapter (`start`) to another cell: without gradients, it brings the charges that every head
+    stores, and its output, to the mean and deviation that they had.
 
     `distill` runs through accelerate: under `accelerate launch` on several processes, of which the first takes the
     stages before; otherwise on the GPU if there is one, where the model then stays.
@@ -96,12 +99,12 @@ def adapt(
             uninterrupted one (bit-equal on one CPU thread).
         text: text to learn from; by default the model writes its own (cached in the run directory).
         calibration: (N, T) token ids to learn from instead of text.
-        stages: any of "statistics", "transfer" and "distill"; they run in that order, on top of those that the folder
-            holds.
+        stages: any of "statistics", "transfer" and "distill", or with `start` of "matching" and "distill"; they run in
+            that order, on top of those that the folder holds.
         statistics: which statistics.
         settings: amounts and rates; see `AdaptSettings`.
         teacher: the model that `distill` learns from; by default the original.
-        start: an adapter to go on from with the stage "distill": a shipped one's name, or a file.
+        start: an adapter to go on from with the stages "matching" or "distill": a shipped one's name, or a file.
         validation: text, not to be learned from, whose perplexity `distill` logs every now and then.
         progress: called with (stage, done, total).
         learn: False puts on the model what the folder holds up to the last checkpoint, of a run that was cut short or
@@ -123,6 +126,8 @@ def adapt(
     check_design(config.for_layers(len(check_servable(model))))
     if start is not None:
         check_start(model, config, start, stages)
+    elif "matching" in stages:
+        raise InputError("the stage matching moves an adapter to another cell; say which adapter to start from.")
     distilling = "distill" in stages
     if distilling:
         check_teacher(model, teacher, settings)
@@ -180,7 +185,9 @@ def adapt(
                 load_adapter(model, start)
             with first_process_first(accelerator):
                 for stage in wanted:
-                    if stage != "distill":
+                    if stage == "matching":
+                        match_cell(model, config, ids[: settings.statistics_sequences].to(model.device), run, progress)
+                    elif stage != "distill":
                         after = "statistics" in wanted
                         _run_stage(model, ids.to(model.device), run, stage, after, statistics, settings, progress)
             if accelerator is not None and rows is not None and teach is not None:

@@ -1,4 +1,4 @@
-"""From a trained linear hardware model to a nonlinear one: bring each layer's statistics to those it had."""
+"""From one design point to another without learning: bring each layer's statistics to those it had."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ from gaincell.adapt.layers import Heads, attending_by
 from gaincell.adapt.run import Run
 from gaincell.adapt.statistics import Moments, match_layer
 from gaincell.config import GainCellConfig
-from gaincell.models import convert_, scalers_of
+from gaincell.models import HeadScalers, convert_, scalers_of
 from gaincell.models.interface import gaincell_attention
+from gaincell.ops import attention
+from gaincell.ops.convert import stored_voltage
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,124 @@ def match_model(
 
     with attending_by(model, attend):
         model(ids, use_cache=False, logits_to_keep=1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What one layer's arrays drew on some text.
+
+    Attributes:
+        charges: moments of f(y) of the stored "k" and "v", on the paper's scale.
+        out: what the arrays put out, after scaling and before sinks are mixed in, (N, Hq, T, D).
+    """
+
+    charges: dict[str, Moments]
+    out: Tensor
+
+
+@torch.no_grad()
+def match_cell(
+    model: PreTrainedModel,
+    config: GainCellConfig,
+    ids: Tensor,
+    run: Run,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> None:
+    """Move an adapted model to another cell, and match its scalers to what its arrays drew before.
+
+    Weights are kept; then, layer by layer, the scalers of k and v are chosen so that mean and deviation per head of the
+    charges f(y) that are stored are those at the former cell, and the output's so that its mean and deviation are. The
+    former cell's charges are what the model learned with: the same voltages draw others from another cell, and what a
+    head's sum is off by grows with the number of its rows. `match_model` in contrast keeps the voltages' moments.
+
+    Args:
+        model: attends at the former design point; changed in place.
+        config: the new design point.
+        ids: (N, T) token ids on the model's device, the one batch that it looks at.
+        run: where each layer's scalers are kept, as the stage "matching"; those of a finished run are read back.
+        progress: called with ("matching", layers done, layers).
+    """
+    scalers = list(scalers_of(model).values())
+    finished = all(run.finished("matching", layer) for layer in range(len(scalers)))
+    targets: list[Drawn] = []
+
+    def record(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+        each: Any = module.gaincell
+        charges = {name: Moments.of(_charge(each, name, x)) for name, x in (("k", key), ("v", value))}
+        targets.append(Drawn(charges, each.scale("out", _arrays(each, query, key, value))))
+        return gaincell_attention(module, query, key, value, *args, **kwargs)
+
+    if not finished:
+        with attending_by(model, record):
+            model(ids, use_cache=False, logits_to_keep=1)
+    convert_(model, config)
+    if finished:
+        for layer, each in enumerate(scalers):
+            run.load("matching", layer, each)
+        return
+
+    def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+        layer: Any = module.layer_idx
+        target, each = targets[layer], scalers[layer]
+        before = _error(each.scale("out", _arrays(each, query, key, value)), target.out)
+        for name, x in (("k", key), ("v", value)):
+            _match_charge(each, name, x, target.charges[name])
+        out = _arrays(each, query, key, value)
+        seen, wanted = Moments.of(each.scale("out", out)), Moments.of(target.out)
+        factor = wanted.std / seen.std.clamp(min=1e-12)
+        _stretch(each.out_scale, each.out_bias, factor, wanted.mean - factor * seen.mean)
+        after = _error(each.scale("out", out), target.out)
+        metrics = {"stage": "matching", "layer": layer, "relative_error_before": before, "relative_error": after}
+        run.save("matching", layer, each.state_dict(), metrics)
+        if progress is not None:
+            progress("matching", layer + 1, len(scalers))
+        return gaincell_attention(module, query, key, value, *args, **kwargs)
+
+    with attending_by(model, attend):
+        model(ids, use_cache=False, logits_to_keep=1)
+
+
+def _charge(scalers: HeadScalers, name: str, x: Tensor) -> Tensor:
+    """f(y) of what is stored of k or v (N, Hkv, T, D), on the paper's scale; same shape."""
+    return scalers.config.cell.model_law(stored_voltage(scalers.scale(name, x), scalers.config))
+
+
+def _match_charge(scalers: HeadScalers, name: str, x: Tensor, target: Moments) -> None:
+    """Bring mean and deviation per head of the charges of k or v to `target`, damped like the paper's `match`."""
+    a, b = getattr(scalers, f"{name}_scale"), getattr(scalers, f"{name}_bias")
+    law, zero = scalers.config.cell.model_law, scalers.config.zero_v
+    slope = (law(zero) - law(-zero)) / (
+        2 * zero
+    )  # charge per volt; steps of half of it, since a law is steeper outside
+    for iteration in range(40):
+        seen = Moments.of(_charge(scalers, name, x))
+        alpha = 1.0 - 0.9 * iteration / 39
+        factor = 1 + alpha * ((target.std / seen.std.clamp(min=1e-9)).clamp(0.5, 2.0) - 1)
+        # stretched around the zero level, and moved
+        _stretch(a, b, factor, zero * (1 - factor) + 0.5 * alpha * (target.mean - seen.mean) / slope)
+
+
+def _stretch(a: Tensor, b: Tensor, factor: Tensor, plus: Tensor) -> None:
+    """a x + b becomes factor (a x + b) + plus; factor and plus per head (H,), a and b (H,) or (H, D)."""
+    if a.dim() == 2:
+        factor, plus = factor[:, None], plus[:, None]
+    a.mul_(factor)
+    b.mul_(factor).add_(plus)
+
+
+def _arrays(scalers: HeadScalers, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What the arrays of a layer put out for whole sequences without pads, before output scaling."""
+    preset = absent = None
+    if scalers.reads_input:
+        assert scalers.input is not None
+        before = torch.arange(query.shape[2], device=query.device).expand(len(query), -1)
+        if scalers.preset is not None:
+            preset = scalers.preset(scalers.input, before.clamp(max=scalers.config.window))
+        if scalers.sinks is not None:
+            absent = scalers.sinks.absent(value, before)
+    q, k, v = (scalers.scale(name, x) for name, x in (("q", query), ("k", key), ("v", value)))
+    return attention(q, k, v, scalers.config, preset=preset, absent=absent, validate=False)
+
+
+def _error(x: Tensor, target: Tensor) -> float:
+    return float((x - target).square().mean() / target.square().mean().clamp(min=1e-12))

@@ -25,6 +25,9 @@ from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode, perplexity
 from gaincell.models import adapter_info, check_servable, scalers_of
 
+#: What `matching` lets differ from the adapter's design point.
+MATCHED = {"name", "cell", "leak_per_token", "token_period_s", "storage"}
+
 
 @contextmanager
 def first_process_first(accelerator: Accelerator | None) -> Iterator[None]:
@@ -164,12 +167,23 @@ def check_original(model: PreTrainedModel, calibration: Tensor | None) -> None:
 
 def check_start(model: PreTrainedModel, config: GainCellConfig, start: str | Path, stages: Sequence[str]) -> None:
     """Raise InputError if a run cannot go on from an adapter."""
-    if tuple(stages) != ("distill",):
-        raise InputError("statistics and transfer begin anew; go on from an adapter with the stage distill alone.")
-    found = GainCellConfig(**adapter_info(start).design_point)
-    if found != config.for_layers(len(check_servable(model))):
+    if not set(stages) <= {"matching", "distill"}:
         raise InputError(
-            f"adapter '{start}' is of design point '{found.name}', not of '{config.name}' as it is now; name that one."
+            "statistics and transfer begin anew; go on from an adapter with the stages matching and distill."
+        )
+    found, wanted = GainCellConfig(**adapter_info(start).design_point), config.for_layers(len(check_servable(model)))
+    if "matching" in stages:
+        fields = type(config).model_fields.keys() - MATCHED
+        differing = sorted(name for name in fields if getattr(found, name) != getattr(wanted, name))
+        if differing:
+            raise InputError(
+                f"adapter '{start}' is of design point '{found.name}', and matching moves it to another cell only; "
+                f"{', '.join(differing)} must stay as there."
+            )
+    elif found != wanted:
+        raise InputError(
+            f"adapter '{start}' is of design point '{found.name}', not of '{config.name}' as it is now; name that one, "
+            "or move it to another cell with the stage matching."
         )
 
 

@@ -13,8 +13,8 @@ import typer
 from gaincell.cli import options, screen
 from gaincell.errors import InputError
 
-STAGES = ("statistics", "transfer", "distill")
-DEFAULT_STAGES = STAGES[:2]
+STAGES = ("matching", "statistics", "transfer", "distill")
+DEFAULT_STAGES = STAGES[1:3]
 
 #: How much `--quick` takes: enough to see that everything works, too little to judge by.
 QUICK = {"sequences": 16, "length": 128, "steps": 8, "distill_tokens": 4096}
@@ -47,7 +47,8 @@ def adapt(
         typer.Option(help="'paper': the published linear-model-first training instead of stages."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--from", help="An adapter to go on from with the stage distill, by name or file.")
+        str | None,
+        typer.Option("--from", help="An adapter to go on from with the stages matching or distill, by name or file."),
     ] = None,
     seed: options.Seed = 0,
     rank: Annotated[
