@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 #: BSIM4 parameters of a 28-nm-class pair. Round numbers of that class, **not fitted to silicon**.
 _GENERIC = """\
@@ -59,3 +60,14 @@ def generic_card() -> Card:
         comparator_v=0.9,
         write_shift_v=0.1,
     )
+
+
+def load_card(name: Literal["generic", "sky130"]) -> Card:
+    """A card by name.
+
+    Raises:
+        InputError: the SkyWater models have not been fetched, or are damaged.
+    """
+    from gaincell.circuit.sky130 import sky130_card  # it needs `Card`
+
+    return sky130_card() if name == "sky130" else generic_card()

@@ -1,6 +1,5 @@
 """From a cell's circuit to its cell file: charge law, read-out, write, retention, energy and mismatch."""
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +10,13 @@ from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, load_cell
 from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.circuit.cards import Card
-from gaincell.circuit.decks.bench import START_S
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
 from gaincell.circuit.decks.read import DRIVEN, DRIVEN_V, Reads, read_deck, read_results
-from gaincell.circuit.decks.store import write_deck, write_results
 from gaincell.circuit.mismatch import Spread, mismatch_of
 from gaincell.circuit.ngspice import Ngspice
 from gaincell.circuit.retention import Decay, decay_of
+from gaincell.circuit.writes import Writes, writes_of
 from gaincell.errors import InputError
 
 #: S at which the HardSigmoid saturates, in model units [Leroux et al. 2025, released code].
@@ -48,23 +46,6 @@ class Settings:
             raise InputError(f"a law of order {self.order} cannot be fitted; take 3, 5 or 7.")
         if self.mismatch and self.mismatch < 2:
             raise InputError("mismatch needs 2 cells at least; 200 and more give a useful deviation.")
-
-
-@dataclass(frozen=True)
-class Writes:
-    """Cells while they are written.
-
-    Attributes:
-        time_s: since the write word line rose (P,), in s.
-        stored_v: stored voltages (K, P), in V.
-        steps_v: from and to which voltage each was written (K pairs), in V.
-        within_v: distance from its target, in V, within which a cell has settled.
-    """
-
-    time_s: np.ndarray
-    stored_v: np.ndarray
-    steps_v: tuple[tuple[float, float], ...]
-    within_v: float
 
 
 @dataclass(frozen=True)
@@ -148,7 +129,7 @@ def characterize(
     tell(2, steps)
     signed = _transfer(work, full, signed=True)
     tell(3, steps)
-    write, write_j, writes = _write(work)
+    writes = writes_of(circuit, work.conditions, work.ngspice)
     tell(4, steps)
     decay = decay_of(circuit, work.conditions, work.ngspice)
     tell(5, steps)
@@ -166,8 +147,8 @@ def characterize(
             read=figures,
             charge_to_pulse=_charge_to_pulse(work, transfer, full, signed=False),
             signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True),
-            write=write,
-            energy=_energy(work, reads, transfer, full, write_j),
+            write=_write(work, writes),
+            energy=_energy(work, reads, transfer, full, writes.energy_j),
             mismatch=mismatch,
         ),
     )
@@ -310,21 +291,12 @@ def _charge_to_pulse(work: _Work, runs: Sequence[Conversion], full_c: float, *, 
     )
 
 
-def _write(work: _Work) -> tuple[Write, float, Writes]:
-    """The figures, the mean energy of a write in J, and the curves."""
-    conditions = work.conditions
-    steps = list(itertools.permutations((0.0, conditions.zero_v, conditions.vdd_v), 2))
-    half_step = conditions.vdd_v / 7 / 2
-    plot = work.ngspice.run(write_deck(work.circuit, conditions, steps))[0]
-    settled, error, charge = write_results(plot, steps, half_step)
-    figures = Write(
-        settling_s=float(settled.max()) if np.isfinite(settled).all() else None,
-        error_v=float(np.abs(error).max()),
-        source=work.source(f"{len(steps)} writes, to within {half_step * 1e3:.0f} mV"),
+def _write(work: _Work, writes: Writes) -> Write:
+    return Write(
+        settling_s=writes.settling_s,
+        error_v=writes.error_v,
+        source=work.source(f"{len(writes.steps_v)} writes, to within {writes.within_v * 1e3:.0f} mV"),
     )
-    stored = np.array([plot[f"v(s{k})"] for k in range(len(steps))])
-    curves = Writes(plot.axis - START_S, stored, tuple(steps), half_step)
-    return figures, float(np.mean(np.maximum(charge, 0)) * conditions.vdd_v), curves
 
 
 def _energy(work: _Work, reads: Reads, runs: Sequence[Conversion], full_c: float, write_j: float) -> Energy:

@@ -64,6 +64,14 @@ class Decay:
         line = [_distance(t, left, 1 - slope * t) for (t, left), slope in zip(self.rows, slopes, strict=True)]
         return float(np.sqrt(np.mean(np.square(exponential)))), float(np.sqrt(np.mean(np.square(line))))
 
+    def kept_s(self, within_v: float) -> float | None:
+        """How long every stored voltage stays within so many volt of what was written; None if all the time, in s."""
+        off = np.abs(self.y_v - self.y_v[:, :1]).max(axis=0)
+        first = int(np.argmax(off > within_v))
+        if off[first] <= within_v:
+            return None
+        return float(np.interp(within_v, off[first - 1 : first + 1], self.time_s[first - 1 : first + 1]))
+
     def retention(self) -> Retention:
         """The exponential, and a table where the decay is far from it."""
         source = f"ngspice, write bit line at the opposite rail; {self.source}"

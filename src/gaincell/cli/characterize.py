@@ -9,7 +9,6 @@ from gaincell.cli import options, screen
 from gaincell.errors import InputError
 
 if TYPE_CHECKING:
-    from gaincell.circuit.cards import Card
     from gaincell.circuit.characterize import Characterisation
 
 
@@ -57,6 +56,7 @@ def characterize(
     With ngspice: charge law, charge-to-pulse curve, write, retention, energy, and with --mismatch how cells differ.
     """
     from gaincell.cell import save_cell
+    from gaincell.circuit.cards import load_card
     from gaincell.circuit.characterize import Settings
     from gaincell.circuit.characterize import characterize as simulate
     from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, cell_from_netlist, gain_cell
@@ -72,7 +72,7 @@ def characterize(
         if value is not None:
             raise InputError(f"{name} is for {'our cell, not for a netlist' if deck else 'a netlist'}; leave it out.")
     settings = Settings(order=order, mismatch=mismatch, seed=seed)
-    transistors = _card(card)
+    transistors = load_card(card)
     high, low = WRITE_LEVELS_V[write]
     conditions = Conditions(
         write_high_v=high if write_high is None else write_high, write_low_v=low if write_low is None else write_low
@@ -97,13 +97,6 @@ def characterize(
     for warning in warnings_of(found):
         screen.show(f"- {warning}")
     options.tell_written(out, page)
-
-
-def _card(name: str) -> "Card":
-    from gaincell.circuit.cards import generic_card
-    from gaincell.circuit.sky130 import sky130_card
-
-    return sky130_card() if name == "sky130" else generic_card()
 
 
 def _pins(text: str | None) -> dict[str, str]:

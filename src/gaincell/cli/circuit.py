@@ -1,16 +1,25 @@
 """`gaincell circuit`."""
 
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
 import typer
 
-from gaincell.cli import screen
+from gaincell.aside import written_aside
+from gaincell.cli import options, screen
 from gaincell.cli.circuit_compare import compare
+from gaincell.errors import InputError
+
+if TYPE_CHECKING:
+    from gaincell.circuit.tradeoff import TradeOff
 
 circuit = typer.Typer(name="circuit", rich_markup_mode=None, epilog="Example: gaincell circuit fetch")
 
 
 @circuit.callback()
 def _circuit() -> None:
-    """Circuits beside the behavioural model, and transistor models for them."""
+    """Circuits beside the behavioural model, what a write device costs, and transistor models for both."""
 
 
 circuit.command(epilog="Example: gaincell circuit compare extended --card sky130")(compare)
@@ -26,3 +35,106 @@ def fetch() -> None:
     from gaincell.circuit.sky130 import fetch_sky130
 
     screen.show(f"SkyWater 130 nm models are in {fetch_sky130()}.")
+
+
+@circuit.command(epilog="Example: gaincell circuit retention --plot retention.svg")
+def retention(
+    card: Annotated[Literal["generic", "sky130"], typer.Option("--card", help="Transistors of our cell.")] = "generic",
+    writes: Annotated[
+        str, typer.Option("--writes", help="Write devices, separated by commas.")
+    ] = "transmission,boosted,oxide",
+    shifts: Annotated[
+        str, typer.Option("--shifts", help="Threshold shifts of the write device, in V.")
+    ] = "0,0.05,0.1,0.15,0.25",
+    capacitors: Annotated[str, typer.Option("--capacitors", help="Capacitors on the storage node, in fF.")] = "8",
+    plot: Annotated[Path | None, typer.Option("--plot", help="A plot of the trade-off to write (SVG).")] = None,
+    json: options.Json = False,
+) -> None:
+    """Sweep retention and write time of our cell.
+
+    Over every combination of write device, threshold shift and capacitor, with ngspice.
+    """
+    from gaincell.circuit.cards import load_card
+    from gaincell.circuit.decks.cell import Write
+    from gaincell.circuit.ngspice import Ngspice
+    from gaincell.circuit.tradeoff import trade_offs
+
+    options.check_out_file(plot, "--plot")
+    devices: list[Any] = [device.strip() for device in writes.split(",")]
+    for device in devices:
+        if device not in get_args(Write):
+            raise InputError(f"--writes: '{device}' is no write device; choose from {', '.join(get_args(Write))}.")
+    sizes = [1e-15 * value for value in _numbers("--capacitors", capacitors)]
+    if min(sizes) < 0:
+        raise InputError(f"--capacitors {capacitors}: a capacitor cannot be negative.")
+    with screen.stages() as stages:
+        found = trade_offs(
+            load_card(card), devices, _numbers("--shifts", shifts), sizes, Ngspice(), stages.of("retention")
+        )
+    if plot is not None:
+        _write_plot(found, plot)
+    if json:
+        screen.show_json({"card": card, "rows": [_fields(row) for row in found]})
+        return
+    head = ("write", "shift", "capacitor", "tau", "decayed", "departure", "kept", "written in", "write error")
+    screen.show_table(head, [_cells(row) for row in found], f"Our cell, transistors: {card}")
+    screen.show("kept: until some stored voltage is off by half a step of eight levels; written in: to within that.")
+
+
+def _numbers(name: str, text: str) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise InputError(f"{name} {text} cannot be read; write numbers separated by commas.")
+    return values
+
+
+def _fields(row: "TradeOff") -> dict[str, Any]:
+    return {
+        "write": row.write,
+        "write_shift_v": row.write_shift_v,
+        "capacitor_f": row.capacitor_f,
+        "tau_s": row.decay.tau_s,
+        "watched_s": row.decay.watched_s,
+        "decayed": len(row.decay.rows),
+        "departure": row.decay.departure,
+        "kept_s": row.kept_s,
+        "settling_s": row.writes.settling_s,
+        "error_v": row.writes.error_v,
+    }
+
+
+def _cells(row: "TradeOff") -> tuple[str, ...]:
+    from gaincell.report.numbers import number
+
+    def time(value_s: float | None) -> str:
+        if value_s is None:
+            return f"> {row.decay.watched_s:g} s"
+        factor, unit = next(((f, u) for f, u in ((1e6, "µs"), (1e3, "ms")) if value_s * f < 1000), (1.0, "s"))
+        return f"{number(factor * value_s, 3)} {unit}"
+
+    settling = row.writes.settling_s
+    return (
+        row.write,
+        f"{row.write_shift_v:g} V",
+        f"{row.capacitor_f * 1e15:g} fF",
+        time(row.decay.tau_s),
+        f"{len(row.decay.rows)} of {len(row.decay.y_v)}",
+        f"{row.decay.departure:.0%}" if row.decay.rows else "",
+        time(row.kept_s),
+        "> 100 ns" if settling is None else f"{number(settling * 1e9, 3)} ns",
+        f"{row.writes.error_v * 1e3:.1f} mV",
+    )
+
+
+def _write_plot(found: "list[TradeOff]", path: Path) -> None:
+    from gaincell.report import plots
+    from gaincell.report.cell_plots import tradeoff_plot
+
+    if not plots.can_plot():
+        screen.say("note: there is no plot, since matplotlib is not installed; pip install matplotlib.")
+        return
+    with written_aside(path) as aside:
+        aside.write_text(plots.as_file(tradeoff_plot(found)), "utf-8")

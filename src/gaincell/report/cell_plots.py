@@ -11,6 +11,7 @@ from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.circuit.decks.convert import Conversion
 from gaincell.circuit.mismatch import Spread
 from gaincell.circuit.retention import Decay
+from gaincell.circuit.tradeoff import TradeOff
 from gaincell.report.plots import _INK, _LINE, _SERIES, _svg
 
 _FIRST, _SECOND, _THIRD, _FOURTH, _GREY = _SERIES
@@ -207,6 +208,39 @@ def order_plot(errors: Sequence[float], chosen: int) -> str:
         axes.set_ylabel("error on what was left out (%)")
 
     return _panel("order", draw)
+
+
+def tradeoff_plot(found: Sequence[TradeOff]) -> str:
+    """Write time against retention, a line per write device and capacitor, points named by their threshold shift.
+
+    A point whose retention is only a lower bound points to the right; one that is not written in 100 ns is hollow.
+    """
+    lines: dict[tuple[str, float], list[TradeOff]] = {}
+    for row in found:
+        lines.setdefault((row.write, row.capacitor_f), []).append(row)
+
+    def draw(axes: Any) -> None:
+        for index, ((write, capacitor), rows) in enumerate(lines.items()):
+            colour = _SERIES[index % len(_SERIES)]
+            tau = [row.decay.watched_s if row.decay.tau_s is None else row.decay.tau_s for row in rows]
+            time = [1e2 if row.writes.settling_s is None else 1e9 * row.writes.settling_s for row in rows]
+            known = [n for n, row in enumerate(rows) if None not in (row.decay.tau_s, row.writes.settling_s)]
+            label = f"{write}, {1e15 * capacitor:g} fF"
+            axes.plot([tau[n] for n in known], [time[n] for n in known], color=colour, linewidth=1.2, label=label)
+            for x, y, row in zip(tau, time, rows, strict=True):
+                face = "none" if row.writes.settling_s is None else colour
+                marker = ">" if row.decay.tau_s is None else "o"
+                axes.plot(x, y, marker, color=colour, markerfacecolor=face, markersize=5)
+                axes.annotate(f"{row.write_shift_v:g} V", (x, y), (5, 5), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.grid(linewidth=0.5)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.set_xlabel("retention: nearest tau (s)")
+        axes.set_ylabel("write to half a step (ns)")
+        axes.legend(frameon=False)
+
+    return _svg("trade-off", draw, 4.0)
 
 
 def time_unit(last_s: float) -> tuple[float, str]:

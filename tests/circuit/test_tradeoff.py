@@ -1,0 +1,98 @@
+"""Retention against write time: figures that are the circuit's, not the simulator's, and what the command prints."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gaincell.circuit import Ngspice
+from gaincell.circuit.cards import generic_card
+from gaincell.circuit.decks import store
+from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, Write, gain_cell
+from gaincell.circuit.retention import Decay, decay_of
+from gaincell.circuit.tradeoff import trade_offs
+from gaincell.cli.app import run
+
+needs_ngspice = pytest.mark.skipif(
+    shutil.which("ngspice") is None, reason="ngspice is not installed (Debian, Ubuntu: apt-get install ngspice)"
+)
+
+
+@pytest.mark.parametrize("write", ["transmission", "oxide"])
+def test_no_retention_is_the_simulators_own_conductance(
+    ngspice: Ngspice, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest retentions that are told (seconds, and minutes), with half, a tenth and ten times gmin."""
+    high, low = WRITE_LEVELS_V[write]
+    conditions = Conditions(write_high_v=high, write_low_v=low)
+    circuit = gain_cell(generic_card(), write, 0.25 if write == "transmission" else 0.0)
+    options = store.HOLD_OPTIONS
+    assert "gmin=1e-21" in options
+    found = decay_of(circuit, conditions, ngspice).tau_s
+    assert found is not None
+    for fewer in (
+        options.replace("gmin=1e-21", "gmin=5e-22"),
+        options.replace("gmin=1e-21", "gmin=1e-22"),
+        options.replace("gmin=1e-21", "gmin=1e-20"),
+    ):
+        monkeypatch.setattr(store, "HOLD_OPTIONS", fewer)
+        assert decay_of(circuit, conditions, ngspice).tau_s == pytest.approx(found, rel=0.02), fewer
+
+
+def test_a_threshold_and_a_capacitor_buy_retention_with_write_time(ngspice: Ngspice) -> None:
+    by_shift = trade_offs(generic_card(), ["transmission"], [0.05, 0.15], [8e-15], ngspice)
+    by_capacitor = trade_offs(generic_card(), ["transmission"], [0.1], [4e-15, 16e-15], ngspice)
+    for less, more in (by_shift, by_capacitor):
+        assert less.kept_s is not None
+        assert more.kept_s is not None
+        assert less.kept_s < more.kept_s
+        assert less.decay.tau_s is not None
+        assert more.decay.tau_s is not None
+        assert less.decay.tau_s < more.decay.tau_s
+        assert less.writes.settling_s is not None
+        assert more.writes.settling_s is not None
+        assert less.writes.settling_s < more.writes.settling_s
+
+
+def test_what_is_kept_is_when_the_first_voltage_is_off() -> None:
+    time = np.linspace(0, 10, 11)
+    decay = Decay(time, np.array([0.4 - 0.01 * time, 0.2 - 0.02 * time]), {}, 10.0, "a test")
+    assert decay.kept_s(0.05) == pytest.approx(2.5)
+    assert decay.kept_s(0.3) is None
+
+
+@needs_ngspice
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    args = ["circuit", "retention", "--writes", "transmission", "--shifts", "0.05,0.1", "--plot", "trade.svg"]
+    assert run(args) == 0
+    table = capsys.readouterr().out
+    assert "0.05 V" in table
+    assert run([*args, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    first, second = printed["rows"]
+    assert 4 < second["tau_s"] / first["tau_s"] < 10
+    assert first["decayed"] == 4
+    plot = Path("trade.svg").read_text("utf-8")
+    assert plot.startswith("<svg")
+    assert "transmission, 8 fF" in plot
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--writes", "flash"], "'flash' is no write device"),
+        (["--shifts", "a"], "--shifts a"),
+        (["--shifts", "nan"], "--shifts nan"),
+        (["--capacitors", "-4"], "negative"),
+        (["--plot", "."], "--plot"),
+    ],
+)
+def test_unusable_input(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["circuit", "retention", *args]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in captured.err.splitlines()[-1]
