@@ -32,6 +32,7 @@ class Decay:
         until: of each row that fell to 1/e of what was written, how many samples that took.
         watched_s: how long cells were watched at most, in s.
         source: of the cell.
+        shorter: times and voltages, as above, of shorter and therefore finer runs, the shortest first.
     """
 
     time_s: np.ndarray
@@ -39,6 +40,7 @@ class Decay:
     until: Mapping[int, int]
     watched_s: float
     source: str
+    shorter: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
 
     @cached_property
     def rows(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
@@ -66,11 +68,12 @@ class Decay:
 
     def kept_s(self, within_v: float) -> float | None:
         """How long every stored voltage stays within so many volt of what was written; None if all the time, in s."""
-        off = np.abs(self.y_v - self.y_v[:, :1]).max(axis=0)
-        first = int(np.argmax(off > within_v))
-        if off[first] <= within_v:
-            return None
-        return float(np.interp(within_v, off[first - 1 : first + 1], self.time_s[first - 1 : first + 1]))
+        for time, y in (*self.shorter, (self.time_s, self.y_v)):
+            off = np.abs(y - y[:, :1]).max(axis=0)
+            first = int(np.argmax(off > within_v))
+            if off[first] > within_v:
+                return float(np.interp(within_v, off[first - 1 : first + 1], time[first - 1 : first + 1]))
+        return None
 
     def retention(self) -> Retention:
         """The exponential, and a table where the decay is far from it."""
@@ -97,6 +100,7 @@ def decay_of(circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice) -> 
     """
     starts = conditions.vdd_v * np.array([0, 0.25, 0.75, 1])
     found: Decay | None = None
+    shorter: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
     end = _FIRST_S
     while True:
         plot = ngspice.run(hold_deck(circuit, conditions, starts.tolist(), end))[0]
@@ -107,7 +111,8 @@ def decay_of(circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice) -> 
         until = {k: int(np.argmax(row < 1 / math.e)) for k, row in enumerate(left) if row.min() < 1 / math.e}
         # steps are finest in the shortest run that shows a decay
         if found is None or not found.until or len(until) > len(found.until):
-            found = Decay(plot.axis, y, until, end, circuit.source)
+            found = Decay(plot.axis, y, until, end, circuit.source, shorter)
+        shorter = (*shorter, (plot.axis, y))
         if len(found.until) == len(starts) or end >= _LAST_S:
             break
         end *= 10

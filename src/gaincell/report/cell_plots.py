@@ -12,6 +12,7 @@ from gaincell.circuit.decks.convert import Conversion
 from gaincell.circuit.mismatch import Spread
 from gaincell.circuit.retention import Decay
 from gaincell.circuit.tradeoff import TradeOff
+from gaincell.report.numbers import number
 from gaincell.report.plots import _INK, _LINE, _SERIES, _svg
 
 _FIRST, _SECOND, _THIRD, _FOURTH, _GREY = _SERIES
@@ -188,7 +189,7 @@ def energy_plot(energy: Energy) -> str:
         axes.set_xlim(min(values) / 3, max(values) * 6)
         axes.set_yticks(range(len(values)), list(phases))
         axes.invert_yaxis()
-        axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=4)
+        axes.bar_label(bars, [number(value, 3) for value in values], padding=4)
         axes.minorticks_off()
         axes.set_xlabel("energy (fJ, logarithmic)")
 
