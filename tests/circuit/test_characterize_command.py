@@ -131,6 +131,27 @@ def test_without_ngspice_it_says_how_to_install_it(
 
 
 @needs_ngspice
+def test_ngspice_killed_midway_leaves_no_cell_and_no_report(
+    no_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reads that the law is taken from come through; the columns after them do not."""
+    real = shutil.which("ngspice")
+    assert real is not None
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "ngspice"
+    killed = "grep -qs charge-to-pulse deck.cir && kill -9 $$"
+    program.write_text(f'#!/bin/sh\n{killed}\nexec {real} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    assert run(["characterize", "--out", "cell.yaml"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "SIGKILL" in captured.err.splitlines()[-1]
+    assert not list(Path().glob("cell.*"))
+
+
+@needs_ngspice
 def test_a_cell_that_is_no_multiplier_is_refused(no_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.cir").write_text(
         ".subckt mine store wwl wbl rwl rbl\nc1 store 0 8f\nr1 store wbl 1e15\nr2 rbl rwl 1e9\nr3 wwl 0 1e9\n.ends\n"

@@ -1,6 +1,8 @@
 """`gaincell fit`: from a CSV file to a cell that a design point takes."""
 
 import json
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from command_tools import Run
 
 from gaincell import GainCellConfig
+from gaincell.cell import load_cell
 
 
 @pytest.fixture
@@ -53,3 +56,26 @@ def test_retention_from_a_file(data: Path, gaincell: Run) -> None:
 def test_unusable_input(data: Path, gaincell: Run, args: tuple[object, ...], words: str) -> None:
     gaincell("fit", data, "--out", "cell.yaml", *args).assert_refused(words)
     assert not Path("cell.yaml").exists()
+
+
+def test_a_full_disk_leaves_a_whole_file_or_none(data: Path, gaincell: Run) -> None:
+    """The cell file fits, its report does not."""
+    assert gaincell("fit", data, "--tau", "5ms", "--report", "before.html").code == 0  # matplotlib's caches are written
+    Path("before.html").unlink()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))
+        ended = gaincell("fit", data, "--tau", "5ms", "--out", "cell.yaml")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    ended.assert_failed(1, "no space left")
+    assert load_cell("cell.yaml").retention.tau == 5
+    assert sorted(path.name for path in Path().iterdir()) == ["cell.yaml", "data.csv"]
+
+
+def test_the_report_goes_where_it_is_asked_for(data: Path, gaincell: Run) -> None:
+    assert gaincell("fit", data, "--tau", "5ms", "--report", "page.html").code == 0
+    assert sorted(path.name for path in Path().iterdir()) == ["data.csv", "page.html"]
+    gaincell("fit", data, "--tau", "5ms", "--out", "cell.html").assert_refused("both cell file and report")
