@@ -181,9 +181,9 @@ def matrix_products(device: torch.device) -> list[Contender]:
 
 
 def generating(tokens: int, device: torch.device, tiny: bool) -> list[Contender]:
-    """Greedy `generate` of so many tokens from a prompt as long: the demo model as it is, and converted.
+    """Greedy `generate` of so many tokens from a prompt as long: the demo model as it is, and with shipped adapters.
 
-    Its quality does not matter here, so nothing is adapted. `tiny`: a random model of two layers in its place.
+    `tiny`: a random model of two layers in its place, converted and not adapted.
     """
     if tiny:
         from transformers import LlamaConfig, LlamaForCausalLM
@@ -197,7 +197,7 @@ def generating(tokens: int, device: torch.device, tiny: bool) -> list[Contender]
     original = original.eval().to(device)
     models = {"softmax": original}
     for name in ("leroux2025", "extended"):
-        models[name] = gaincell.convert_(deepcopy(original), name)
+        models[name] = (gaincell.convert_ if tiny else gaincell.load_adapter)(deepcopy(original), name)
     no_leak = GainCellConfig.preset("leroux2025").replace(leak_per_token=0.0)
     models["leroux2025, no leak"] = gaincell.convert_(deepcopy(original), no_leak)
     generator = torch.Generator().manual_seed(4)

@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,3 +81,21 @@ def test_a_cache_that_inference_mode_made_goes_on_outside() -> None:
     with torch.no_grad():
         rest = [model(ids[:, i : i + 1], past_key_values=cache, use_cache=True).logits for i in range(8, 12)]
     torch.testing.assert_close(torch.cat(rest, 1), whole[:, 8:], atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("prompt", [1, 6])
+def test_tokens_read_without_gradient_may_be_followed_by_some_that_learn(prompt: int) -> None:
+    model, ids = converted("llama"), tokens(1, 14)
+    whole, cache = logits(model, ids), RingCache(model)
+    with torch.no_grad():
+        model(ids[:, :prompt], past_key_values=cache, use_cache=True)
+        for i in range(prompt, 9):
+            model(ids[:, i : i + 1], past_key_values=cache, use_cache=True)
+    found = model(ids[:, 9:], past_key_values=cache, use_cache=True).logits
+    torch.testing.assert_close(found, whole[:, 9:], atol=1e-9, rtol=1e-9)
+    found.sum().backward()
+    for scalers in scalers_of(model).values():
+        assert scalers.sinks is not None
+        gradient = scalers.sinks.share.weight.grad
+        assert gradient is not None
+        assert gradient.any()

@@ -27,6 +27,8 @@ class RingLayer(CacheLayerMixin):
         self.length = 0
         #: (B, Hkv, 1, D): each row's first value, where sinks are digital.
         self.first: Tensor | None = None
+        #: Whether every row has written its first token.
+        self.started = False
         self._handed_on = False
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -60,6 +62,8 @@ class RingLayer(CacheLayerMixin):
 
     def keep_first(self, value: Tensor, before: Tensor) -> Tensor:
         """Each row's first value (B, Hkv, 1, D), from these tokens (B, Hkv, n, D) if they bring it; before (B, n)."""
+        if self.started and self.first is not None:
+            return self.first
         found = first_value(value, before).detach()
         if self.first is None:
             self.first = found
@@ -79,7 +83,9 @@ class RingLayer(CacheLayerMixin):
         """Write and read the tokens that `update` handed on; operands after scaling."""
         assert self.ring is not None
         self.length += q.shape[2]
-        return self.ring.extend(q, k, v, real, preset, absent=absent, validate=False)
+        out = self.ring.extend(q, k, v, real, preset, absent=absent, validate=False)
+        self.started = self.started or bool((self.written > 0).all())
+        return out
 
     def get_seq_length(self) -> int:
         """Positions seen so far, pads included."""
@@ -99,7 +105,7 @@ class RingLayer(CacheLayerMixin):
 
     def reset(self) -> None:
         """Forget every token."""
-        self.length, self._handed_on, self.first = 0, False, None
+        self.length, self._handed_on, self.first, self.started = 0, False, None, False
         if self.ring is not None:
             self.ring.reset()
 

@@ -70,9 +70,9 @@ class HeadScalers(nn.Module):
 
     def scale(self, name: str, x: Tensor) -> Tensor:
         """a x + b in float32 or wider; `name` is "q", "k", "v" or "out", x (B, H, T, D) of that kind's heads."""
-        a, b = getattr(self, f"{name}_scale"), getattr(self, f"{name}_bias")
+        a, b, heads = getattr(self, f"{name}_scale"), getattr(self, f"{name}_bias"), x.shape[1]
         x = x if x.dtype == a.dtype else x.to(torch.promote_types(x.dtype, a.dtype))
-        return torch.addcmul(b.view(len(b), 1, -1), x, a.view(len(a), 1, -1))
+        return torch.addcmul(b.view(heads, 1, -1), x, a.view(heads, 1, -1))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "HeadScalers":
         """Follow `.to()` to another device, or to float64; keep float32 under `.to(bfloat16)` and `.half()`."""

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 
 class HeadPredictor(nn.Module):
@@ -26,7 +27,8 @@ class HeadPredictor(nn.Module):
         """(B, Hq, T) in float32 or wider, of x (B, T, hidden) and before (B, T) tokens."""
         x = x.to(torch.promote_types(x.dtype, self.weight.dtype))
         position = torch.log1p(before.to(x.dtype))[..., None]
-        return (x @ self.weight.to(x.dtype).T + position * self.log_weight + self.bias).transpose(1, 2)
+        offset = torch.addcmul(self.bias, position, self.log_weight)
+        return (linear(x, self.weight.to(x.dtype)) + offset).transpose(1, 2)
 
 
 class DigitalSinks(nn.Module):
@@ -51,11 +53,14 @@ class DigitalSinks(nn.Module):
         self.share = HeadPredictor(heads, hidden, bias=8.0, device=device)
         self.register_buffer("shortest", torch.zeros(kv_heads, dtype=torch.float32, device=device))
 
-    def absent(self, value: Tensor, before: Tensor) -> Tensor:
-        """(B, Hkv, T), true at sinks; value (B, Hkv, T, D) before scaling, before (B, T)."""
+    def absent(self, value: Tensor, before: Tensor | None) -> Tensor:
+        """(B, Hkv, T), true at sinks; value (B, Hkv, T, D) before scaling, before (B, T).
+
+        `before` is None where it is zero nowhere.
+        """
         value = value.detach().to(torch.promote_types(value.dtype, torch.float32))
-        short = torch.linalg.vector_norm(value, dim=-1) < self.shortest[:, None]
-        return short | (before == 0)[:, None]
+        short = torch.linalg.vector_norm(value, dim=-1) < self.shortest.unsqueeze(1)
+        return short if before is None else short | (before == 0)[:, None]
 
     def mix(self, out: Tensor, first: Tensor, x: Tensor, before: Tensor) -> Tensor:
         """The arrays' output (B, Hq, T, D) after scaling, and the first token's value (B, Hkv, 1, D), mixed."""

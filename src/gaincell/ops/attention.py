@@ -59,9 +59,9 @@ def attention(
     return normalise(out, z, config).to(q.dtype)
 
 
-def normalise(out: Tensor, z: Tensor, config: GainCellConfig) -> Tensor:
+def normalise(out: Tensor, z: Tensor | None, config: GainCellConfig) -> Tensor:
     """O / (Z + epsilon) where the design point has a normaliser; O (B, H, T, D), Z (B, H, T)."""
-    return out / (z[..., None] + config.normaliser_epsilon) if config.normaliser != "none" else out
+    return out if z is None or config.normaliser == "none" else out / (z.unsqueeze(3) + config.normaliser_epsilon)
 
 
 @outside_autocast

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.convert import code_voltage, full_scale, normaliser_readout, readout_
@@ -11,7 +10,7 @@ from gaincell.ops.terms import Terms
 
 
 class Decoded:
-    """Terms of f for every stored cell: keys (sub-tiles, B, Hkv, D, P, C) and values (sub-tiles, B, Hkv, P, C, D).
+    """Terms of f for every stored cell: keys (sub-tiles, B Hkv, D, P, C) and values (sub-tiles, B Hkv, P, C, D).
 
     A read then costs two matrix products and no look-up, for 4 P bytes a cell beside the codes (P = 1 without leak,
     else one a power of the law). It is computed from the codes and can be dropped at any time. Each array is laid out
@@ -21,9 +20,13 @@ class Decoded:
         codes: (2, B, Hkv, K, D), unpacked: the first K columns, whole sub-tiles; the others are still empty.
         config: the design point.
         dtype: of the reads.
+        written: tokens that each row has written.
+        absent: (B, Hkv, window), true at columns that are to add nothing, or None.
     """
 
-    def __init__(self, codes: Tensor, config: GainCellConfig, dtype: torch.dtype) -> None:
+    def __init__(
+        self, codes: Tensor, config: GainCellConfig, dtype: torch.dtype, written: list[int], absent: Tensor | None
+    ) -> None:
         self.config, self.dtype, law, device = config, dtype, config.cell.model_law, codes.device
         self.full, self.rounding = full_scale(config), rounding(config, dtype)
         scales = 1.0 / config.score_saturation, self.full / config.output_scale
@@ -40,8 +43,13 @@ class Decoded:
             rates = torch.tensor(self.terms[0].rates, dtype=torch.float64, device=device)[:, None]
             self.decay = torch.exp(-config.leak * rates * age).to(dtype)  # (P, 2 window)
         self.key_constant = torch.full((codes.shape[-1], 1), self.terms[0].constant, dtype=dtype, device=device)
-        key, value = self._factors(codes).unflatten(3, (-1, config.subtile_columns))  # (B, Hkv, sub-tiles, C, D, P)
-        self.key, self.value = self._whole(key.permute(2, 0, 1, 4, 5, 3)), self._whole(value.permute(2, 0, 1, 5, 3, 4))
+        factors = self._factors(codes).unflatten(3, (-1, config.subtile_columns))  # (2, B, Hkv, sub-tiles, C, D, P)
+        key, value = factors.flatten(1, 2).movedim(2, 1)  # (sub-tiles, B Hkv, C, D, P)
+        self.key, self.value = self._whole(key.permute(0, 1, 3, 4, 2)), self._whole(value.permute(0, 1, 4, 2, 3))
+        filled = torch.arange(config.window, device=device) < torch.tensor(written, device=device)[:, None, None]
+        filled = filled.expand(-1, codes.shape[2], -1) if absent is None else filled & ~absent
+        #: (sub-tiles, B Hkv, 1, C): 1 at columns that hold something, else 0.
+        self.present = filled.flatten(0, 1).unflatten(1, (-1, 1, config.subtile_columns)).movedim(1, 0).to(dtype)
 
     def _whole(self, used: Tensor) -> Tensor:
         """Factors of every sub-tile, from those of the first ones."""
@@ -52,7 +60,7 @@ class Decoded:
     def _factors(self, codes: Tensor) -> Tensor:
         """codes (2, B, Hkv, n, D) -> (2, B, Hkv, n, D, P)."""
         if self.table is not None:
-            return embedding(codes + self.array, self.table)
+            return self.table.index_select(0, (codes + self.array).flatten()).view(*codes.shape, -1)
         y = code_voltage(codes, self.config, self.dtype)
         return torch.stack([torch.stack(terms.values(x), -1) for terms, x in zip(self.terms, y, strict=True)])
 
@@ -61,72 +69,70 @@ class Decoded:
         """Bytes of both arrays."""
         return self.key.nbytes + self.value.nbytes
 
-    def write(self, codes: Tensor, column: Tensor | int) -> None:
-        """Follow the ring: codes (2, B, Hkv, 1, D) of one token went into `column`, one for all rows or (B,)."""
-        key, value = self._factors(codes)[:, :, :, 0]
+    def write(self, codes: Tensor, absent: Tensor | None, column: Tensor | int) -> None:
+        """Follow the ring: codes (2, B, Hkv, 1, D) and absent (B, Hkv, 1) of one token went into `column`.
+
+        That is one for all rows, or (B,).
+        """
+        key, value = self._factors(codes).view(2, -1, codes.shape[4], len(self.terms[0].rates))
+        tile, row, column = self._place(column)
+        self.key[tile, row, ..., column] = key
+        self.value[tile, row, :, column] = value.mT
+        self.present[tile, row, 0, column] = 1.0 if absent is None else absent.logical_not().flatten().to(self.dtype)
+
+    def _place(self, column: Tensor | int) -> tuple[Tensor | int, Tensor | slice, Tensor | int]:
+        """Sub-tile, row and column of B Hkv rows."""
         columns = self.config.subtile_columns
         if isinstance(column, int):
-            self.key[column // columns, ..., column % columns] = key
-            self.value[column // columns, ..., column % columns, :] = value.mT
-        else:
-            tile, rows, column = column // columns, torch.arange(len(column), device=column.device), column % columns
-            self.key[tile, rows, ..., column] = key
-            self.value[tile, rows, :, :, column] = value.mT
+            return column // columns, slice(None), column % columns
+        rows = self.key.shape[1]
+        column = column.repeat_interleave(rows // len(column))
+        return column // columns, torch.arange(rows, device=column.device), column % columns
 
     def _decays(self, written: list[int], tiles: int) -> Tensor:
-        """Decay of every column and term, (tiles, B or 1, 1, 1, P, C), when each row has written so many tokens."""
+        """Decay of every column and term, (tiles, B Hkv or 1, 1, P, C), when each row has written so many tokens."""
         assert self.decay is not None
         window, columns = self.config.window, self.config.subtile_columns
-        shape, strides = (tiles, 1, 1, 1, len(self.decay), columns), (columns, 0, 0, 0, 2 * window, 1)
+        shape, strides = (tiles, 1, 1, len(self.decay), columns), (columns, 0, 0, 2 * window, 1)
         same = written[:1] if len(set(written)) == 1 else written
         rows = [self.decay.as_strided(shape, strides, window - (n - 1) % window) for n in same]
-        return rows[0] if len(rows) == 1 else torch.cat(rows, 1)
+        return rows[0] if len(rows) == 1 else torch.cat(rows, 1).repeat_interleave(self.key.shape[1] // len(rows), 1)
 
-    def read(
-        self, pulse: Tensor, written: list[int], preset: Tensor | None, absent: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def read(self, pulse: Tensor, written: list[int], preset: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Both products of one query a row.
 
         Args:
             pulse: (B, Hq, 1, D) converted pulse widths.
             written: tokens that each row has written.
             preset: (B, Hq, 1) offset on S / S_sat, or None.
-            absent: (B, Hkv, window), true at columns that are to add nothing, or None.
 
         Returns:
-            (B, Hq, 1, D) sum of the sub-tiles' read-outs, and (B, Hq, 1) Z.
+            (B, Hq, 1, D) sum of the sub-tiles' read-outs, and (B, Hq, 1) Z where the design point has a normaliser.
         """
-        config, mode = self.config, self.rounding
-        (batch, heads, _, dim), kv_heads, columns = pulse.shape, self.key.shape[2], config.subtile_columns
-        tiles, rows = min(config.tiles, -(-max([*written, 1]) // columns)), batch * kv_heads
-        key = self.key[:tiles].view(tiles * rows, dim, -1)
-        value = self.value[:tiles].view(tiles * rows, -1, dim)
+        config, mode, columns = self.config, self.rounding, self.config.subtile_columns
+        (batch, heads, _, dim), rows = pulse.shape, self.key.shape[1]
+        tiles = min(config.tiles, -(-max([*written, 1]) // columns))
+        key = self.key.narrow(0, 0, tiles).view(tiles * rows, dim, -1)
+        value = self.value.narrow(0, 0, tiles).view(tiles * rows, -1, dim)
         q = pulse.reshape(rows, -1, dim)
         every_tile = q.expand(tiles, *q.shape).reshape(tiles * rows, -1, dim)
         if mode:
             every_tile, key, value = (round_operand(x, mode) for x in (every_tile, key, value))
-        gate = torch.bmm(every_tile, key).view(tiles, batch, kv_heads, -1, len(self.terms[0].rates), columns)
+        gate = torch.bmm(every_tile, key).view(tiles, rows, -1, len(self.terms[0].rates), columns)
         decay = None if self.decay is None else self._decays(written, tiles)
-        gate = gate[..., 0, :] if decay is None else gate.mul_(decay).sum(4)
+        gate = gate.squeeze(3) if decay is None else gate.mul_(decay).sum(3)
         if self.terms[0].constant:
-            gate.add_(torch.mm(q.view(-1, dim), self.key_constant).view(batch, kv_heads, -1, 1))
+            gate.add_(torch.matmul(q, self.key_constant))
         if preset is not None:
-            gate.add_(preset.to(self.dtype).view(batch, kv_heads, -1, 1))
-        phi = gate.clamp_(0.0, 1.0)
-        for row, n in enumerate(written):  # columns that hold nothing yet
-            if n < tiles * columns:
-                phi[n // columns, row, ..., n % columns :] = 0.0
-                if n < (tiles - 1) * columns:
-                    phi[n // columns + 1 :, row] = 0.0
-        if absent is not None:
-            gone = absent[:, :, : tiles * columns].unflatten(2, (tiles, columns)).movedim(2, 0)
-            phi.masked_fill_(gone[:, :, :, None], 0.0)
-        pulses = phi if decay is None else phi[..., None, :] * decay
-        pulses = pulses.reshape(tiles * rows, heads // kv_heads, -1)
-        charge = torch.bmm(round_operand(pulses, mode) if mode else pulses, value).view(tiles, batch, kv_heads, -1, dim)
-        constant = self.terms[1].constant
-        fired = phi.sum(4, keepdim=True) if constant or config.normaliser != "none" else phi[..., :1]
-        if constant:
-            charge.add_(fired, alpha=constant)
-        out = readout_(charge, config).sum(0).mul_(1.0 / self.full)
-        return out.view(batch, heads, 1, dim), normaliser_readout(fired, config).sum(0).view(batch, heads, 1)
+            gate.add_(preset.to(self.dtype).reshape(rows, -1, 1))
+        phi = gate.clamp_(0.0, 1.0).mul_(self.present.narrow(0, 0, tiles))
+        pulses = phi if decay is None else phi.unsqueeze(3) * decay
+        pulses = pulses.reshape(tiles * rows, heads * batch // rows, -1)
+        charge = torch.bmm(round_operand(pulses, mode) if mode else pulses, value).view(tiles, rows, -1, dim)
+        fired = phi.sum(3, keepdim=True)
+        if self.terms[1].constant:
+            charge.add_(fired, alpha=self.terms[1].constant)
+        out = readout_(charge, config).sum(0).mul_(1.0 / self.full).view(batch, heads, 1, dim)
+        if config.normaliser == "none":
+            return out, None
+        return out, normaliser_readout(fired, config).sum(0).view(batch, heads, 1)

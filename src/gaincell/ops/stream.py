@@ -15,6 +15,9 @@ from gaincell.ops.dispatch import path_of, stored_products
 from gaincell.ops.integer import integer_products, integer_read
 from gaincell.ops.precision import outside_autocast, widen
 
+#: The parallel form works through all that is stored: a chunk of so many times fewer tokens is faster one by one.
+_COLUMNS_A_READ = 32
+
 
 class Ring:
     """Key and value arrays of one layer: (B, Hkv, window, D) codes, and how many tokens each row has written.
@@ -157,16 +160,16 @@ class Ring:
         columns = [n % self.config.window for n in self._written]
         if len(set(columns)) == 1:
             column = columns[0]
-            self.codes[:, :, :, column] = codes[:, :, :, 0]
+            self.codes.select(3, column).copy_(codes.squeeze(3))
             if self.absent is not None and absent is not None:
-                self.absent[:, :, column] = absent[:, :, 0]
+                self.absent.select(2, column).copy_(absent.squeeze(2))
         else:
             column = self.count % self.config.window
             rows = torch.arange(len(column), device=column.device)
             self.codes[:, rows, :, column] = codes[:, :, :, 0].transpose(0, 1)
             if self.absent is not None and absent is not None:
                 self.absent[rows, :, column] = absent[:, :, 0]
-        self._decoded.write(codes, column)
+        self._decoded.write(codes, absent, column)
         self._count = self._count + 1
         self._written = [n + 1 for n in self._written]
 
@@ -195,7 +198,7 @@ class Ring:
             out, z = triton_read(pulse[:, :, 0], self.codes, self.count, config, offset, self.packed, self.absent)
             return normalise(out[:, :, None], z[..., None], config).to(q.dtype)
         if config.arithmetic == "float":
-            out, z = self._ready(pulse.dtype).read(pulse, self._written, preset, self.absent)
+            out, z = self._ready(pulse.dtype).read(pulse, self._written, preset)
         else:
             used = self._used(self.count.tolist())
             column = torch.arange(used, device=q.device)
@@ -222,7 +225,8 @@ class Ring:
         if kept is not None and kept.dtype == dtype:
             return kept
         self._written = self.count.tolist()
-        decoded = Decoded(self._unpack(self.codes[:, :, :, : self._used(self._written)]), self.config, dtype)
+        codes = self._unpack(self.codes[:, :, :, : self._used(self._written)])
+        decoded = Decoded(codes, self.config, dtype, self._written, self.absent)
         if not self.packed:
             self._decoded = decoded
         return decoded
@@ -258,13 +262,20 @@ class Ring:
         if not q.numel():
             return torch.zeros_like(q)
         grad = torch.is_grad_enabled()
-        if q.shape[2] == 1 and not (grad and any(x is not None and x.requires_grad for x in (q, k, v, preset))):
+        learning = grad and any(x is not None and x.requires_grad for x in (q, k, v, preset))
+        if q.shape[2] == 1 and not learning:
             with torch.no_grad() if grad else nullcontext():  # entering it once more for every token takes time
                 self._write(k, v, real, absent)
                 out = self._read(q, preset)
             return out if real is None else out * real[:, None, :, None]
         config, (batch, _, n, _) = self.config, q.shape
         start = self.count
+        few = real is None and not learning and n * _COLUMNS_A_READ <= min(int(start.max()), config.window)
+        if few and not self.packed and path_of(q, config) == "blocked":
+            presets, absents = ([None] * n if x is None else x.split(1, 2) for x in (preset, absent))
+            tokens = zip(q.split(1, 2), k.split(1, 2), v.split(1, 2), presets, absents, strict=True)
+            reads = [self.extend(*x[:3], None, *x[3:], validate=False) for x in tokens]
+            return torch.cat(reads, 2)
         # The stored tokens in order, from a sub-tile's first column on, then the new ones: the parallel form of the
         # ring for a row whose tokens begin at a multiple of subtile_columns.
         base = (start - config.window).clamp(min=0) // config.subtile_columns * config.subtile_columns
