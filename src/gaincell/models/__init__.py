@@ -3,10 +3,12 @@
 from gaincell.models.adapter import AdapterInfo, adapter_info, adapter_names, load_adapter, save_adapter
 from gaincell.models.cache import RingCache
 from gaincell.models.checkpoint import GainCellCheckpointConfig
+from gaincell.models.compare import HeadErrors, head_errors
 from gaincell.models.convert import attention_modules, check_servable, convert_, design_point, scalers_of
 from gaincell.models.demo import load_demo_model
 from gaincell.models.fingerprint import base_hash
 from gaincell.models.interface import register
+from gaincell.models.maps import AttentionMaps, attention_maps
 from gaincell.models.observe import attention_activity
 from gaincell.models.scalers import HeadScalers
 
@@ -14,17 +16,21 @@ register()
 
 __all__ = [
     "AdapterInfo",
+    "AttentionMaps",
     "GainCellCheckpointConfig",
+    "HeadErrors",
     "HeadScalers",
     "RingCache",
     "adapter_info",
     "adapter_names",
     "attention_activity",
+    "attention_maps",
     "attention_modules",
     "base_hash",
     "check_servable",
     "convert_",
     "design_point",
+    "head_errors",
     "load_adapter",
     "load_demo_model",
     "save_adapter",
