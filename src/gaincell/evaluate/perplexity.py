@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,16 +22,18 @@ class Perplexity:
         tokens: scored tokens.
         length: tokens of a window.
         stride: tokens a window moves on; each window scores its last `stride` tokens (the first one all it can).
+        losses: negative log-likelihood of every scored token, in nats, in the order of the text.
     """
 
     perplexity: float
     tokens: int
     length: int
     stride: int
+    losses: tuple[float, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
-        return asdict(self)
+        """As plain values, for JSON; without the losses."""
+        return {name: getattr(self, name) for name in ("perplexity", "tokens", "length", "stride")}
 
 
 @torch.no_grad()
@@ -77,7 +79,7 @@ def perplexity(
     starts = list(range(0, max(1, len(ids) - length + stride), stride))
     was_training = model.training
     model.eval()
-    total, scored = 0.0, 0
+    scored: list[float] = []
     try:
         for i in range(0, len(starts), batch):
             group = starts[i : i + batch]
@@ -90,13 +92,13 @@ def perplexity(
                 losses = _losses(model, torch.tensor(part, device=model.device))
                 for s, row in zip(part_starts, losses, strict=True):
                     new = row if s == 0 else row[length - stride - 1 :]
-                    total += float(new.double().sum())
-                    scored += len(new)
+                    scored += new.double().tolist()
             if progress is not None:
                 progress(min(i + batch, len(starts)), len(starts))
     finally:
         model.train(was_training)
-    return Perplexity(math.exp(min(total / scored, 700.0)), scored, length, stride)
+    mean = math.fsum(scored) / len(scored)
+    return Perplexity(math.exp(min(mean, 700.0)), len(scored), length, stride, tuple(scored))
 
 
 def encode(tokenizer: Any, text: str, at_least: int | None = None) -> list[int]:
