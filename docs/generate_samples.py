@@ -5,9 +5,8 @@ python docs/generate_samples.py
 
 from generate_results import ROOT, cell, fill
 
-from gaincell.cli.demo_steps import PROMPTS
 from gaincell.cli.options import load_model
-from gaincell.cli.writing import write
+from gaincell.cli.writing import PROMPTS, write
 
 MODELS = ("demo", "extended", "leroux2025")
 #: The demo's prompts, as questions.

@@ -10,10 +10,10 @@ import pytest
 from command_tools import Run
 
 from gaincell import InputError
-from gaincell.cli import demo_steps
 from gaincell.cli import options as shared
 from gaincell.cli.demo import run_demo
 from gaincell.cli.demo_steps import DemoSettings, PointPlan, Workbench
+from gaincell.cli.writing import PROMPTS
 from gaincell.models import adapter_names, save_adapter
 from gaincell.models.load import load_model
 
@@ -27,6 +27,8 @@ LITTLE = DemoSettings(
     evaluate_length=24,
     sample_tokens=4,
 )
+
+PAGE = ("report.html", "report.measured.json")
 
 STEPS = [
     "original",
@@ -54,7 +56,7 @@ def forbidden() -> Any:
 
 def test_demo_leaves_report_results_and_model(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
-    assert names == {"calibration.safetensors", "extended", "leroux2025", "report.html", "results.json"}
+    assert names == {"calibration.safetensors", "extended", "leroux2025", *PAGE, "results.json"}
     data = json.loads((finished / "results.json").read_text("utf-8"))
     assert list(data["steps"]) == STEPS
     assert all(step["seconds"] >= 0 for step in data["steps"].values())
@@ -69,9 +71,9 @@ def test_demo_leaves_report_results_and_model(finished: Path) -> None:
         ("leroux2025", "scalers from statistics"),
     ]
     assert results["perplexities"][0]["ratio"] == 1
-    assert [sample["prompt"] for sample in results["samples"]] == list(demo_steps.PROMPTS)
+    assert [sample["prompt"] for sample in results["samples"]] == list(PROMPTS)
     assert "Quick figures" in results["note"]
-    assert results["summary"] in (finished / "report.html").read_text("utf-8").replace("&#x27;", "'")
+    assert results["summary"] in (finished / "report.html").read_text("utf-8").replace("&#39;", "'")
     model, _ = load_model(finished / "extended" / "model")
     assert model.config._attn_implementation == "gaincell"
 
@@ -141,7 +143,7 @@ def test_demo_command(tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch
         patch.setattr(shared, "load_model", lambda name: load_model(tiny if name == "demo" else name))
         ended = gaincell("demo", "--from-scratch", "--quick")
     assert ended.code == 0
-    for words in ("Perplexity", "layer-wise transfer", demo_steps.PROMPTS[0], "energy, all layers", "published"):
+    for words in ("Perplexity", "layer-wise transfer", PROMPTS[0], "energy, all layers", "published"):
         assert words in ended.out
     assert "[9/9]" in ended.err
     assert "not to quote" in ended.err
@@ -169,7 +171,7 @@ def test_demo_puts_adapters_on_without_learning(
     plan = PointPlan("extended", ("adapter",), str(tmp_path / "mine.safetensors"))
     settings = dataclasses.replace(LITTLE, plans=(plan,))
     results, _ = run_demo(settings, tmp_path / "demo", lambda: load_model(tiny), "tiny")
-    assert {path.name for path in (tmp_path / "demo").iterdir()} == {"report.html", "results.json"}
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {*PAGE, "results.json"}
     learned = json.loads((finished / "results.json").read_text("utf-8"))["results"]
     stages = [row["stage"] for row in results["perplexities"]]
     assert stages == ["as it came", "mapped as it is", "adapter that ships"]

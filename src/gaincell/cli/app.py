@@ -20,16 +20,18 @@ from gaincell.cli.evaluate import evaluate
 from gaincell.cli.fit import fit
 from gaincell.cli.generate import generate
 from gaincell.cli.measure import measure_gpu
+from gaincell.cli.report import report
 from gaincell.errors import InputError
 
 #: Commands that go on where they stopped.
-RESUMABLE = ("adapt", "demo")
+RESUMABLE = ("adapt", "demo", "report")
 
 _COMMANDS = {
     demo: "gaincell demo --quick",
     adapt: "gaincell adapt demo --config extended --out runs/a",
     generate: 'gaincell generate "The ship had been at sea for" --model runs/a/model',
     evaluate: "gaincell evaluate demo --config leroux2025 --tokens 2048",
+    report: "gaincell report extended",
     cost: "gaincell cost gpt2 --config leroux2025",
     measure_gpu: "gaincell measure-gpu --out gpu.json",
     characterize: "gaincell characterize --card generic --out my_cell.yaml",

@@ -62,19 +62,20 @@ def run_demo(settings: "DemoSettings", out: Path, load: "Loader", model: str) ->
     """
     from gaincell.cli.demo_steps import Workbench, demo_steps, settings_dict, summarise
     from gaincell.cli.record import Record, run_steps
-    from gaincell.report import write_report
+    from gaincell.cli.report_source import demo_source
+    from gaincell.cli.report_steps import SENTENCE, measure, write_page
 
     record = Record(out / "results.json", settings_dict(settings, model))
     if settings.quick:
         screen.say("quick: little text and few steps; figures to look at, not to quote")
-    run_steps(demo_steps(Workbench(settings, out, load)), record)
+    bench = Workbench(settings, out, load)
+    run_steps(demo_steps(bench), record)
     results = summarise(settings, record)
     record.data["results"] = results
     record.save()
-    report = out / "report.html"
-    note = write_report(results, report)
-    if note:
-        screen.say(f"note: {note}")
+    report, source = out / "report.html", demo_source(bench, record)
+    measured = measure(source, SENTENCE, report.with_suffix(".measured.json"))
+    write_page(source, measured, SENTENCE, None, f"gaincell report {out}", report)
     return results, report
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaincell.cli import options
+from gaincell.cli.estimates import costs, estimated, published
 from gaincell.cli.record import Record, Step
 from gaincell.cli.screen import Stages
 from gaincell.config import GainCellConfig
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from gaincell.report import Results
 
 Loader = Callable[[], "tuple[PreTrainedModel, Any]"]
-
-PROMPTS = (
-    "The most important thing about the ocean is",
-    "Once upon a time, in a small village by the mountains,",
-    "To bake a loaf of bread, you first need to",
-)
 
 #: What a stage does, for a table's row.
 STAGES = {
@@ -242,44 +237,16 @@ class Workbench:
 
     def samples(self, progress: Stages) -> dict[str, Any]:
         """Step: both models go on from the same prompts."""
-        from gaincell.cli.writing import write
+        from gaincell.cli.writing import side_by_side
 
         s = self.settings
-        adapted = self.final(s.plans[0])
-        texts = []
-        for done, prompt in enumerate(PROMPTS):
-            progress("samples", done, len(PROMPTS))
-            how = {"max_new_tokens": s.sample_tokens, "temperature": s.temperature, "seed": s.seed}
-            both = [write(model, self.tokenizer, prompt, **how) for model in (self.loaded[0], adapted)]
-            texts.append({"prompt": prompt, "original": both[0].text, "adapted": both[1].text})
-        progress("samples", len(PROMPTS), len(PROMPTS))
-        return {"samples": texts}
+        how = {"max_new_tokens": s.sample_tokens, "temperature": s.temperature, "seed": s.seed}
+        return {"samples": side_by_side(self.loaded[0], self.final(s.plans[0]), self.tokenizer, progress, **how)}
 
     def cost(self, progress: Stages) -> dict[str, Any]:
         """Step: what attention costs, here and in the paper."""
-        from gaincell.hardware import estimate, paper_table
-        from gaincell.hardware.gpu import CAVEAT
-
-        model = self.loaded[0]
-        found = {plan.name: estimate(model.config, self.config_of(plan)) for plan in self.settings.plans}
-        return {
-            "model": model_name(model),
-            "points": {
-                name: {"parts": e.parts, "rows": [row._asdict() for row in e.table()]} for name, e in found.items()
-            },
-            "estimates": {name: e.to_dict() for name, e in found.items()},
-            "design_points": {plan.name: self.config_of(plan).model_dump(mode="json") for plan in self.settings.plans},
-            "published": [row._asdict() for row in paper_table() if row.published is not None],
-            "caveat": CAVEAT,
-        }
-
-
-def model_name(model: "PreTrainedModel") -> str:
-    """What reports call a model."""
-    from gaincell.models.demo import demo_model_folder
-
-    path = Path(model.config.name_or_path or type(model).__name__)
-    return "SmolLM2-135M-Instruct" if path == demo_model_folder() else path.name
+        points = {plan.name: self.config_of(plan) for plan in self.settings.plans}
+        return estimated(self.loaded[0], points)
 
 
 def demo_steps(bench: Workbench) -> list[Step]:
@@ -324,22 +291,8 @@ def summarise(settings: DemoSettings, record: Record) -> "Results":
         "sampling": f"Both models continue the same prompts {how} with up to {settings.sample_tokens} tokens.",
         "samples": record.result("samples")["samples"],
         "adapted": first.name,
-        "costs": {
-            "model": cost["model"],
-            "design_points": names,
-            "rows": _cost_rows(cost["points"], names),
-            "energy_parts_j": {name: cost["points"][name]["parts"] for name in names},
-        },
-        "published": [
-            {
-                "name": row["name"],
-                "unit": row["unit"],
-                "estimate": row["value"],
-                "published": row["published"],
-                "ratio": row["ratio"],
-            }
-            for row in cost["published"]
-        ],
+        "costs": costs(cost, names),
+        "published": published(cost),
         "caveat": cost["caveat"],
         "design_points": cost["design_points"],
         "about": _about(settings, record),
@@ -375,17 +328,6 @@ def _sentence(cost: dict[str, Any], rows: "list[Any]", point: str) -> str:
         f"({number(final['ratio'], 3)} times the original); its attention then takes "
         f"{estimate['latency_s'] * 1e6:.3g} µs and {estimate['energy_j'] * 1e6:.3g} µJ per token, by estimate."
     )
-
-
-def _cost_rows(points: dict[str, Any], names: list[str]) -> "list[Any]":
-    """The points' tables side by side, less the GPU ratios, which are for another model."""
-    rows: dict[str, dict[str, Any]] = {}
-    for column, name in enumerate(names):
-        for row in points[name]["rows"]:
-            if "GPT-2" not in row["name"]:
-                values = rows.setdefault(row["name"], {"unit": row["unit"], "values": [None] * len(names)})["values"]
-                values[column] = row["value"]
-    return [{"name": name, **row} for name, row in rows.items()]
 
 
 def _about(settings: DemoSettings, record: Record) -> dict[str, str]:

@@ -100,7 +100,9 @@ def _matplotlib() -> Finding:
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
-        return Finding("matplotlib", "note", "not installed; reports have no plots", "pip install matplotlib")
+        return Finding(
+            "matplotlib", "note", "not installed; gaincell cost --out draws no plots", "pip install matplotlib"
+        )
     return Finding("matplotlib", "ok", "installed")
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,13 @@ class Record:
     Args:
         path: the file; read if it is there.
         settings: plain values that say what this run is.
+        anew: whether a file of another run is begun anew, for steps that cost little.
 
     Raises:
-        InputError: the file belongs to a run with other settings, or is damaged.
+        InputError: the file belongs to a run with other settings, or is damaged; not if `anew`.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any], *, anew: bool = False) -> None:
         self.path = path
         self.data: dict[str, Any] = {
             "format": FORMAT,
@@ -54,7 +56,8 @@ class Record:
             "steps": {},
         }
         if path.exists():
-            self._read()
+            with suppress(InputError) if anew else nullcontext():
+                self._read()
 
     def _read(self) -> None:
         try:

@@ -5,10 +5,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gaincell.cli import options
+from gaincell.cli.screen import Stages
 from gaincell.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+#: What models are asked to go on from, side by side.
+PROMPTS = (
+    "The most important thing about the ocean is",
+    "Once upon a time, in a small village by the mountains,",
+    "To bake a loaf of bread, you first need to",
+)
 
 #: Of two bytes each, in a bfloat16 cache.
 _BF16_BYTES = 2
@@ -82,6 +90,19 @@ def write(
         cache.bytes_per_token if cache is not None else None,
         values * _BF16_BYTES,
     )
+
+
+def side_by_side(
+    original: "PreTrainedModel", adapted: "PreTrainedModel", tokenizer: Any, progress: Stages, **how: Any
+) -> list[dict[str, str]]:
+    """Both models go on from the same `PROMPTS`, as `write` is told: prompt, original, adapted."""
+    texts = []
+    for done, prompt in enumerate(PROMPTS):
+        progress("samples", done, len(PROMPTS))
+        both = [write(model, tokenizer, prompt, **how).text for model in (original, adapted)]
+        texts.append({"prompt": prompt, "original": both[0], "adapted": both[1]})
+    progress("samples", len(PROMPTS), len(PROMPTS))
+    return texts
 
 
 def _encode(tokenizer: Any, prompt: str, chat: bool) -> Any:

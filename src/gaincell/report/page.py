@@ -1,143 +1,205 @@
-"""The HTML page: one file, no script, nothing fetched."""
+"""The HTML page: one file that needs nothing from elsewhere."""
 
-from collections.abc import Sequence
-from html import escape
+import json
+import math
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from gaincell.aside import written_aside
 from gaincell.config import GainCellConfig
-from gaincell.report import plots
+from gaincell.report import curves, energy, heads, tasks
 from gaincell.report.numbers import number, unit
-from gaincell.report.results import Results
+from gaincell.report.palette import variables
+from gaincell.report.results import Report, Results
 
-NO_PLOTS = "the report has no plots, since matplotlib is not installed; pip install matplotlib."
+#: In the order in which each needs those before.
+_SCRIPTS = ("core.js", "charts.js", "heads.js", "tables.js", "page.js")
 
 
-def write_report(results: Results, path: str | Path) -> str | None:
+def write_report(report: Report, path: str | Path) -> int:
     """Write a run as one self-contained HTML file; written beside and renamed, so that it is never half a page.
 
     Args:
-        results: what the run found.
+        report: what the page shows.
         path: the file to write.
 
     Returns:
-        One sentence on what the report lacks, or None if it is complete.
+        The file's size in bytes.
 
     Raises:
         OSError: the file cannot be written.
     """
+    text = render(report).encode("utf-8")
     with written_aside(Path(path)) as aside:
-        aside.write_text(render(results), "utf-8")
-    return None if plots.can_plot() else NO_PLOTS
+        aside.write_bytes(text)
+    return len(text)
 
 
-def render(results: Results) -> str:
+def render(report: Report) -> str:
     """The page's text."""
-    style = (resources.files("gaincell.report") / "style.css").read_text("utf-8")
-    sections = (
-        _head(results),
-        _perplexity(results),
-        _samples(results),
-        _cost(results),
-        _design_points(results),
-        _about(results),
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    results, found = report["results"], report["tasks"]
+    data = page_data(report)
+    pages = Environment(
+        loader=PackageLoader("gaincell.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<link rel="icon" href="data:,">\n'
-        f"<title>{escape(results['title'])}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        + "\n".join(sections)
-        + "\n</body>\n</html>\n"
+    pages.filters |= {"number": number, "unit": unit}
+    package = resources.files("gaincell.report")
+    style = variables(toggled=True) + "\n" + (package / "style.css").read_text("utf-8")
+    script = "\n".join((package / "script" / name).read_text("utf-8") for name in _SCRIPTS)
+    # In a script element only "<" could end what is data.
+    text = json.dumps(_finite(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+    watched = [each["activity"] for each in report["heads"].values()]
+    return pages.get_template("page.html").render(
+        r=results,
+        data=data,
+        headline=_headline(report),
+        adaptation=data["curves"] or data["layers"],
+        intervals=any(row.get("interval") for row in results["perplexities"]),
+        tasks=found,
+        task_rows=_task_rows(found),
+        watched=watched[0]["text"] if watched else "",
+        sinks=any(point["sinks"] != "none" for point in results["design_points"].values()),
+        fields=_fields(results),
+        names=list(results["design_points"]),
+        cells=_cells(results),
+        about=results["about"],
+        command=report["command"],
+        style=Markup(style),
+        script=Markup(script),
+        json=Markup(text),
     )
 
 
-def _head(results: Results) -> str:
-    note = f'<p class="note">{escape(results["note"])}</p>' if results["note"] else ""
-    plain = "" if plots.can_plot() else f'<p class="note">{escape(NO_PLOTS[0].upper() + NO_PLOTS[1:])}</p>'
-    return f'<h1>{escape(results["title"])}</h1>\n<p class="summary">{escape(results["summary"])}</p>\n{note}{plain}'
+def page_data(report: Report) -> dict[str, Any]:
+    """What the page's script draws from."""
+    points = report["results"]["design_points"]
+    maps = report["maps"]
+    return {
+        "perplexity": _perplexity(report["results"]),
+        "tasks": None if report["tasks"] is None else tasks.page_data(report["tasks"]),
+        "curves": curves.page_data(report["curves"]),
+        "layers": curves.layer_data(report["curves"]) or None,
+        "heads": heads.page_data(report["heads"], maps),
+        "maps": maps if report["heads"] else None,
+        "cost": energy.page_data(report["shape"], points, report["heads"]),
+    }
 
 
-def _perplexity(results: Results) -> str:
-    rows = [
-        (row["attention"], row["stage"], number(row["perplexity"]), number(row["ratio"], 3), f"{row['seconds']:.0f}")
-        for row in results["perplexities"]
+def _perplexity(results: Results) -> dict[str, Any]:
+    kinds = list(dict.fromkeys(row["attention"] for row in results["perplexities"]))
+    original = results["perplexities"][0]["perplexity"]
+    rows = []
+    for row in results["perplexities"]:
+        low, high = (original * bound for bound in row.get("interval") or (math.nan, math.nan))
+        label = f"{row['attention']}: {row['stage']}"
+        words = f"{label}\nperplexity {number(row['perplexity'])}, {number(row['ratio'], 3)} times the original"
+        if not math.isnan(low):
+            words += f"\n95 %: {number(low)} to {number(high)}, if the original's is taken as given"
+        at = kinds.index(row["attention"]) - 1
+        rows.append({"label": label, "value": row["perplexity"], "low": low, "high": high, "point": at, "words": words})
+    return {"rows": rows, "original": original}
+
+
+def _headline(report: Report) -> list[dict[str, str]]:
+    """Few large numbers, of the design point that the samples are of."""
+    results, point = report["results"], report["results"]["adapted"]
+    first = results["perplexities"][0]
+    last = [row for row in results["perplexities"] if row["attention"] == point][-1]
+    interval = last.get("interval")
+    sure = "" if not interval else f" (95 %: {number(interval[0], 3)} to {number(interval[1], 3)})"
+    items = [
+        {
+            "label": "Perplexity, adapted",
+            "value": number(last["perplexity"]),
+            "unit": f"×{number(last['ratio'], 3)}",
+            "about": f"original: {number(first['perplexity'])}{sure}",
+        }
     ]
-    return "\n".join(
-        (
-            "<h2>Perplexity</h2>",
-            f"<p>{escape(results['evaluation'])}</p>",
-            _figure(plots.perplexity_plot(results["perplexities"]) if plots.can_plot() else ""),
-            _table(("attention", "stage", "perplexity", "times the original", "seconds"), rows, text=2),
+    found = report["tasks"]
+    adapted = [] if found is None else found.models[1:]
+    name = point if point in adapted else adapted[0] if len(adapted) == 1 else None
+    score = None if found is None or name is None else found.average.get(name)
+    if score is not None and score.difference is not None:
+        low, high = (None, None) if score.interval is None else score.interval
+        bounds = "" if low is None or high is None else f" (95 %: {100 * low:+.1f} to {100 * high:+.1f})"
+        items.append(
+            {
+                "label": "Tasks, on average",
+                "value": f"{100 * score.accuracy:.1f}",
+                "unit": "%",
+                "about": f"{100 * score.difference:+.1f} points{bounds}",
+            }
         )
-    )
+    column = results["costs"]["design_points"].index(point)
+    for name, label in (("latency, all layers", "Latency of a token"), ("energy, all layers", "Energy of a token")):
+        for row in results["costs"]["rows"]:
+            value = row["values"][column]
+            if row["name"] == name and value is not None:
+                large = {"ns": "µs", "nJ": "µJ"}[row["unit"]]
+                about = "attention, all layers; estimate"
+                items.append({"label": label, "value": number(value / 1e3, 3), "unit": large, "about": about})
+    if point in report["heads"]:
+        state = heads.page_data({point: report["heads"][point]}, None)
+        assert state is not None
+        silent = state["values"][point]["silent"]
+        items += [
+            {
+                "label": "Silent pulses",
+                "value": number(100 * sum(silent) / len(silent), 3),
+                "unit": "%",
+                "about": "of all between the two products",
+            },
+            {
+                "label": "Dead heads",
+                "value": str(len(state["dead"][point])),
+                "unit": f"of {len(silent)}",
+                "about": f"saturated: {len(state['saturated'][point])}",
+            },
+        ]
+    return items
 
 
-def _samples(results: Results) -> str:
-    parts = ["<h2>Samples</h2>", f"<p>{escape(results['sampling'])}</p>"]
-    for sample in results["samples"]:
-        parts.append('<div class="sample">')
-        for who, text in (("original", sample["original"]), (results["adapted"], sample["adapted"])):
-            parts.append(
-                f'<div><span class="who">{escape(who)}</span><span class="prompt">{escape(sample["prompt"])}</span>'
-                f"{escape(text)}</div>"
-            )
-        parts.append("</div>")
-    return "\n".join(parts)
+def _task_rows(found: tasks.Tasks | None) -> list[tuple[str, dict[str, tasks.Score]]]:
+    if found is None:
+        return []
+    rows = [(task.title, task.models) for task in found.tasks.values()]
+    return [*rows, ("Average", found.average)] if found.average else rows
 
 
-def _cost(results: Results) -> str:
-    costs = results["costs"]
-    rows = [(row["name"], *map(number, row["values"]), unit(row["unit"])) for row in costs["rows"]]
-    published = [
-        (row["name"], number(row["estimate"]), number(row["published"]), unit(row["unit"]), number(row["ratio"], 3))
-        for row in results["published"]
-    ]
-    return "\n".join(
-        (
-            "<h2>Latency, energy and area</h2>",
-            f"<p>Attention of {escape(costs['model'])}, one token of one sequence; the rest of the model is not in it. "
-            "Estimates from the published parts of one head.</p>",
-            _figure(plots.energy_plot(costs) if plots.can_plot() else ""),
-            _table(("", *costs["design_points"], "unit"), rows, text=1, last_is_text=True),
-            "<h3>The paper's own model</h3>",
-            "<p>GPT-2 at the published design point. The published parts are inputs of the estimate, so this checks "
-            "sums and scaling, not the parts.</p>",
-            _table(("", "estimate", "published", "unit", "estimate / published"), published, text=1, unit_column=3),
-            f'<p class="faint">{escape(results["caveat"])}</p>',
-        )
-    )
-
-
-def _design_points(results: Results) -> str:
-    points = results["design_points"]
+def _fields(results: Results) -> list[dict[str, Any]]:
     rows = []
     for name, field in GainCellConfig.model_fields.items():
         about: Any = field.json_schema_extra
-        meaning = f"{escape(field.description or '')}<span class='source'>{escape(str(about['source']))}</span>"
-        values = (_value(point.get(name)) for point in points.values())
-        rows.append((f"<code>{escape(name)}</code>", *map(escape, values), escape(unit(str(about["unit"]))), meaning))
-    head = ("field", *map(escape, points), "unit", "meaning and source")
-    return f"<h2>Design points</h2>\n{_raw_table(head, rows, numbers=())}\n{_cells(points)}"
+        values = [_value(point.get(name)) for point in results["design_points"].values()]
+        known = {"unit": str(about["unit"]), "source": str(about["source"]), "description": field.description or ""}
+        rows.append({"name": name, "values": values, **known})
+    return rows
 
 
-def _cells(points: dict[str, dict[str, Any]]) -> str:
+def _cells(results: Results) -> list[dict[str, str]]:
     """Law and retention of the cells, with their sources."""
     rows = []
-    for cell in {point["cell"]["name"]: point["cell"] for point in points.values()}.values():
+    for cell in {point["cell"]["name"]: point["cell"] for point in results["design_points"].values()}.values():
         law, kept = cell["law"], cell["retention"]
-        coefficients = ", ".join(f"{c:.6g}" for c in law["coefficients"])
-        tau = f"{kept['tau']:g} {kept['unit']}"
-        rows.append(tuple(map(escape, (cell["name"], coefficients, law["unit"], law["source"], tau, kept["source"]))))
-    head = ("cell", "charge law: coefficients of 1, y, y², …", "unit", "source", "τ", "source")
-    return _raw_table(head, rows, numbers=())
-
-
-def _about(results: Results) -> str:
-    rows = [(escape(label), escape(text)) for label, text in results["about"].items()]
-    return f"<h2>About this run</h2>\n{_raw_table(('', ''), rows, numbers=())}"
+        rows.append(
+            {
+                "name": cell["name"],
+                "coefficients": ", ".join(f"{c:.6g}" for c in law["coefficients"]),
+                "unit": law["unit"],
+                "law_source": law["source"],
+                "tau": f"{kept['tau']:g} {kept['unit']}",
+                "retention_source": kept["source"],
+            }
+        )
+    return rows
 
 
 def _value(value: Any) -> str:
@@ -145,34 +207,15 @@ def _value(value: Any) -> str:
         return str(value.get("name", ""))
     if value is None:
         return "null"
+    if isinstance(value, list):
+        return ", ".join(map(_value, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _figure(svg: str) -> str:
-    return f"<figure>{svg}</figure>" if svg else ""
-
-
-def _table(
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    text: int,
-    last_is_text: bool = False,
-    unit_column: int | None = None,
-) -> str:
-    """A table whose first `text` columns are text and whose others are numbers, but for a column of units."""
-    columns = set(range(text, len(head))) - {unit_column} - ({len(head) - 1} if last_is_text else set())
-    return _raw_table([escape(cell) for cell in head], [[escape(cell) for cell in row] for row in rows], tuple(columns))
-
-
-def _raw_table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        inside = (
-            f'<{tag} class="number">{cell}</{tag}>' if index in numbers else f"<{tag}>{cell}</{tag}>"
-            for index, cell in enumerate(cells)
-        )
-        return f"<tr>{''.join(inside)}</tr>"
-
-    top = f"<thead>{line(head, 'th')}</thead>" if any(head) else ""
-    body = "\n".join(line(row, "td") for row in rows)
-    return f'<div class="scroll"><table>{top}<tbody>\n{body}\n</tbody></table></div>'
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,12 +2,12 @@
 
 import io
 import re
-from importlib import resources
 from importlib.util import find_spec
 from typing import Any
 
 from gaincell.report.numbers import number
-from gaincell.report.results import Costs, PerplexityRow
+from gaincell.report.palette import variables
+from gaincell.report.results import PerplexityRow
 
 # Colours that stand for a CSS variable while matplotlib draws; no two the same, none used by matplotlib itself.
 _VARIABLES = {
@@ -87,32 +87,6 @@ def curve_plot(curves: dict[str, list[tuple[float, float]]], original: float) ->
     return _svg("curve", draw, 3.4)
 
 
-def energy_plot(costs: Costs) -> str:
-    """Energy of one token as stacked bars, one per design point."""
-    points = costs["design_points"]
-    parts = list(dict.fromkeys(part for point in points for part in costs["energy_parts_j"][point]))
-    parts = [part for part in parts if any(costs["energy_parts_j"][point].get(part) for point in points)]
-
-    def draw(axes: Any) -> None:
-        left = [0.0] * len(points)
-        for index, part in enumerate(parts):
-            widths = [1e6 * costs["energy_parts_j"][point].get(part, 0.0) for point in points]
-            axes.barh(
-                range(len(points)), widths, left=left, color=_SERIES[index % len(_SERIES)], height=0.55, label=part
-            )
-            left = [a + b for a, b in zip(left, widths, strict=True)]
-        for place, total in enumerate(left):
-            axes.annotate(f"{total:.3g}", (total, place), (5, 0), textcoords="offset points", va="center")
-        axes.set_xlim(0, max(left) * 1.12)
-        axes.set_yticks(range(len(points)), points)
-        axes.invert_yaxis()
-        axes.grid(axis="x")
-        axes.set_xlabel("energy of one token, all layers (µJ)")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
-
-    return _svg("energy", draw, 0.45 * len(points) + 1.4)
-
-
 def layers_plot(layers: list[dict[str, float]], reference: dict[str, float] | None = None) -> str:
     """Energy of one token by part, in joule, as a stacked bar per layer; a dashed line where `reference` adds up to."""
     parts = list(dict.fromkeys(part for layer in layers for part in layer))
@@ -159,11 +133,9 @@ def timeline_plot(phases: list[tuple[str, float, float, tuple[str, ...]]]) -> st
 
 def as_file(plot: str) -> str:
     """A plot as an SVG file of its own: the page's colours, light and dark, go with it."""
-    style = (resources.files("gaincell.report") / "style.css").read_text("utf-8")
-    variables = "".join(re.findall(r"(?:@media[^{]*\{\s*)?:root\s*\{[^}]*\}(?:\s*\})?", style))
     head, _, body = plot.partition(">")
     namespace = "" if "xmlns=" in head else ' xmlns="http://www.w3.org/2000/svg"'
-    return f"{head}{namespace}><style>{variables}</style>{body}"
+    return f"{head}{namespace}><style>{variables()}</style>{body}"
 
 
 def _svg(name: str, draw: Any, height: float, width: float = 7.5) -> str:

@@ -1,16 +1,23 @@
 """What a report is written from: plain values, as `results.json` of a run keeps them."""
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
+
+from gaincell.report.curves import Curve
+from gaincell.report.tasks import Tasks
 
 
 class PerplexityRow(TypedDict):
-    """One model's perplexity; `ratio` is over the original model's, `seconds` what it took to get there."""
+    """One model's perplexity; `ratio` is over the original model's, `seconds` what it took to get there.
+
+    `interval`, where it is known, is the 95 % interval of the ratio.
+    """
 
     attention: str
     stage: str
     perplexity: float
     ratio: float
     seconds: float
+    interval: NotRequired[list[float] | None]
 
 
 class Sample(TypedDict):
@@ -81,3 +88,57 @@ class Results(TypedDict):
     caveat: str
     design_points: dict[str, dict[str, Any]]
     about: dict[str, str]
+
+
+class Heads(TypedDict):
+    """What the heads of one adapted model do.
+
+    Attributes:
+        activity: `gaincell.hardware.Activity.to_dict` of a text.
+        errors: arrays of `gaincell.models.HeadErrors` on that text, as lists, by name.
+    """
+
+    activity: dict[str, Any]
+    errors: dict[str, Any]
+
+
+class Map(TypedDict):
+    """Attention maps of one model, packed by `gaincell.report.maps.packed`.
+
+    Attributes:
+        weights: base64 of one byte a weight.
+        pulses: sum of phi of every query, layer by layer and head by head; empty of softmax.
+    """
+
+    weights: str
+    pulses: list[float]
+
+
+class Maps(TypedDict):
+    """Attention maps of one sentence: the original's, and every adapted model's by its design point."""
+
+    tokens: list[str]
+    original: Map
+    points: dict[str, Map]
+
+
+class Report(TypedDict):
+    """Everything that a page shows; what is absent has no section.
+
+    Attributes:
+        results: the run.
+        shape: the model's attention, as `gaincell.hardware.read_shape` takes it.
+        tasks: accuracy on tasks.
+        curves: how adaptation went, run by run.
+        heads: by design point.
+        maps: of one sentence.
+        command: what writes the page again.
+    """
+
+    results: Results
+    shape: dict[str, Any]
+    tasks: Tasks | None
+    curves: list[Curve]
+    heads: dict[str, Heads]
+    maps: Maps | None
+    command: str

@@ -1,0 +1,159 @@
+"""What `gaincell report RUN` is about: a run of `adapt`, a run of `demo`, or an adapter."""
+
+import copy
+import json
+import shlex
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaincell import __version__
+from gaincell.cell.cell import read_json
+from gaincell.cli import options
+from gaincell.cli.report_steps import Adapted, Source, model_identity
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from gaincell.cli.demo_steps import Workbench
+    from gaincell.cli.record import Record
+
+
+def find_source(run: str, base: str) -> Source:
+    """What the command line named.
+
+    Raises:
+        InputError: neither a run folder nor an adapter; a run that is unfinished, or of another version.
+    """
+    from gaincell.models.adapter import adapter_names, is_adapter
+
+    folder = Path(run)
+    if is_adapter(run):
+        return _adapter(run, base)
+    if (folder / "results.json").is_file():
+        return _demo_run(folder)
+    if folder.is_dir():
+        return _adapt_run(folder, base)
+    shipped = ", ".join(adapter_names())
+    raise InputError(f"'{run}' is neither a run folder nor a shipped adapter ({shipped}); check the path.")
+
+
+def demo_source(bench: "Workbench", record: "Record") -> Source:
+    """A finished run of the demo, whose models its workbench holds."""
+    from gaincell.models.adapter import adapter_checksum
+    from gaincell.report.curves import read_curve
+
+    results, cost = record.data["results"], record.result("cost")
+    adapted, curves = {}, []
+    for plan in bench.settings.plans:
+        folder = bench.model_folder(plan)
+        config = GainCellConfig(**cost["design_points"][plan.name])
+        if plan.adapter is not None:
+            adapted[plan.name] = Adapted(config, partial(bench.final, plan), adapter_checksum(plan.adapter))
+        elif folder.is_dir():
+            adapted[plan.name] = Adapted(config, partial(bench.final, plan), model_identity(folder))
+        curves.append(read_curve(folder.parent, plan.name))
+    shape = next(iter(cost["estimates"].values()))["model"]
+    return Source(bench.out, lambda: bench.loaded, adapted, curves, results=results, shape=shape)
+
+
+def _demo_run(folder: Path) -> Source:
+    from gaincell.cli.demo_steps import DemoSettings, PointPlan, Workbench
+    from gaincell.cli.record import Record
+
+    path = folder / "results.json"
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        made_by, settings = found["gaincell"], dict(found["settings"])
+        model = settings.pop("model")
+        plans = tuple(PointPlan(**{**plan, "stages": tuple(plan["stages"])}) for plan in settings.pop("plans"))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise InputError(f"{path} is not of a run of 'gaincell demo', or damaged; run the demo again.") from None
+    given = "--quick " * bool(settings.get("quick")) + "--from-scratch " * any(plan.learns for plan in plans)
+    again = f"gaincell demo {given}--out {shlex.quote(str(folder))}"
+    try:
+        demo = DemoSettings(**settings, plans=plans)
+    except TypeError:
+        demo = None
+    if demo is None or made_by != __version__:
+        raise InputError(
+            f"{folder} was written by gaincell {made_by}, this is {__version__}; delete it and run '{again}'."
+        )
+    record = Record(path, found["settings"])
+    if "results" not in record.data:
+        raise InputError(f"{folder} is unfinished; finish it with '{again}'.")
+    return demo_source(Workbench(demo, folder, lambda: options.load_model(str(model))), record)
+
+
+def _adapt_run(folder: Path, base: str) -> Source:
+    from gaincell.models.load import inspect_model
+    from gaincell.report.curves import read_curve
+
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(
+            f"{folder} is not a run folder: it holds neither config.json of 'gaincell adapt' nor results.json of "
+            "'gaincell demo'; give the folder that one of them wrote with --out."
+        )
+    about = read_json(path)
+    if "model_type" in about:
+        up = folder.parent if (folder.parent / "metrics.jsonl").is_file() else None
+        hint = "give the run folder that it lies in" if up is None else f"its run folder is {up}"
+        raise InputError(f"{folder} is a model folder, not a run folder; {hint}.")
+    try:
+        wanted, point = str(about["model"]), dict(about["design_point"])
+        config = GainCellConfig(**point)
+    except (KeyError, TypeError, ValueError, InputError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise InputError(
+            f"{path} is not of a run of this version of 'gaincell adapt' ({reason}); adapt again in another folder."
+        ) from None
+    model = folder / "model"
+    if not (model / "config.json").is_file():
+        again = f"gaincell adapt ... --config {config.name} --out {shlex.quote(str(folder))}"
+        raise InputError(
+            f"{folder} is unfinished: it has no adapted model yet; finish it with the '{again}' that began it, or make "
+            "an adapter of its last checkpoint with --save-adapter FILE, and report that."
+        )
+    config = inspect_model(model).design_point or config
+    load = partial(_load, str(model))
+    adapted = {config.name: Adapted(config, load, model_identity(model))}
+    known = {"adapted in": folder.name, "learned from": str(about.get("text", "unknown"))}
+    return Source(folder, _checked(base, wanted, folder), adapted, [read_curve(folder, config.name)], known)
+
+
+def _adapter(name: str, base: str) -> Source:
+    from gaincell.models import adapter_info, load_adapter
+    from gaincell.models.adapter import adapter_checksum
+
+    info = adapter_info(name)
+    config = GainCellConfig(**info.design_point)
+    original = cache(_checked(base, info.base_hash, Path(name)))
+
+    def load() -> "PreTrainedModel":
+        return load_adapter(copy.deepcopy(original()[0]), name)
+
+    known = {"adapter": info.notes or "made by others"}
+    return Source(None, original, {config.name: Adapted(config, load, adapter_checksum(name))}, about=known)
+
+
+def _checked(base: str, wanted: str, what: Path) -> Any:
+    """Loads the original, and refuses one that this was not adapted from."""
+
+    def load() -> "tuple[PreTrainedModel, Any]":
+        from gaincell.models import base_hash, scalers_of
+
+        model, tokenizer = options.load_model(base)
+        if scalers_of(model) or base_hash(model) != wanted:
+            raise InputError(
+                f"{what} was not adapted from '{base}', but from another model; name that one's folder with --base."
+            )
+        return model, tokenizer
+
+    return load
+
+
+def _load(folder: str) -> "PreTrainedModel":
+    return options.load_model(folder)[0]

@@ -1,0 +1,299 @@
+"""What `gaincell report` measures, step by step, and the page that it makes of it."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gaincell.cli import screen
+from gaincell.cli.estimates import costs, estimated, published
+from gaincell.cli.record import Record, Step, run_steps
+from gaincell.cli.screen import Stages
+from gaincell.config import GainCellConfig
+from gaincell.report.numbers import number
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from gaincell.report import Report, Results
+    from gaincell.report.curves import Curve
+
+Loader = Callable[[], "tuple[PreTrainedModel, Any]"]
+
+#: What attention maps are drawn of by default: "it", "them" and "their" have something to look back at.
+SENTENCE = (
+    "The captain had promised his crew that they would see the harbour before night, and when the lights of it came up "
+    "over the water, they believed him at last."
+)
+#: Tokens of the speeches that heads are watched on: maps of them take memory with their square.
+WATCHED = 512
+#: Tokens that perplexity is taken on, in windows of so many.
+SCORED, LENGTH = 2048, 512
+#: Tokens of a sample.
+WRITTEN = 48
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """An adapted model.
+
+    Attributes:
+        config: its design point, as it stands with the model.
+        load: puts it on a copy of the original, or reads it.
+        identity: tells it from one that was adapted otherwise; plain values.
+    """
+
+    config: GainCellConfig
+    load: Callable[[], "PreTrainedModel"]
+    identity: Any
+
+
+@dataclass
+class Source:
+    """What a page is to be about.
+
+    Attributes:
+        folder: the run folder; None of an adapter alone.
+        original: gives the original model and its tokenizer.
+        adapted: by design point, at least one; the samples are of the first.
+        curves: how adaptation went, where it is known.
+        about: what is known of how they were made, as label and text.
+        results: quality, samples and cost, where a run has them already.
+        shape: the model's attention, then.
+    """
+
+    folder: Path | None
+    original: Loader
+    adapted: dict[str, Adapted]
+    curves: "list[Curve]" = field(default_factory=list)
+    about: dict[str, str] = field(default_factory=dict)
+    results: "Results | None" = None
+    shape: dict[str, Any] | None = None
+
+
+class Bench:
+    """The models of one report, loaded when they are first needed, one adapted one at a time.
+
+    Args:
+        source: what the page is about.
+        sentence: what attention maps are drawn of.
+    """
+
+    def __init__(self, source: Source, sentence: str) -> None:
+        self.source, self.sentence = source, sentence
+        self._held: tuple[str, PreTrainedModel] | None = None
+
+    @cached_property
+    def loaded(self) -> "tuple[PreTrainedModel, Any]":
+        """The original model and its tokenizer."""
+        return self.source.original()
+
+    def adapted(self, name: str) -> "PreTrainedModel":
+        """An adapted model."""
+        if self._held is None or self._held[0] != name:
+            self._held = None
+            self._held = name, self.source.adapted[name].load()
+        return self._held[1]
+
+    def at_most(self, tokens: int) -> int:
+        """So many tokens, or as many as the model has positions for."""
+        config = self.loaded[0].config.get_text_config(decoder=True)
+        return min(tokens, getattr(config, "max_position_embeddings", None) or tokens)
+
+    def watched(self) -> "Tensor":
+        """(1, T) tokens that heads are watched on."""
+        import torch
+
+        from gaincell.evaluate import default_text
+        from gaincell.evaluate.perplexity import encode
+
+        return torch.tensor([encode(self.loaded[1], default_text(), WATCHED)[: self.at_most(WATCHED)]])
+
+    def perplexity(self, name: str | None, progress: Stages) -> dict[str, Any]:
+        """Step: perplexity of the original, or of an adapted model, with the loss of every token."""
+        import torch
+        import transformers
+
+        from gaincell.evaluate import perplexity
+
+        model = self.loaded[0] if name is None else self.adapted(name)
+        length, tell = self.at_most(LENGTH), progress.of("perplexity")
+        found = perplexity(model, self.loaded[1], length=length, tokens=SCORED, progress=tell)
+        versions = {
+            "Python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+        losses = [float(f"{loss:.5g}") for loss in found.losses]
+        return {**found.to_dict(), "losses": losses, "versions": versions}
+
+    def samples(self, name: str, progress: Stages) -> dict[str, Any]:
+        """Step: both models go on from the same prompts, greedily."""
+        from gaincell.cli.writing import side_by_side
+
+        model, tokenizer = self.loaded
+        return {"samples": side_by_side(model, self.adapted(name), tokenizer, progress, max_new_tokens=WRITTEN)}
+
+    def cost(self, progress: Stages) -> dict[str, Any]:
+        """Step: what attention costs."""
+        from dataclasses import asdict
+
+        from gaincell.hardware import read_shape
+
+        model = self.loaded[0]
+        points = {name: adapted.config for name, adapted in self.source.adapted.items()}
+        return {**estimated(model, points), "shape": asdict(read_shape(model.config))}
+
+    def heads(self, name: str, progress: Stages) -> dict[str, Any]:
+        """Step: what an adapted model's heads do, and how far off they are."""
+        from gaincell.models import attention_activity, head_errors
+
+        ids = self.watched()
+        activity = attention_activity(self.adapted(name), ids, f"the first {ids.shape[1]} tokens of the speeches")
+        progress("heads", 1, 2)
+        errors = head_errors(self.loaded[0], self.adapted(name), ids)
+        progress("heads", 2, 2)
+        arrays = {"heads": errors.heads, "blocks": errors.blocks, "power": errors.power}
+        return {"activity": activity.to_dict(), "errors": {key: array.tolist() for key, array in arrays.items()}}
+
+    def maps(self, progress: Stages) -> dict[str, Any]:
+        """Step: attention maps of all models."""
+        import torch
+
+        from gaincell.hardware import read_shape
+        from gaincell.models import attention_maps
+        from gaincell.report.maps import packed, tokens_that_fit
+
+        model, tokenizer = self.loaded
+        shape, names = read_shape(model.config), list(self.source.adapted)
+        encoded = tokenizer(self.sentence, add_special_tokens=False)["input_ids"]
+        ids = torch.tensor(
+            encoded[: tokens_that_fit(shape.num_hidden_layers * shape.num_attention_heads, len(names) + 1)]
+        )
+        found = {"original": packed(attention_maps(model, ids)), "points": {}}
+        for done, name in enumerate(names, 1):
+            progress("attention maps", done - 1, len(names))
+            found["points"][name] = packed(attention_maps(self.adapted(name), ids))
+        progress("attention maps", len(names), len(names))
+        tokens = [tokenizer.decode([int(token)]) for token in ids]
+        return {"tokens": tokens, "cut": len(encoded) - len(tokens), **found}
+
+
+def measure(source: Source, sentence: str, path: Path) -> Record:
+    """Measure what the page needs and `source` does not have; what is in the file at `path` is not measured again.
+
+    Raises:
+        InputError: a sentence without tokens, and as the models' loaders.
+        OSError: the disk is full, or the file cannot be written.
+    """
+    identity = {name: adapted.identity for name, adapted in source.adapted.items()}
+    # As JSON reads it again, so that it compares.
+    record = Record(path, json.loads(json.dumps({"adapted": identity})), anew=True)
+    bench = Bench(source, sentence)
+    maps = _maps_step(sentence)
+    steps = [Step(f"{name}/heads", f"{name}: heads", partial(bench.heads, name)) for name in source.adapted]
+    steps.append(Step(maps, "attention maps", bench.maps))
+    if source.results is None:
+        first = next(iter(source.adapted))
+        own = [Step("original/perplexity", "perplexity of the original model", partial(bench.perplexity, None))]
+        own += [
+            Step(f"{name}/perplexity", f"{name}: perplexity", partial(bench.perplexity, name))
+            for name in source.adapted
+        ]
+        own.append(Step("samples", "samples of both models", partial(bench.samples, first)))
+        own.append(Step("cost", "latency, energy and area", bench.cost))
+        steps = own + steps
+    stale = [name for name in record.data["steps"] if name.startswith("maps/") and name != maps]
+    for name in stale:
+        del record.data["steps"][name]
+    if not all(map(record.is_done, steps)):
+        run_steps(steps, record)
+    return record
+
+
+def write_page(source: Source, record: Record, sentence: str, tasks: Path | None, command: str, out: Path) -> "Report":
+    """Write the page of what was measured, and return what it shows."""
+    from gaincell.report import write_report
+    from gaincell.report.tasks import read_tasks
+
+    maps = record.result(_maps_step(sentence))
+    report: Report = {
+        "results": source.results or _results(source, record),
+        "shape": source.shape or record.result("cost")["shape"],
+        "tasks": None if tasks is None else read_tasks(tasks),
+        "curves": source.curves,
+        "heads": {name: record.result(f"{name}/heads") for name in source.adapted},  # pyright: ignore[reportAssignmentType]
+        "maps": {"tokens": maps["tokens"], "original": maps["original"], "points": maps["points"]},
+        "command": command,
+    }
+    if maps["cut"]:
+        screen.say(f"note: maps are drawn of the sentence's first {len(maps['tokens'])} tokens; more would not fit")
+    write_report(report, out)
+    return report
+
+
+def model_identity(folder: Path) -> list[list[Any]]:
+    """What tells a model folder from the same one written anew, without reading its weights."""
+    stats = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+def _maps_step(sentence: str) -> str:
+    return f"maps/{hashlib.sha256(sentence.encode()).hexdigest()[:12]}"
+
+
+def _results(source: Source, record: Record) -> "Results":
+    """Quality, samples and cost, from what was measured here."""
+    from gaincell.evaluate.ratio import BLOCK, ratio_interval
+
+    cost, first = record.result("cost"), next(iter(source.adapted))
+    original = record.result("original/perplexity")
+    rows: list[Any] = [_row("softmax", "as it came", original, original, record.seconds("original/perplexity"), None)]
+    for name in source.adapted:
+        found = record.result(f"{name}/perplexity")
+        interval = ratio_interval(found["losses"], original["losses"])
+        rows.append(_row(name, "adapted", found, original, record.seconds(f"{name}/perplexity"), interval))
+    last, estimate = rows[1], cost["estimates"][first]
+    seconds = sum(step["seconds"] for step in record.data["steps"].values())
+    return {
+        "title": f"{cost['model']} in gain cells",
+        "summary": f"{cost['model']} has perplexity {number(rows[0]['perplexity'])} with softmax and "
+        f"{number(last['perplexity'])} adapted to the design point '{first}' ({number(last['ratio'], 3)} times the "
+        f"original); its attention then takes {estimate['latency_s'] * 1e6:.3g} µs and "
+        f"{estimate['energy_j'] * 1e6:.3g} µJ per token, by estimate.",
+        "note": "",
+        "model": cost["model"],
+        "evaluation": f"Perplexity on State of the Union addresses since 1950: {original['tokens']} tokens, windows of "
+        f"{original['length']} that move by {original['stride']}. Lower is better. Intervals by drawing blocks of "
+        f"{BLOCK} tokens anew (bootstrap).",
+        "perplexities": rows,
+        "sampling": f"Both models continue the same prompts greedily with up to {WRITTEN} tokens.",
+        "samples": record.result("samples")["samples"],
+        "adapted": first,
+        "costs": costs(cost, list(source.adapted)),
+        "published": published(cost),
+        "caveat": cost["caveat"],
+        "design_points": cost["design_points"],
+        "about": {
+            "gaincell": record.data["gaincell"],
+            **original["versions"],
+            **source.about,
+            "time to measure": f"{seconds:.0f} s",
+        },
+    }
+
+
+def _row(attention: str, stage: str, found: Any, original: Any, seconds: float, interval: Any) -> dict[str, Any]:
+    return {
+        "attention": attention,
+        "stage": stage,
+        "perplexity": found["perplexity"],
+        "ratio": found["perplexity"] / original["perplexity"],
+        "seconds": seconds,
+        "interval": None if interval is None else list(interval),
+    }
