@@ -127,7 +127,7 @@ function attention({ tokens, original, points: maps }, names, heads, moved) {
     const of = weights();
     host.replaceChildren(...shown.map((token, key) => {
       const asks = key === chosen.query, later = key > chosen.query;
-      const button = html("button", { type: "button", class: `${asks ? "asks" : ""} ${later ? "later" : ""}`, "aria-pressed": asks, "data-token": key, style: later ? null : `background:${shade(of(chosen.query, key))};color:${of(chosen.query, key) > 0.2 ? "var(--paper)" : "var(--ink)"}`, "aria-label": later ? token : `${token.trim()}, ${percent(of(chosen.query, key))}` }, token);
+      const button = html("button", { type: "button", class: `${asks ? "asks" : ""} ${later ? "later" : ""}`, "aria-pressed": asks, "data-token": key, style: later ? null : `background:${shade(of(chosen.query, key))};color:${of(chosen.query, key) > 0.36 ? "var(--paper)" : "var(--ink)"}`, "aria-label": later ? token : `${token.trim()}, ${percent(of(chosen.query, key))}` }, token);
       button.addEventListener("click", () => { choose({ query: key }); $(`[data-token="${key}"]`, host).focus(); });
       button.addEventListener("pointerenter", () => { const box = button.getBoundingClientRect(); if (!later) hint(words(chosen.query, key), box.left, box.top); });
       button.addEventListener("pointerleave", unhint);
