@@ -29,6 +29,13 @@ config = GainCellConfig.load("my_design.yaml")  # YAML or JSON; fields that are 
 print(config.to_yaml())
 ```
 
+```yaml title="my_design.yaml"
+name: my design
+window: 512
+stored_levels: 16
+normaliser: column
+```
+
 Voltages are in volt and times in second. "Model charge" is the published scale, on which a cell with 0.45 V above its
 zero gives 10.313 per full pulse and a score saturates at 80. `null` in YAML is `None` in Python. Of the sources,
 "paper" is Leroux et al., *Analog in-memory computing attention mechanism for fast and energy-efficient large language
@@ -45,9 +52,10 @@ CELL_FILES = """\
 ## Cell files
 
 `cell` takes the name of a shipped cell, the path of a cell file, or the content of one. A cell file is YAML with these
-fields, and every quantity comes with its unit and its source. This is the shipped cell `leroux2025`:
+fields, and every quantity comes with its unit and its source. This one says what the
+shipped cell `leroux2025` does:
 
-```yaml
+```yaml title="my_cell.yaml"
 {example}```
 
 - `law.coefficients`: C_0, C_1, ... of f(y) = C_0 + C_1 y + C_2 y^2 + ..., the charge that a cell adds per unit of pulse

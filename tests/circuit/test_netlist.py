@@ -101,7 +101,7 @@ def test_a_cell_of_resistors_draws_what_ohm_says(ngspice: Ngspice, tmp_path: Pat
 def test_the_cell_of_the_documentation_works(ngspice: Ngspice, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "circuit.md").read_text("utf-8")
     path = tmp_path / "my_cell.cir"
-    path.write_text(page.split("<!-- my_cell.cir -->\n```text\n")[1].split("```")[0])
+    path.write_text(page.split('```text title="my_cell.cir"\n')[1].split("```")[0])
     cell = cell_from_netlist(path)
     charge = read(cell, ngspice).charge_c
     assert (charge[0] < 0).all()
