@@ -37,6 +37,7 @@ MARKER = re.compile(r"^[ \t]*<!--[ \t]*(not run|needs)\b:?[ \t]*(.*?)[ \t]*-->\n
 #: and a perplexity by less than one in a hundred.
 TOLERANCE = 0.02
 NUMBER = r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:[eE][-+]?\d+)?"
+WORDS = re.compile(rf"\.\.\.|{NUMBER}|[^\W\d]+|\S")
 
 
 def pages() -> list[Path]:
@@ -139,26 +140,26 @@ def _check_output(example: Example) -> str | None:
 def unlike(shown: str, printed: str) -> str | None:
     """What sets the output that a page shows apart from what was printed, in a sentence, or None.
 
-    Runs of blanks are alike, `...` stands for anything, and numbers may differ by `TOLERANCE`.
+    Blanks do not count, `...` stands for anything, and numbers may differ by `TOLERANCE`.
     """
-    shown, printed = " ".join(shown.split()), " ".join(printed.split())
-    parts = re.split(rf"(\.\.\.|{NUMBER})", shown)
-    known = {"...": ".*?"}
-    pattern = "".join(
-        known.get(part, f"({NUMBER})") if index % 2 else re.escape(part) for index, part in enumerate(parts)
-    )
-    found = re.fullmatch(pattern, printed)
-    if found is None:
-        return "the page shows other words than were printed"
-    numbers = [part for part in parts[1::2] if part != "..."]
-    for expected, actual in zip(numbers, found.groups(), strict=True):
-        if abs(_value(actual) - _value(expected)) > TOLERANCE * abs(_value(expected)):
-            return f"the page shows {expected}, and {actual} was printed"
-    return None
+    found = WORDS.findall(printed)
+    reached = {0}  # how many of the printed words the page may have come to
+    for word in WORDS.findall(shown):
+        if word == "...":
+            reached = set(range(min(reached), len(found) + 1))
+            continue
+        further = {index + 1 for index in reached if index < len(found) and _alike(word, found[index])}
+        if not further:
+            return f"the page shows {word}, and {' '.join(found[max(reached) :][:1]) or 'nothing more'} was printed"
+        reached = further
+    return None if len(found) in reached else "more was printed than the page shows"
 
 
-def _value(number: str) -> float:
-    return float(number.replace(",", ""))
+def _alike(shown: str, printed: str) -> bool:
+    if not (re.fullmatch(NUMBER, shown) and re.fullmatch(NUMBER, printed)):
+        return shown == printed
+    expected, actual = (float(number.replace(",", "")) for number in (shown, printed))
+    return abs(actual - expected) <= TOLERANCE * abs(expected)
 
 
 def check_python(example: Example) -> None:

@@ -163,8 +163,10 @@ def test_every_command_line_is_checked() -> None:
         ("1,024 tokens, -2.0e-3", "1,030 tokens, -2.01e-3", True),
         ("first ... last 3", "first\nand so on\nlast 3", True),
         ("first ... last 3", "first\nand so on\nlast 4", False),
+        ("2 ... 10 ns ...", "2 5 ns 10 us 3 10 ns 7", True),
         ("0", "0.1", False),
         ("a", "a b", False),
+        ("a b", "a", False),
     ],
 )
 def test_numbers_are_compared_loosely_and_words_exactly(shown: str, printed: str, alike: bool) -> None:
