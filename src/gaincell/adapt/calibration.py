@@ -255,7 +255,8 @@ def read_sequences(tokenizer: Any, text: str, sequences: int, length: int, seed:
 def fingerprint(value: Tensor | dict[str, Any]) -> str:
     """A short checksum of token ids or of settings."""
     if isinstance(value, Tensor):
-        data = f"{tuple(value.shape)} {value.dtype} ".encode() + value.cpu().numpy().tobytes()
+        found = hashlib.sha256(f"{tuple(value.shape)} {value.dtype} ".encode())
+        found.update(value.cpu().contiguous().numpy().data)  # no copy: it may be larger than memory
     else:
-        data = json.dumps(value, sort_keys=True).encode()
-    return hashlib.sha256(data).hexdigest()[:16]
+        found = hashlib.sha256(json.dumps(value, sort_keys=True).encode())
+    return found.hexdigest()[:16]

@@ -15,6 +15,9 @@ from gaincell.errors import InputError
 #: Tokens of a window: what two texts have in common by chance is shorter.
 WINDOW = 32
 
+#: Rows that are hashed at once.
+_ROWS = 4096
+
 #: Odd constants of splitmix64, which spreads neighbouring token ids over all 64 bits.
 _STEP, _MIX1, _MIX2 = (np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 
@@ -74,8 +77,11 @@ def _sample(rows: "np.ndarray[Any, Any]") -> "np.ndarray[Any, np.dtype[np.uint64
     """Hashes of one in eight windows of rows (N, T)."""
     if rows.shape[1] < WINDOW:
         return np.zeros(0, np.uint64)
-    found = _hashes(rows, WINDOW).ravel()
-    return found[found >> np.uint64(61) == 0]
+    kept = []
+    for start in range(0, len(rows), _ROWS):  # the rows may be larger than memory
+        found = _hashes(rows[start : start + _ROWS], WINDOW).ravel()
+        kept.append(found[found >> np.uint64(61) == 0])
+    return np.concatenate(kept)
 
 
 def _hashes(rows: "np.ndarray[Any, Any]", n: int) -> "np.ndarray[Any, np.dtype[np.uint64]]":

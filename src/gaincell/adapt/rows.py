@@ -34,7 +34,7 @@ class Permuted:
 
     def __call__(self, step: int) -> Tensor:
         """The rows of a step, (B, T)."""
-        return self.ids[self.numbers(step)]
+        return self.ids[self.numbers(step)].long()
 
     def _permutation(self, epoch: int) -> Tensor:
         if epoch != self._epoch:

@@ -1,9 +1,14 @@
 """Text to learn from that somebody else wrote: a file, or a data set."""
 
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from gaincell.cell.cell import is_file
 from gaincell.errors import InputError
@@ -22,11 +27,36 @@ def load_source(source: str | Path, *, characters: int = 10_000_000, split: str 
     Raises:
         InputError: no such file or data set, `datasets` is not installed, or nothing in it is text.
     """
+    parts: list[str] = []
+    size = 0
+    for document in read_documents(source, split=split):
+        parts.append(document)
+        size += len(document) + 2
+        if size >= characters:
+            break
+    text = "\n\n".join(part for part in parts if part.strip())
+    if not text:
+        raise InputError(f"data set '{source}' holds no text in its split '{split}'; choose another.")
+    return text
+
+
+def read_documents(source: str | Path, *, split: str = "train") -> Iterator[str]:
+    """The texts of a data set one after the other, as they are asked for; a file is one text.
+
+    Args:
+        source: as in `load_source`.
+        split: which part of a data set.
+
+    Raises:
+        InputError: no such file or data set, or `datasets` is not installed.
+    """
     path, name = Path(source), str(source)
     if is_file(path):
-        return load_text(path)
+        yield load_text(path)
+        return
     if name == "packaged":
-        return default_training_text()
+        yield default_training_text()
+        return
     if find_spec("datasets") is None:
         raise InputError(
             f"text '{name}' is no file; if it is a data set, install the package 'datasets' (pip install "
@@ -35,22 +65,29 @@ def load_source(source: str | Path, *, characters: int = 10_000_000, split: str 
     try:
         rows = _open(path, name, split)
         column = _text_column(rows, name)
-        parts: list[str] = []
-        size = 0
         for row in rows:
-            if size >= characters:
-                break
-            parts.append(row[column])
-            size += len(row[column]) + 2
+            if row[column]:
+                yield row[column]
     except InputError:
         raise
     except Exception as error:  # whatever data sets, their formats and the hub provoke
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"text '{name}' is no file, nor a data set that can be read ({first:.160}).") from error
-    text = "\n\n".join(part for part in parts if part.strip())
-    if not text:
-        raise InputError(f"data set '{name}' holds no text in its split '{split}'; choose another.")
-    return text
+
+
+def load_tokens(path: Path) -> Tensor:
+    """Token ids (N, T) in a .npy file, which stays on disk: rows are read as they are needed.
+
+    Raises:
+        InputError: no such file, or none of rows of whole numbers.
+    """
+    try:
+        ids = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"token file {path} is no .npy file ({error}); check the path.") from None
+    if not isinstance(ids, np.ndarray) or ids.ndim != 2 or ids.dtype not in (np.int32, np.int64):
+        raise InputError(f"token file {path} must hold rows of token ids, as int32 or int64 of shape (N, T).")
+    return torch.from_numpy(ids)
 
 
 def _open(path: Path, name: str, split: str) -> Any:

@@ -30,6 +30,9 @@ def adapt(
             "--text", help="A UTF-8 text file; 'packaged' prose; or a data set: a folder, or a name on the hub."
         ),
     ] = None,
+    tokens: Annotated[
+        Path | None, typer.Option("--tokens", help="Token ids instead of a text: a .npy file of rows, as int32.")
+    ] = None,
     validate: Annotated[
         str | None,
         typer.Option("--validate", help="Text whose perplexity `distill` logs: a file; speeches; or novel."),
@@ -82,16 +85,19 @@ def adapt(
     design_point = GainCellConfig.load(config)
     if recipe is not None and (stages, statistics, start) != (None, None, None):
         raise InputError(f"--recipe {recipe} has stages of its own; leave --stages, --statistics and --from out.")
+    if text is not None and tokens is not None:
+        raise InputError("--text and --tokens are both what to learn from; give one of them.")
     default = DEFAULT_STAGES if start is None else ("distill",)
     chosen = () if recipe else parse_stages(",".join(default) if stages is None else stages)
     fields = parse_settings(given or [])
     options.check_out(out)
     if save is not None and (save.suffix != ".safetensors" or save.is_dir()):
         raise InputError(f"--save-adapter {save} must be a file whose name ends in .safetensors.")
-    from gaincell.adapt import load_source
+    from gaincell.adapt.sources import load_source, load_tokens
     from gaincell.evaluate import load_text
 
     words = None if text is None else load_source(text)
+    ids = None if tokens is None else load_tokens(tokens)
     held_out = None if validate is None else load_text(validate)
     from gaincell.adapt import AdaptSettings, paper_recipe
     from gaincell.adapt import adapt as run_adapt
@@ -109,6 +115,7 @@ def adapt(
                 "tokenizer": tokenizer,
                 "out": out,
                 "text": words,
+                "calibration": ids,
                 "settings": settings,
                 "validation": held_out,
                 "progress": progress,
@@ -125,7 +132,7 @@ def adapt(
         adapter = save or out / "adapter.safetensors"
         # The model was adapted in place: its weights as they were are read again rather than held all the while.
         given_stages = {"from": start, "recipe": recipe, "stages": ",".join(chosen) or None, "statistics": statistics}
-        how = {"config": config, "text": text, **given_stages, "seed": seed, "rank": rank}
+        how = {"config": config, "text": text, "tokens": tokens, **given_stages, "seed": seed, "rank": rank}
         notes = as_command(model, how, given or [], quick)
         last = result.metrics[-1]
         reached = f"the checkpoint after {last['tokens']:,} tokens of {last['stage']}" if "tokens" in last else None
