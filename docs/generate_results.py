@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gaincell.hardware import paper_table
 from gaincell.report.numbers import number, unit
 from gaincell.report.plots import as_file, perplexity_plot
 
@@ -49,16 +48,6 @@ def samples(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def paper() -> str:
-    """The paper's own model, our estimate beside the published figures."""
-    lines = ["| GPT-2 at `leroux2025` | ours | published | ours / published | unit | |", "| --- " * 6 + "|"]
-    for row in paper_table():
-        if row.published is not None:
-            figures = (number(row.value), number(row.published), number(row.ratio, 3), row.unit, row.basis)
-            lines.append(f"| {row.name} | {' | '.join(figures)} |")
-    return "\n".join(lines)
-
-
 def fill(text: str, name: str, content: str) -> str:
     """Put content between the marks of that name."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
@@ -77,7 +66,6 @@ def main(folder: Path) -> None:
     for name, content in (
         ("perplexities", perplexities(results)),
         ("samples", samples(results)),
-        ("paper", paper()),
     ):
         text = fill(text, name, content)
     readme.write_text(text, "utf-8")

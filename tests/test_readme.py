@@ -9,9 +9,11 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 def test_every_figure_is_filled_in() -> None:
     blocks = re.findall(r"<!-- (\w+) -->\n(.*?)\n?<!-- /\1 -->", README, flags=re.DOTALL)
-    assert [name for name, _ in blocks] == ["perplexities", "samples", "paper"]
+    assert [name for name, _ in blocks] == ["perplexities", "samples", "reproduction"]
     for name, content in blocks:
-        assert len(content.splitlines()) > 3, f"{name} is empty; run docs/generate_results.py"
+        assert len(content.splitlines()) > 3, (
+            f"{name} is empty; run docs/generate_{name if name == 'reproduction' else 'results'}.py"
+        )
     assert "@" not in README
 
 

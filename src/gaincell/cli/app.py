@@ -21,10 +21,11 @@ from gaincell.cli.fit import fit
 from gaincell.cli.generate import generate
 from gaincell.cli.measure import measure_gpu
 from gaincell.cli.report import report
+from gaincell.cli.reproduce import reproduce
 from gaincell.errors import InputError
 
 #: Commands that go on where they stopped.
-RESUMABLE = ("adapt", "demo", "report")
+RESUMABLE = ("adapt", "demo", "report", "reproduce")
 
 _COMMANDS = {
     demo: "gaincell demo --quick",
@@ -34,6 +35,7 @@ _COMMANDS = {
     report: "gaincell report extended",
     cost: "gaincell cost gpt2 --config leroux2025",
     measure_gpu: "gaincell measure-gpu --out gpu.json",
+    reproduce: "gaincell reproduce fig5",
     characterize: "gaincell characterize --card generic --out my_cell.yaml",
     fit: "gaincell fit data.csv --tau 5ms --out my_cell.yaml",
     doctor: "gaincell doctor --model runs/a/model",

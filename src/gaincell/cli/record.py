@@ -102,8 +102,15 @@ class Record:
             aside.write_text(json.dumps(self.data, indent=2, ensure_ascii=False), "utf-8")
 
 
-def run_steps(steps: Sequence[Step], record: Record) -> None:
-    """Run the steps that are not done yet, in order. After one that runs, later ones run again only if undone."""
+def run_steps(
+    steps: Sequence[Step], record: Record, unavailable: tuple[type[Exception], ...] = ()
+) -> dict[str, Exception]:
+    """Run the steps that are not done yet, in order. After one that runs, later ones run again only if undone.
+
+    Returns:
+        Steps that raised something `unavailable`, by name: left undone and told in a note.
+    """
+    skipped: dict[str, Exception] = {}
     for number, step in enumerate(steps, 1):
         label = f"[{number}/{len(steps)}] {step.title}"
         if record.is_done(step):
@@ -111,6 +118,12 @@ def run_steps(steps: Sequence[Step], record: Record) -> None:
             continue
         screen.say(label)
         began = time.monotonic()
-        with screen.stages() as progress:
-            result = step.run(progress)
+        try:
+            with screen.stages() as progress:
+                result = step.run(progress)
+        except unavailable as error:
+            skipped[step.name] = error
+            screen.say(f"note: left out: {error}")
+            continue
         record.store(step.name, result, time.monotonic() - began)
+    return skipped

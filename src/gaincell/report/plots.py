@@ -3,7 +3,7 @@
 import io
 import re
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from gaincell.report.numbers import number
 from gaincell.report.palette import variables
@@ -129,6 +129,71 @@ def timeline_plot(phases: list[tuple[str, float, float, tuple[str, ...]]]) -> st
         axes.set_xlabel("time since the token's key and value came (ns)")
 
     return _svg("timeline", draw, 0.32 * len(rows) + 2.2)
+
+
+class Series(NamedTuple):
+    """Points (x, y) of one thing, and how they are drawn."""
+
+    name: str
+    x: list[float]
+    y: list[float]
+    style: Literal["line", "dashes", "points", "marked"] = "line"
+
+
+def xy_plot(
+    name: str, series: list[Series], *, x: str, y: str, log_x: bool = False, beside: bool = False, height: float = 3.4
+) -> str:
+    """Things against each other, with a legend, which stands `beside` where there is no room inside."""
+    styles: dict[str, Any] = {
+        "line": {"linestyle": "-"},
+        "dashes": {"linestyle": "--"},
+        "points": {"linestyle": "", "marker": "o", "markersize": 3.5},
+        "marked": {"linestyle": "-", "marker": "o", "markersize": 3.5},
+    }
+
+    def draw(axes: Any) -> None:
+        for index, one in enumerate(series):
+            # a second round of the colours is dotted
+            again = {"linestyle": ":"} if index >= len(_SERIES) and one.style == "line" else {}
+            how = {**styles[one.style], **again, "color": _SERIES[index % len(_SERIES)]}
+            axes.plot(one.x, one.y, label=one.name, linewidth=1.4, **how)
+        if log_x:
+            axes.set_xscale("log")
+        axes.grid(linewidth=0.5)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "borderaxespad": 0.2} if beside else {}
+        axes.legend(frameon=False, **place)
+
+    return _svg(name, draw, height)
+
+
+def grouped_bars_plot(
+    name: str, labels: list[str], groups: dict[str, list[float | None]], *, x: str, log: bool = False
+) -> str:
+    """A bar for each group at every label, where there is a value; from the left, or on a logarithmic axis."""
+    width = 0.8 / len(groups)
+    values = [value for group in groups.values() for value in group if value is not None]
+
+    def draw(axes: Any) -> None:
+        for index, (group, bars) in enumerate(groups.items()):
+            places = [at + (index - (len(groups) - 1) / 2) * width for at in range(len(labels))]
+            there = [(place, bar) for place, bar in zip(places, bars, strict=True) if bar is not None]
+            drawn = axes.barh(*zip(*there, strict=True), color=_SERIES[index % len(_SERIES)], height=width, label=group)
+            axes.bar_label(drawn, [number(bar) for _, bar in there], padding=4, fontsize=8.5)
+        if log:
+            axes.set_xscale("log")
+            axes.set_xlim(min(values) / 4, max(values) * (max(values) / min(values)) ** 0.15)  # room for the numbers
+            axes.minorticks_off()
+        else:
+            axes.set_xlim(0, 1.12 * max(values))
+        axes.set_yticks(range(len(labels)), labels)
+        axes.invert_yaxis()
+        axes.grid(axis="x")
+        axes.set_xlabel(x)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, borderaxespad=0.2)
+
+    return _svg(name, draw, (0.12 + 0.2 * len(groups)) * len(labels) + 1.2)
 
 
 def as_file(plot: str) -> str:

