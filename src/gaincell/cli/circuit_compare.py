@@ -54,16 +54,16 @@ def compare(
     The cell is characterised first, and the behavioural model gets its cell file. Of each column: both results, and
     what makes them differ. What was simulated once is not simulated again, so a run that was stopped goes on.
     """
+    from gaincell.circuit.cards import load_card
     from gaincell.circuit.characterize import Settings, characterize
     from gaincell.circuit.compare import compare as simulate
     from gaincell.circuit.compare import random_subtiles, window_energy
     from gaincell.circuit.decks.cell import cell_from_netlist, gain_cell
     from gaincell.circuit.subtile import load_subtiles, save_subtiles
-    from gaincell.cli.characterize import _card
 
     options.check_out_file(save, "--save")
     kept = load_subtiles(Path(source)) if source.endswith(".json") else None
-    transistors = _card(card)
+    transistors = load_card(card)
     circuit = gain_cell(transistors) if netlist is None else cell_from_netlist(netlist)
     settings = Settings(order=order)
     with screen.stages() as stages:

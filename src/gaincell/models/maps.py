@@ -72,7 +72,7 @@ def attention_maps(model: PreTrainedModel, ids: Tensor) -> AttentionMaps:
 @contextmanager
 def _eager(model: PreTrainedModel) -> Iterator[None]:
     """Softmax attention that keeps its weights, for a while; gain cells keep theirs."""
-    before = model.config._attn_implementation
+    before: str = model.config._attn_implementation  # pyright: ignore[reportAssignmentType]
     if scalers_of(model):
         yield
         return
