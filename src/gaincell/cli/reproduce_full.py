@@ -106,5 +106,6 @@ def _learn(scale: "FullScale", folder: Path, progress: "Stages") -> dict[str, An
 def _tasks(scale: "FullScale", folder: Path, items: int, progress: "Stages") -> dict[str, Any]:
     from gaincell.reproduce.table1 import evaluate, findings
 
+    learned = f"{scale.settings['distill_tokens']:,} tokens"
     models = {"original": scale.model, "adapted": str(folder / "run" / "model")}
-    return findings(evaluate(models, items, folder / "tasks", progress), scale.model).to_dict()
+    return findings(evaluate(models, items, folder / "tasks", progress), scale.model, learned).to_dict()

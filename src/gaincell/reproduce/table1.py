@@ -47,12 +47,13 @@ def evaluate(
         raise UnavailableError(str(error)) from None
 
 
-def findings(found: dict[str, Any], base: str) -> Findings:
+def findings(found: dict[str, Any], base: str, learned: str = "fewer than 1,000,000 tokens") -> Findings:
     """What the tasks' results say beside the published averages.
 
     Args:
         found: what `evaluate` found.
         base: the original's name.
+        learned: on how much the others were adapted.
     """
     original, *adapted = found["models"]
     tasks, average = found["tasks"], found["average"]
@@ -82,8 +83,8 @@ def findings(found: dict[str, Any], base: str) -> Findings:
                 )
             rows.append(Row(f"{task['title']}, {model}", None, 100 * one["accuracy"], "%", "", note))
     reach = (
-        f"Another base model ({base} in place of GPT-2) that was adapted on a thousandth of the tokens or "
-        f"less, and {found['items_asked']} items a task at most, so that a task's own figure is uncertain by several "
+        f"The base model is {base}, in the paper GPT-2, and was adapted on {learned}, in the paper on some "
+        f"17,000,000,000; {found['items_asked']} items a task at most leave a task's figure uncertain by several "
         "percent; the published figures of single tasks and of the hardware models are not at hand."
     )
     plot = ""
