@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from command_tools import Run
 
+from gaincell.cli import options as shared
 from gaincell.cli import report_steps
 from gaincell.cli.app import run as run_app
 from gaincell.models.load import load_model
@@ -78,7 +79,7 @@ def test_nothing_is_measured_twice_but_what_changed(
     assert set(found["heads"]) == {"extended"}
     before = (copied / "report.html").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(report_steps.options, "load_model", lambda name: pytest.fail("a model was loaded"))
+        patch.setattr(shared, "load_model", lambda name: pytest.fail("a model was loaded"))
         again = gaincell("report", copied, "--base", tiny)
     assert again.code == 0, again
     assert "[1/" not in again.err
