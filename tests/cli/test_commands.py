@@ -11,7 +11,10 @@ from command_tools import Run
 
 import gaincell as package
 
-COMMANDS = ("demo", "adapt", "generate", "evaluate", "cost", "measure-gpu", "characterize", "fit", "doctor", "circuit")
+COMMANDS = (
+    *("demo", "adapt", "generate", "evaluate", "report", "cost", "measure-gpu", "reproduce"),
+    *("characterize", "fit", "doctor", "circuit"),
+)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
