@@ -1,6 +1,8 @@
 """One frozen, validated description of a design point."""
 
+import hashlib
 import math
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -200,6 +202,36 @@ class GainCellConfig(BaseModel, frozen=True):
         "is mixed into the output digitally.",
     )
 
+    mismatch_seed: int | None = _field(
+        None,
+        "-",
+        "option: how one array's cells differ from another's (not in the published design)",
+        "Draws arrays whose cells differ: each reads (1 + gain) f(y e^(-leak age) - zero) with a gain and a zero of "
+        "its own, fixed, independent and normal. The same seed gives the same arrays; every layer of a model has its "
+        "own. null: all cells are equal.",
+        ge=0,
+        lt=1 << 63,
+    )
+    mismatch_gain: float | None = _field(
+        None,
+        "1",
+        "the cell file's circuit.mismatch.gain",
+        "Standard deviation of the cells' gains, where mismatch_seed draws them. null: the cell's own.",
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+    mismatch_zero_v: float | None = _field(
+        None,
+        "V",
+        "the cell file's circuit.mismatch.zero_crossing_v",
+        "Standard deviation of the stored voltages that give no charge, where mismatch_seed draws them. null: the "
+        "cell's own.",
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+    )
+
     leak_form: Literal["cell", "factored"] = _field(
         "cell",
         "-",
@@ -260,7 +292,30 @@ class GainCellConfig(BaseModel, frozen=True):
                 raise ValueError("storage 'linearised' spaces DAC levels, so it needs stored_levels.")
             if not self._law_is_increasing():
                 raise ValueError("storage 'linearised' needs a charge law that increases over the stored range.")
+        if self.mismatch_seed is not None and None in self._mismatch:
+            raise ValueError(
+                f"mismatch_seed asks for cells that differ, but cell '{self.cell.name}' has no mismatch figures; "
+                "set mismatch_gain and mismatch_zero_v, or characterise the cell with --mismatch."
+            )
         return self
+
+    @property
+    def _mismatch(self) -> tuple[float | None, float | None]:
+        """Standard deviations of gain and zero, whether drawn or not."""
+        own = self.cell.circuit and self.cell.circuit.mismatch
+        gain = own.gain if own and self.mismatch_gain is None else self.mismatch_gain
+        return gain, own.zero_crossing_v if own and self.mismatch_zero_v is None else self.mismatch_zero_v
+
+    @cached_property
+    def mismatch(self) -> tuple[float, float] | None:
+        """Standard deviations of the cells' gain and of their zero in volt; None where all cells are equal."""
+        gain, zero_v = self._mismatch
+        return None if self.mismatch_seed is None or not (gain or zero_v) else (gain or 0.0, zero_v or 0.0)
+
+    @cached_property
+    def imperfections(self) -> tuple[str, ...]:
+        """Fields that ask for more of a circuit than its charge law and its leak."""
+        return ("mismatch_seed",) if self.mismatch else ()
 
     def _law_is_increasing(self) -> bool:
         slope = self.cell.model_law.derivative()
@@ -293,6 +348,17 @@ class GainCellConfig(BaseModel, frozen=True):
         if self.token_period_s is not None:
             return self
         return self.replace(token_period_s=layers * self.layer_latency_s)
+
+    def ideal(self) -> Self:
+        """This design point with circuits that do nothing but follow the charge law and leak."""
+        return self.replace(**{name: type(self).model_fields[name].default for name in self.imperfections})
+
+    def for_layer(self, layer: int) -> Self:
+        """This design point in one layer of a model, which has arrays of its own: what seeds draw is that layer's."""
+        if self.mismatch_seed is None:
+            return self
+        text = f"{self.mismatch_seed} {layer}"
+        return self.replace(mismatch_seed=int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1)
 
     def replace(self, /, **changes: Any) -> Self:
         """A copy with some fields changed, validated like a new one; `cell` may be a name or a path."""

@@ -29,6 +29,10 @@ def evaluate(
         int | None, typer.Option(min=1, help="Tokens between windows; half the length by default.")
     ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Tokens to score at most.")] = 8192,
+    mismatch_seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Draw arrays whose cells differ, by the design point's figures; a seed, an array."),
+    ] = None,
     tasks: Annotated[
         str | None,
         typer.Option(
@@ -54,8 +58,10 @@ def evaluate(
     Example: gaincell evaluate extended --tasks paper --limit 60 --out runs/tasks
     """
     if tasks is not None:
-        if config is not None:
-            raise InputError("--tasks scores models as they are; leave --config out, or save a model at that point.")
+        if config is not None or mismatch_seed is not None:
+            raise InputError(
+                "--tasks scores models as they are; leave --config and --mismatch-seed out, or save a model at that point."
+            )
         from gaincell.cli.evaluate_tasks import evaluate_tasks
 
         evaluate_tasks(model, tasks, also=also or [], limit=limit, online=online, batch=batch, out=out, json=json)
@@ -64,6 +70,8 @@ def evaluate(
 
     began = time.monotonic()
     wanted = None if config is None else GainCellConfig.load(config)
+    if wanted is not None and mismatch_seed is not None:
+        wanted = wanted.replace(mismatch_seed=mismatch_seed)
     import torch
 
     from gaincell.adapt.sources import load_source
@@ -77,6 +85,11 @@ def evaluate(
     from gaincell.models import attention_activity, convert_, design_point
 
     options.check_positions(network, length, "--length")
+    if wanted is None and mismatch_seed is not None:
+        stored = design_point(network)
+        if stored is None:
+            raise InputError("--mismatch-seed draws the cells of a converted model; convert this one with --config.")
+        wanted = stored.replace(mismatch_seed=mismatch_seed)
     if wanted is not None:
         convert_(network, wanted)
     point = design_point(network)

@@ -42,7 +42,10 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
     config = config.for_layers(len(modules))
     check_design(config)
     text_config = model.config.get_text_config(decoder=True)
-    layer_configs = {name: _layer_config(name, module, text_config, config) for name, module in modules.items()}
+    layer_configs = {
+        name: _layer_config(name, module, text_config, config.for_layer(layer))
+        for layer, (name, module) in enumerate(modules.items())
+    }
     before = design_point(model)
     if before is not None and before != config:
         _check_same_digital_side(before, config)

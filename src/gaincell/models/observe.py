@@ -19,7 +19,8 @@ from gaincell.ops.terms import Terms
 def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token ids") -> Activity:
     """Run a converted model and record what its arrays do, layer by layer; memory grows with T squared of one layer.
 
-    In floating point, whatever `matmul` and `arithmetic` round beside. Cells without levels are counted, and their
+    In floating point, whatever `matmul` and `arithmetic` round beside; of ideal circuits, whose design point is
+    `GainCellConfig.ideal`, though the layers pass on what theirs put out. Cells without levels are counted, and their
     charges taken, at the nearest of `UNQUANTISED_LEVELS`.
 
     Args:
@@ -35,7 +36,7 @@ def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token i
         raise InputError("the model attends with softmax, so there are no pulses to look at; convert it first.")
     if ids.dim() != 2 or not ids.numel():
         raise InputError(f"ids must be token ids of shape (B, T), one at least; got {tuple(ids.shape)}.")
-    tallies = [_Tally(scalers.config) for scalers in layers.values()]
+    tallies = [_Tally(scalers.config.ideal()) for scalers in layers.values()]
     was_training = model.training
     model.eval()
     try:

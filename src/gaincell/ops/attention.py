@@ -9,6 +9,7 @@ from gaincell.ops.convert import query_pulse, stored_voltage
 from gaincell.ops.dispatch import products
 from gaincell.ops.precision import outside_autocast
 from gaincell.ops.terms import Terms
+from gaincell.ops.variation import arrays
 
 
 def attention(
@@ -85,8 +86,13 @@ def attention_map(
     index = torch.arange(tokens, device=q.device)
     age = index[:, None] - index
     terms = Terms.of(config.cell.model_law, config, 1.0 / config.score_saturation)
+    cells = arrays(config, k.shape[1], k.shape[3], q)
+    if cells is not None:
+        column = index if pad is None else index - pad[:, None]
+        head = torch.arange(q.shape[1], device=q.device)[:, None] // groups
+        cells = cells[0].at(head, column[..., None, :] % config.window)
     gate = terms.constant * q.sum(-1, keepdim=True)
-    for rate, value in zip(terms.rates, terms.values(y), strict=True):
+    for rate, value in zip(terms.rates, terms.values(y, cells), strict=True):
         gate = gate + torch.exp(-rate * config.leak * age.clamp(min=0).double()).to(q.dtype) * (q @ value.mT)
     if preset is not None:
         gate = gate + preset[..., None]

@@ -33,6 +33,7 @@ from gaincell.ops.convert import (
 )
 from gaincell.ops.precision import matmul, outside_autocast, rounding, widen
 from gaincell.ops.terms import Terms, backward_law
+from gaincell.ops.variation import Cells, arrays
 
 #: Queries times heads that are worked on at once: large enough that the matrix products are fast, small enough that
 #: what lies between them stays in a core's cache of 2 MB (found by measuring: below 3,000 the steps of the loop cost
@@ -72,8 +73,10 @@ class _Buffers:
 class _Plan:
     """What no head changes: blocks, decays and terms of one call."""
 
-    def __init__(self, config: GainCellConfig, like: Tensor, converted: bool) -> None:
+    def __init__(self, config: GainCellConfig, like: Tensor, converted: bool, start: Tensor, kv_heads: int) -> None:
         tokens = like.shape[1]
+        self.start, self.kv_heads = start, kv_heads
+        self.arrays = arrays(config, kv_heads, like.shape[2], like)
         self.config, self.tokens, self.like, self.converted = config, tokens, like, converted
         self.columns, self.window = config.subtile_columns, config.window
         law, back_law = config.cell.model_law, backward_law(config)
@@ -126,12 +129,21 @@ class _Plan:
 class _Heads:
     """Some query heads at once: their pulses (n, T, D) and the voltages (m, T', D) stored, T' whole sub-tiles."""
 
-    def __init__(self, plan: _Plan, q: Tensor, k: Tensor, v: Tensor, preset: Tensor, absent: Tensor) -> None:
+    def __init__(
+        self, plan: _Plan, part: slice, kv_part: slice, q: Tensor, k: Tensor, v: Tensor, preset: Tensor, absent: Tensor
+    ) -> None:
+        q, k, v, preset, absent = q[part], k[kv_part], v[kv_part], preset[part], absent[kv_part]
         self.plan, self.buffer = plan, plan.buffer
         (self.count, _, self.dim), self.groups = q.shape, len(q) // len(k)
         # Converted here, for a few heads at a time, while they are in the cache.
         self.q = q if plan.converted else query_pulse(q, plan.config, self.buffer("q", *q.shape))
         self.yk, self.yv = self.voltages("k", k), self.voltages("v", v)
+        self.key_cells = self.value_cells = None
+        if plan.arrays is not None:
+            row, index = (torch.arange(x.start, x.stop, device=q.device) for x in (kv_part, slice(0, self.yk.shape[1])))
+            column = (plan.start[row // plan.kv_heads, None] + index) % plan.window
+            head = (row % plan.kv_heads)[:, None]
+            self.key_cells, self.value_cells = (array.at(head, column) for array in plan.arrays)
         self.stored = self.present(absent) if absent.numel() else None
         self.offset = preset[..., None] if preset.numel() else None
         if plan.key.constant:
@@ -161,14 +173,19 @@ class _Heads:
         x = self.plan.mask_(x, block)
         return x if self.stored is None else x.mul_(self.stored[block.index])
 
-    def factors(self, name: str, y: Tensor, terms: Terms) -> list[_Factor]:
+    def factors(self, name: str, y: Tensor, terms: Terms, cells: Cells | None) -> list[_Factor]:
         """The factor of a product for every term and block: (n, C, D)."""
         factors = []
         for p in range(len(terms.rates)):
-            x = terms.value(p, y, self.buffer(f"{name}{p}", *y.shape))
+            x = terms.value(p, y, self.buffer(f"{name}{p}", *y.shape), cells)
             x = x.repeat_interleave(self.groups, 0) if self.groups > 1 else x
             factors.append(x.unflatten(1, (-1, self.plan.columns)).unbind(1))
         return factors
+
+    def operands(self) -> tuple[list[_Factor], list[_Factor]]:
+        """Factors of both products."""
+        keys = self.factors("key", self.yk, self.plan.key, self.key_cells)
+        return keys, self.factors("value", self.yv, self.plan.value, self.value_cells)
 
     def gate(self, block: _Block, keys: list[_Factor]) -> Tensor:
         """S / S_sat + preset of a block, before the clamp: (n, r, C)."""
@@ -213,10 +230,10 @@ class _Heads:
         shape = len(self.plan.blocks), self.count, self.plan.columns, self.dim
         return [self.q.new_empty(shape) for _ in terms.rates]
 
-    def fold(self, gradients: list[Tensor], y: Tensor, terms: Terms) -> Tensor:
+    def fold(self, gradients: list[Tensor], y: Tensor, terms: Terms, cells: Cells | None) -> Tensor:
         """Gradients of every block's factors (blocks, n, C, D) -> gradient of the stored voltages (m, T, D)."""
         total = torch.zeros_like(y)
-        for x, slope in zip(gradients, terms.derivative().values(y), strict=True):
+        for x, slope in zip(gradients, terms.slopes(y, cells), strict=True):
             x = x.transpose(0, 1).flatten(1, 2)
             total.addcmul_(x.unflatten(0, (-1, self.groups)).sum(1) if self.groups > 1 else x, slope)
         return total[:, : self.plan.tokens]
@@ -225,8 +242,8 @@ class _Heads:
 class _Products(torch.autograd.Function):
     @staticmethod
     @outside_autocast
-    def forward(ctx, q, k, v, preset, absent, config, converted, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        plan, full = _Plan(config, q, converted), full_scale(config)
+    def forward(ctx, q, k, v, preset, absent, config, converted, start, kv_heads, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        plan, full = _Plan(config, q, converted, start, kv_heads), full_scale(config)
         out, z = torch.empty_like(q), q.new_zeros(q.shape[:2])
         # For the way back: where a sub-tile that two blocks share stayed open, and which blocks were clamped at all.
         past = grad and plan.tokens > config.window
@@ -234,8 +251,8 @@ class _Products(torch.autograd.Function):
         clamped: set[tuple[int, int]] = set()
         beyond: dict[tuple[int, int], Tensor] = {}  # where more pulses fired in a sub-tile than the normaliser holds
         for part, kv_part in plan.parts(q, k):
-            heads = _Heads(plan, q[part], k[kv_part], v[kv_part], preset[part], absent[kv_part])
-            keys, values = heads.factors("key", heads.yk, plan.key), heads.factors("value", heads.yv, plan.value)
+            heads = _Heads(plan, part, kv_part, q, k, v, preset, absent)
+            keys, values = heads.operands()
             tails: dict[int, Tensor] = {}
             fired_tails: dict[int, Tensor] = {}
             for block in plan.blocks:
@@ -269,6 +286,7 @@ class _Products(torch.autograd.Function):
                 out[part, new : rows.stop].copy_(code[:, new - rows.start :])
         ctx.save_for_backward(q, k, v, preset, absent, opened)
         ctx.config, ctx.converted, ctx.clamped, ctx.beyond = config, converted, clamped, beyond
+        ctx.start, ctx.kv_heads = start, kv_heads
         return out.div_(full), z
 
     @staticmethod
@@ -277,18 +295,18 @@ class _Products(torch.autograd.Function):
     def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
         q, k, v, preset, absent, opened = ctx.saved_tensors
         config: GainCellConfig = ctx.config
-        plan, full = _Plan(config, q, ctx.converted), full_scale(config)
+        plan, full = _Plan(config, q, ctx.converted, ctx.start, ctx.kv_heads), full_scale(config)
         # d read-out / d charge in counts is one count, straight through.
         grad_out, grad_z = grads[0] / full, grads[1][..., None]
         grad_q, grad_k, grad_v = torch.zeros_like(q), torch.empty_like(k), torch.empty_like(v)
         grad_preset = torch.zeros_like(preset)
         for part, kv_part in plan.parts(q, k):
-            heads = _Heads(plan, q[part], k[kv_part], v[kv_part], preset[part], absent[kv_part])
-            keys, values = heads.factors("key", heads.yk, plan.key), heads.factors("value", heads.yv, plan.value)
+            heads = _Heads(plan, part, kv_part, q, k, v, preset, absent)
+            keys, values = heads.operands()
             back_keys, back_values = keys, values
             if plan.back_key is not plan.key:
-                back_keys = heads.factors("back key", heads.yk, plan.back_key)
-                back_values = heads.factors("back value", heads.yv, plan.back_value)
+                back_keys = heads.factors("back key", heads.yk, plan.back_key, heads.key_cells)
+                back_values = heads.factors("back value", heads.yv, plan.back_value, heads.value_cells)
             grad_keys, grad_values = heads.blank(plan.back_key), heads.blank(plan.back_value)
             for block in plan.blocks:
                 gate = heads.gate(block, keys)
@@ -335,12 +353,12 @@ class _Products(torch.autograd.Function):
                     matmul(phi.mT, heads.q[:, block.rows], grad_keys[p][block.index], plan.rounding)
                     matmul(phi, back_keys[p][block.index], lines, plan.rounding, add=p > 0)
                 grad_q[part, block.rows].add_(lines)
-            grad_k[kv_part] = heads.fold(grad_keys, heads.yk, plan.back_key)
-            grad_v[kv_part] = heads.fold(grad_values, heads.yv, plan.back_value)
+            grad_k[kv_part] = heads.fold(grad_keys, heads.yk, plan.back_key, heads.key_cells)
+            grad_v[kv_part] = heads.fold(grad_values, heads.yv, plan.back_value, heads.value_cells)
         if not ctx.converted:
             grad_q = query_gradient(grad_q, q, config)
             grad_k, grad_v = stored_gradient(grad_k, k, config), stored_gradient(grad_v, v, config)
-        return grad_q, grad_k, grad_v, grad_preset, None, None, None, None
+        return grad_q, grad_k, grad_v, grad_preset, *[None] * 6
 
 
 def blocked_products(
@@ -352,6 +370,7 @@ def blocked_products(
     absent: Tensor | None = None,
     *,
     converted: bool = False,
+    start: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Conversion and both products for rows without pads.
 
@@ -362,6 +381,7 @@ def blocked_products(
         preset: (B, Hq, T) offset on S / S_sat, or None.
         absent: (B, Hkv, T), true at tokens that are not stored, or None.
         converted: q holds converted pulse widths already, k and v stored voltages minus zero.
+        start: (B,) tokens that each row has written before these, in whole sub-tiles, or None for none.
 
     Returns:
         (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z as the normaliser gives it (zeros without
@@ -373,8 +393,9 @@ def blocked_products(
     batch, heads = q.shape[:2]
     offset = q.new_empty(batch * heads, 0) if preset is None else preset.to(q.dtype).flatten(0, 1)
     absent = q.new_empty(k.shape[0] * k.shape[1], 0, dtype=torch.bool) if absent is None else absent.flatten(0, 1)
+    start = torch.zeros(batch, dtype=torch.long, device=q.device) if start is None else start
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, offset))
     out, z = _Products.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), offset, absent, config, converted, grad
+        *(x.flatten(0, 1) for x in (q, k, v)), offset, absent, config, converted, start, k.shape[1], grad
     )
     return out.unflatten(0, (batch, heads)), z.unflatten(0, (batch, heads))

@@ -7,6 +7,7 @@ from gaincell.config import GainCellConfig
 from gaincell.ops.convert import code_voltage, full_scale, normaliser_readout, readout_
 from gaincell.ops.precision import round_operand, rounding
 from gaincell.ops.terms import Terms
+from gaincell.ops.variation import Cells, arrays
 
 
 class Decoded:
@@ -31,8 +32,10 @@ class Decoded:
         self.full, self.rounding = full_scale(config), rounding(config, dtype)
         scales = 1.0 / config.score_saturation, self.full / config.output_scale
         self.terms = tuple(Terms.of(law, config, scale) for scale in scales)
+        self.key_constant = torch.full((codes.shape[-1], 1), self.terms[0].constant, dtype=dtype, device=device)
+        self.arrays = arrays(config, codes.shape[2], codes.shape[4], self.key_constant)
         self.table = self.decay = None
-        if config.stored_levels is not None:
+        if config.stored_levels is not None and self.arrays is None:
             # One table for both arrays, (2 levels, P): the codes of values come after those of keys.
             y = code_voltage(torch.arange(config.stored_levels, device=device), config, dtype)
             self.table = torch.cat([torch.stack(terms.values(y), -1) for terms in self.terms])
@@ -42,7 +45,6 @@ class Decoded:
             age = -torch.arange(2 * config.window, dtype=torch.float64, device=device) % config.window
             rates = torch.tensor(self.terms[0].rates, dtype=torch.float64, device=device)[:, None]
             self.decay = torch.exp(-config.leak * rates * age).to(dtype)  # (P, 2 window)
-        self.key_constant = torch.full((codes.shape[-1], 1), self.terms[0].constant, dtype=dtype, device=device)
         factors = self._factors(codes).unflatten(3, (-1, config.subtile_columns))  # (2, B, Hkv, sub-tiles, C, D, P)
         key, value = factors.flatten(1, 2).movedim(2, 1)  # (sub-tiles, B Hkv, C, D, P)
         self.key, self.value = self._whole(key.permute(0, 1, 3, 4, 2)), self._whole(value.permute(0, 1, 4, 2, 3))
@@ -57,12 +59,22 @@ class Decoded:
         factors[: len(used)] = used
         return factors
 
-    def _factors(self, codes: Tensor) -> Tensor:
-        """codes (2, B, Hkv, n, D) -> (2, B, Hkv, n, D, P)."""
+    def _factors(self, codes: Tensor, column: Tensor | int | None = None) -> Tensor:
+        """codes (2, B, Hkv, n, D) of the first n columns, or of one, (B,) or one for all -> (2, B, Hkv, n, D, P)."""
         if self.table is not None:
             return self.table.index_select(0, (codes + self.array).flatten()).view(*codes.shape, -1)
         y = code_voltage(codes, self.config, self.dtype)
-        return torch.stack([torch.stack(terms.values(x), -1) for terms, x in zip(self.terms, y, strict=True)])
+        cells: tuple[Cells | None, ...] = (None, None)
+        if self.arrays is not None:
+            head = torch.arange(codes.shape[2], device=codes.device)[:, None]
+            if column is None:
+                at = torch.arange(codes.shape[3], device=codes.device)
+            else:
+                at = torch.as_tensor(column, device=codes.device).view(-1, 1, 1)
+            cells = tuple(array.at(head, at) for array in self.arrays)
+        return torch.stack(
+            [torch.stack(terms.values(*of), -1) for terms, *of in zip(self.terms, y, cells, strict=True)]
+        )
 
     @property
     def nbytes(self) -> int:
@@ -74,7 +86,7 @@ class Decoded:
 
         That is one for all rows, or (B,).
         """
-        key, value = self._factors(codes).view(2, -1, codes.shape[4], len(self.terms[0].rates))
+        key, value = self._factors(codes, column).view(2, -1, codes.shape[4], len(self.terms[0].rates))
         tile, row, column = self._place(column)
         self.key[tile, row, ..., column] = key
         self.value[tile, row, :, column] = value.mT

@@ -26,14 +26,24 @@ def path_of(q: Tensor, config: GainCellConfig) -> str:
     if path == "triton":
         reason = unsupported(q, config)
         if reason is not None:
-            _warn_once(reason)
+            _warn_once(f"gaincell computes attention without its GPU kernels: {reason}.")
             return "blocked"
     return path
 
 
+def arithmetic_of(config: GainCellConfig) -> str:
+    """ "float" or "integer": what `config.arithmetic` asks for, unless integers do not know what else it asks for."""
+    if config.arithmetic == "integer" and config.imperfections:
+        _warn_once(
+            f"gaincell computes attention in floating point: {', '.join(config.imperfections)} take no integers."
+        )
+        return "float"
+    return config.arithmetic
+
+
 @lru_cache(maxsize=256)
-def _warn_once(reason: str) -> None:
-    warnings.warn(f"gaincell computes attention without its GPU kernels: {reason}.", RuntimeWarning, stacklevel=4)
+def _warn_once(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=4)
 
 
 def products(
@@ -57,7 +67,7 @@ def products(
         (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z where the design point has a normaliser,
         both in float32 or wider.
     """
-    if config.arithmetic == "integer":
+    if arithmetic_of(config) == "integer":
         codes = stored_code(k, config), stored_code(v, config)
         found = integer_products(query_pulse(q, config), *codes, config, preset, absent)
         if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (q, k, v, preset)):
@@ -78,9 +88,13 @@ def stored_products(
     config: GainCellConfig,
     preset: Tensor | None = None,
     absent: Tensor | None = None,
+    start: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """`products` of operands that are converted already: pulse widths, and stored voltages minus zero."""
-    return _converted(path_of(pulse, config), pulse, yk, yv, config, preset, absent)
+    """`products` of operands that are converted already: pulse widths, and stored voltages minus zero.
+
+    `start` (B,) is how many tokens each row has written before these, in whole sub-tiles; None for none.
+    """
+    return _converted(path_of(pulse, config), pulse, yk, yv, config, preset, absent, start)
 
 
 def _converted(
@@ -91,11 +105,12 @@ def _converted(
     config: GainCellConfig,
     preset: Tensor | None,
     absent: Tensor | None,
+    start: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     if path == "naive":
-        return naive_products(pulse, yk, yv, config, preset, absent)[:2]
+        return naive_products(pulse, yk, yv, config, preset, absent, start=start)[:2]
     if path == "triton":
         from gaincell.ops.triton.products import triton_products
 
         return triton_products(pulse, yk, yv, config, preset, absent)
-    return blocked_products(pulse, yk, yv, config, preset, absent, converted=True)
+    return blocked_products(pulse, yk, yv, config, preset, absent, converted=True, start=start)

@@ -6,6 +6,7 @@ from torch import Tensor
 from gaincell.config import GainCellConfig
 from gaincell.ops.check import check_operands
 from gaincell.ops.convert import normaliser_readout, query_pulse, readout, stored_voltage
+from gaincell.ops.variation import Cells, arrays
 
 
 def naive_attention(
@@ -50,6 +51,7 @@ def naive_products(
     preset: Tensor | None = None,
     absent: Tensor | None = None,
     pad: Tensor | None = None,
+    start: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The two products of converted operands, as `naive_attention` has them.
 
@@ -57,12 +59,14 @@ def naive_products(
         q: (B, Hq, T, D) converted pulse widths.
         yk, yv: (B, Hkv, T, D) stored voltages minus zero, in volt.
         config, preset, absent, pad: as for `naive_attention`.
+        start: (B,) tokens that each row has written before these, or None for none.
 
     Returns:
         (B, Hq, T, D) sum of the sub-tiles' read-outs, (B, Hq, T) Z, and phi (B, Hq, T, T), all float64. Z is the
         sum over sub-tiles of `normaliser_readout`: without a normaliser, and with an ideal one, the sum of phi.
     """
-    groups, (batch, heads, tokens, _) = q.shape[1] // yk.shape[1], q.shape
+    groups, (batch, heads, tokens, dim) = q.shape[1] // yk.shape[1], q.shape
+    cells, head = arrays(config, yk.shape[1], dim, q.double()), torch.arange(heads, device=q.device)[:, None] // groups
     q, yk, yv = q.double(), yk.double().repeat_interleave(groups, 1), yv.double().repeat_interleave(groups, 1)
     stored = None if absent is None else ~absent.repeat_interleave(groups, 1)
     out, z, all_phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens), q.new_zeros(batch, heads, tokens, tokens)
@@ -71,13 +75,15 @@ def naive_products(
         for t in range(first, tokens):
             s = torch.arange(max(first, t - config.window + 1), t + 1, device=q.device)
             decay = torch.exp(-config.leak * (t - s).double())[:, None]
-            score = _product(q[b, :, t, None, :], yk[b][:, s], decay, config).sum(-1)
+            column = (s - first + (0 if start is None else int(start[b]))) % config.window
+            key, value = (None, None) if cells is None else (array.at(head, column) for array in cells)
+            score = _product(q[b, :, t, None, :], yk[b][:, s], decay, key, config).sum(-1)
             offset = 0.0 if preset is None else preset[b, :, t, None].double()
             phi = (score / config.score_saturation + offset).clamp(0.0, 1.0)
             if stored is not None:
                 phi = phi * stored[b][:, s]
-            charge = _product(phi[..., None], yv[b][:, s], decay, config)
-            tile = ((s - first) % config.window) // config.subtile_columns
+            charge = _product(phi[..., None], yv[b][:, s], decay, value, config)
+            tile = column // config.subtile_columns
             tiles = [tile == j for j in tile.unique()]
             out[b, :, t] = sum(readout(charge[:, own].sum(1) / config.output_scale, config) for own in tiles)
             z[b, :, t] = sum(normaliser_readout(phi[:, own].sum(1), config) for own in tiles)
@@ -85,11 +91,15 @@ def naive_products(
     return out, z, all_phi
 
 
-def _product(pulse: Tensor, y: Tensor, decay: Tensor, config: GainCellConfig) -> Tensor:
-    """pulse * f(y decay); under the published surrogate its gradient is that of pulse * slope * y decay."""
-    law = config.cell.model_law
-    exact = pulse * (law(y) * decay if config.leak_form == "factored" else law(y * decay))
+def _product(pulse: Tensor, y: Tensor, decay: Tensor, cells: Cells | None, config: GainCellConfig) -> Tensor:
+    """pulse * gain * f(y decay - zero), gain 1 and zero 0 where cells are equal.
+
+    Under the published surrogate its gradient is that of the same with slope * y as f.
+    """
+    law, factored = config.cell.model_law, config.leak_form == "factored"
+    gain, zero = (1.0, 0.0) if cells is None else (cells.gain, cells.zero)
+    exact = pulse * gain * (law(y - zero) * decay if factored else law(y * decay - zero))
     if config.gradient == "true-law":
         return exact
-    linear = pulse * config.surrogate_slope * y * decay
+    linear = pulse * gain * config.surrogate_slope * ((y - zero) * decay if factored else y * decay - zero)
     return linear + (exact - linear).detach()

@@ -11,7 +11,7 @@ from gaincell.ops.attention import normalise
 from gaincell.ops.check import check_design, check_ring
 from gaincell.ops.convert import code_voltage, query_pulse, stored_code
 from gaincell.ops.decoded import Decoded
-from gaincell.ops.dispatch import path_of, stored_products
+from gaincell.ops.dispatch import arithmetic_of, path_of, stored_products
 from gaincell.ops.integer import integer_products, integer_read
 from gaincell.ops.precision import outside_autocast, widen
 
@@ -191,13 +191,14 @@ class Ring:
         if not q.numel():
             return torch.zeros_like(q)
         config, pulse = self.config, query_pulse(q, self.config)
-        if config.arithmetic == "float" and path_of(pulse, config) == "triton":
+        arithmetic = arithmetic_of(config)
+        if arithmetic == "float" and path_of(pulse, config) == "triton":
             from gaincell.ops.triton.decode import triton_read
 
             offset = None if preset is None else preset[..., 0]
             out, z = triton_read(pulse[:, :, 0], self.codes, self.count, config, offset, self.packed, self.absent)
             return normalise(out[:, :, None], z[..., None], config).to(q.dtype)
-        if config.arithmetic == "float":
+        if arithmetic == "float":
             out, z = self._ready(pulse.dtype).read(pulse, self._written, preset)
         else:
             used = self._used(self.count.tolist())
@@ -302,12 +303,12 @@ class Ring:
             if self.absent is not None:
                 gone = self.absent.gather(2, column[:, :, 0, :, 0])
             gone[rows, :, at] = False if absent is None else absent[rows, :, tokens]
-        if config.arithmetic == "integer":
+        if arithmetic_of(config) == "integer":
             key, value = (x.contiguous() for x in codes.unbind(2))
             out, z = integer_products(queries, key, value, config, offsets, gone)
         else:
             yk, yv = code_voltage(codes, config, queries.dtype).unbind(2)
-            out, z = stored_products(queries, yk, yv, config, offsets, gone)
+            out, z = stored_products(queries, yk, yv, config, offsets, gone, base)
         full = normalise(out, z, config)
         out = torch.zeros_like(q)
         out[rows, :, tokens] = full[rows, :, at].to(q.dtype)

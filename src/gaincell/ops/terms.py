@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from functools import reduce
+from math import comb
 
 import torch
 from torch import Tensor
 
 from gaincell.cell import PolynomialLaw
 from gaincell.config import GainCellConfig
+from gaincell.ops.variation import Cells
 
 
 def backward_law(config: GainCellConfig) -> PolynomialLaw:
@@ -25,9 +27,13 @@ class Terms:
     Without leak: one term, the whole law. A leaking cell, f(y e^{-leak age}) = sum_i C_i y^i e^{-i leak age}: one term
     a power. `leak_form` "factored": f(y) e^{-leak age}, one term.
 
+    Cells that differ read gain f(y e^{-leak age} - zero). Without leak that is still one term, gain f(y - zero). With
+    it, power p of the stored voltage has a factor that is a polynomial in the cell's zero, gain f^(p)(-zero) / p!; what
+    does not decay depends on the cell, so it is a term as well, of rate 0.
+
     Attributes:
         rates: decay of each term, in units of the leak; ascending.
-        laws: one polynomial a term, lowest order first.
+        laws: one polynomial a term, lowest order first, in y; of cells that differ in y - zero, with leak in zero.
         constant: what does not decay and does not depend on y.
     """
 
@@ -41,6 +47,10 @@ class Terms:
         scaled = tuple(c * scale for c in law.coefficients)
         if config.leak == 0.0 or config.leak_form == "factored":
             return cls((int(config.leak > 0.0),), (scaled,), 0.0)
+        if config.mismatch is not None:
+            order = range(len(scaled))
+            laws = (tuple(comb(i, p) * scaled[i] * (-1) ** (i - p) for i in order[p:]) for p in order)
+            return cls(tuple(order), tuple(laws), 0.0)
         powers = tuple(i for i, c in enumerate(scaled) if i and c)
         return cls(powers, tuple((0.0,) * i + (scaled[i],) for i in powers), scaled[0])
 
@@ -49,12 +59,27 @@ class Terms:
         """How much faster each term decays than the one before it, or than no decay for the first."""
         return tuple(b - a for a, b in zip((0, *self.rates), self.rates, strict=False))
 
-    def values(self, y: Tensor) -> list[Tensor]:
-        """laws_p(y) for every term, each of y's shape; differentiable."""
-        return [reduce(lambda total, c: total * y + c, reversed(law), torch.zeros_like(y)) for law in self.laws]
+    def values(self, y: Tensor, cells: Cells | None = None) -> list[Tensor]:
+        """Every term of cells at voltages y, each of y's shape; `cells`, which broadcast to it, if they differ."""
+        if cells is None:
+            return [_polynomial(law, y) for law in self.laws]
+        return [self._of_cells(p, y, cells) for p in range(len(self.laws))]
 
-    def value(self, p: int, y: Tensor, out: Tensor) -> Tensor:
-        """laws_p(y) into `out`, in place: Horner's rule, from the last power that counts to the first."""
+    def _of_cells(self, p: int, y: Tensor, cells: Cells) -> Tensor:
+        if len(self.laws) == 1:
+            return _polynomial(self.laws[0], y - cells.zero).mul_(cells.gain)
+        return _polynomial(self.laws[p], cells.zero).mul_(cells.gain).mul(y**p)
+
+    def slopes(self, y: Tensor, cells: Cells | None = None) -> list[Tensor]:
+        """d/dy of every term, as `values`."""
+        if cells is None or len(self.laws) == 1:
+            return Terms(self.rates, tuple(map(_derivative, self.laws)), 0.0).values(y, cells)
+        return [_polynomial(law, cells.zero) * cells.gain * p * y ** max(p - 1, 0) for p, law in enumerate(self.laws)]
+
+    def value(self, p: int, y: Tensor, out: Tensor, cells: Cells | None = None) -> Tensor:
+        """Term p of `values` into `out`, in place: Horner's rule, from the last power that counts to the first."""
+        if cells is not None:
+            return out.copy_(self._of_cells(p, y, cells))
         law = self.laws[p]
         low = next((i for i, c in enumerate(law) if c), 0)
         *rest, top = law[low:]
@@ -70,7 +95,10 @@ class Terms:
             out.mul_(y)
         return out
 
-    def derivative(self) -> "Terms":
-        """d/dy of every term; the constant goes."""
-        laws = tuple(tuple(i * c for i, c in enumerate(law))[1:] for law in self.laws)
-        return Terms(self.rates, laws, 0.0)
+
+def _polynomial(law: tuple[float, ...], x: Tensor) -> Tensor:
+    return reduce(lambda total, c: total * x + c, reversed(law), torch.zeros_like(x))
+
+
+def _derivative(law: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(i * c for i, c in enumerate(law))[1:]

@@ -26,6 +26,8 @@ def unsupported(q: Tensor, config: GainCellConfig) -> str | None:
     """One phrase saying why the kernels cannot take q (..., T, D) under `config`, or None where they can."""
     tokens, head_dim = q.shape[-2:]
     columns = config.subtile_columns
+    if config.imperfections:
+        return f"they do not know {', '.join(config.imperfections)}"
     if not _installed():
         return "Triton is not installed"
     if q.dtype == torch.float64:

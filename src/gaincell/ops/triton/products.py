@@ -103,7 +103,7 @@ def _bits(q: Tensor, config: GainCellConfig) -> Tensor:
 
 def _fold(grad: Tensor, y: Tensor, terms: Terms) -> Tensor:
     """Gradient of every term (H, terms, T, D) -> gradient of the stored voltages y (H, T, D)."""
-    slopes = terms.derivative().values(y)
+    slopes = terms.slopes(y)
     return sum((part * slope for part, slope in zip(grad.unbind(1), slopes, strict=True)), torch.zeros_like(y))
 
 

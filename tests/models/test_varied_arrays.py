@@ -1,0 +1,78 @@
+"""Models on arrays whose circuits are not ideal: each layer has its own, and the ring meets them as a prefill does."""
+
+import logging
+from itertools import pairwise
+
+import pytest
+import torch
+from model_cases import CONFIG, LAYERS, converted, logits, positions, tokens
+from transformers import PreTrainedModel
+
+import gaincell
+from gaincell.models import RingCache, attention_activity, scalers_of
+from gaincell.ops.variation import arrays
+
+VARIED = CONFIG.replace(mismatch_seed=5, mismatch_gain=0.1, mismatch_zero_v=0.02)
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2", "gemma3"])  # gemma3's layers have different windows
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    return converted(request.param, config=VARIED)
+
+
+@pytest.mark.parametrize("lengths", [[1] * 45, [20, 17, 1, 7]])
+def test_prefill_equals_chunks_and_single_tokens_past_the_window(model: PreTrainedModel, lengths: list[int]) -> None:
+    ids, cache = tokens(2, 45), RingCache(model)
+    parts = [logits(model, part, past_key_values=cache, use_cache=True) for part in ids.split(lengths, 1)]
+    torch.testing.assert_close(torch.cat(parts, 1), logits(model, ids), rtol=0, atol=1e-9)
+
+
+def test_pads_take_no_column_so_a_padded_row_meets_the_cells_it_meets_alone(model: PreTrainedModel) -> None:
+    ids, mask = tokens(2, 45), torch.ones(2, 45, dtype=torch.long)
+    mask[1, :22] = 0
+    whole = logits(model, ids, attention_mask=mask, position_ids=positions(mask))
+    cache, parts, start = RingCache(model), [], 0
+    for part in ids.split([20, 6, 1, 1, 17], 1):
+        end = start + part.shape[1]
+        where = {"attention_mask": mask[:, :end], "position_ids": positions(mask)[:, start:end]}
+        parts.append(logits(model, part, past_key_values=cache, use_cache=True, **where))
+        start = end
+    for found in (torch.cat(parts, 1), whole):
+        torch.testing.assert_close(found[:1], logits(model, ids[:1]), rtol=0, atol=1e-9)
+        torch.testing.assert_close(found[1:, 22:], logits(model, ids[1:, 22:]), rtol=0, atol=1e-9)
+
+
+def test_generated_tokens_are_those_without_a_cache(model: PreTrainedModel) -> None:
+    options = {"max_new_tokens": 20, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    ids = tokens(2, 5)
+    found = model.generate(ids, **options)
+    assert torch.equal(found, model.generate(ids, use_cache=False, **options))
+
+
+def test_every_layer_has_arrays_of_its_own_and_a_seed_gives_them_again(caplog: pytest.LogCaptureFixture) -> None:
+    model, ids = converted("llama", config=VARIED), tokens(2, 30)
+    seeds = {scalers.config.mismatch_seed for scalers in scalers_of(model).values()}
+    assert len(seeds) == LAYERS
+    draws = [arrays(scalers.config, 2, 8, torch.empty(0)) for scalers in scalers_of(model).values()]
+    assert not any(torch.equal(a[0].gain, b[0].gain) for a, b in pairwise(draws) if a and b)
+    first = logits(model, ids)
+    with caplog.at_level(logging.WARNING):
+        gaincell.convert_(model, VARIED.replace(mismatch_seed=6))
+        other = logits(model, ids)
+        gaincell.convert_(model, VARIED)
+    assert not torch.allclose(first, other)
+    assert torch.equal(first, logits(model, ids))
+
+
+def test_a_model_learns_on_the_arrays_it_is_given() -> None:
+    model, ids = converted("llama", torch.float32, VARIED), tokens(2, 30)
+    model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    gradients = [p.grad for name, p in model.named_parameters() if ".gaincell.k_scale" in name]
+    assert all(x is not None and bool(x.isfinite().all()) and bool(x.any()) for x in gradients)
+
+
+def test_activity_is_that_of_ideal_circuits() -> None:
+    ids = tokens(1, 20)
+    varied = attention_activity(converted("llama", torch.float32, VARIED), ids)
+    ideal = attention_activity(converted("llama", torch.float32), ids)
+    assert varied.phi[0].tolist() == ideal.phi[0].tolist()  # the first layer's input is the same
