@@ -64,9 +64,10 @@ shipped cell `leroux2025` does:
   rescaled so that f(0.45 V) = 10.313, so that `score_saturation` and `output_scale` keep their meaning; the factor is
   kept for energies.
 - `retention.tau`, `retention.unit` (`s`, `ms` or `us`): the stored voltage decays towards its zero as exp(-t / tau).
-- Optional, kept with the cell and not simulated yet: `retention.table`, a decay that is not exponential, and `circuit`,
-  what else [`gaincell characterize`](circuit.md) finds. `Retention` and `CircuitFigures` in the
-  [API reference](reference.md) have their fields.
+- Optional: `retention.table`, a decay that is not exponential, and `circuit`, what else
+  [`gaincell characterize`](circuit.md) finds. `Retention` and `CircuitFigures` in the [API reference](reference.md)
+  have their fields. They are kept with the cell, and count where the design point asks for them: `mismatch_seed`,
+  `charge_to_pulse`, `feedthrough`.
 
 | Cell | Coefficients | tau | What it is |
 | --- | --- | --- | --- |

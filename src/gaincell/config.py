@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gaincell.cell import Cell, load_cell
 from gaincell.cell.cell import is_file, read_json, read_text, read_yaml
+from gaincell.cell.figures import ChargeToPulse
 from gaincell.errors import InputError, one_sentence
 
 _PRESETS = resources.files("gaincell") / "presets"
@@ -24,6 +25,10 @@ _ASSUMED = "assumption: not published"
 def _field(default: Any, unit: str, source: str, description: str, **limits: Any) -> Any:
     extra: dict[str, Any] = {"unit": unit, "source": source}
     return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
 class GainCellConfig(BaseModel, frozen=True):
@@ -231,6 +236,56 @@ class GainCellConfig(BaseModel, frozen=True):
         le=1,
         allow_inf_nan=False,
     )
+    retention: Literal["exponential", "table"] = _field(
+        "exponential",
+        "-",
+        "option: the cell file's retention.table",
+        "'table': a stored voltage decays as the cell's table has it, linear between its entries, at an age of "
+        "token_period_s a token; it takes as many products as stored_levels (times the law's coefficients where cells "
+        "differ). 'exponential': by the leak.",
+    )
+    charge_to_pulse: Literal["ideal", "cell"] = _field(
+        "ideal",
+        "-",
+        "option: the cell file's circuit.charge_to_pulse and circuit.signed_charge_to_pulse",
+        "'cell': charge-to-pulse circuits have the cell's gain and offset: phi = clamp(gain (S / S_sat + preset) + "
+        "offset, 0, 1), and a read-out of charge o, outputs and reference columns alike, counts sign(o) (gain |o| + "
+        "offset), not below zero; offsets in units of pulse_max_s. 'ideal': gain 1, offset 0.",
+    )
+    feedthrough: bool = _field(
+        False,
+        "-",
+        "option: the cell file's circuit.read.feedthrough",
+        "true: every pulse of any width adds the charge F(y e^(-leak age)) of the cell's feedthrough beside f times "
+        "width; negative pulses subtract it, and the reference of offset-binary queries holds it too. No gradient "
+        "passes it.",
+    )
+    score_noise: float = _field(
+        0.0,
+        "S_sat",
+        _ASSUMED,
+        "Standard deviation of the noise that every column's S / S_sat gets at every read.",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    readout_noise: float = _field(
+        0.0,
+        "output_scale",
+        _ASSUMED,
+        "Standard deviation of the noise that every sub-tile's charge gets at every read-out, in units of what reads "
+        "out as 1.",
+        ge=0,
+        allow_inf_nan=False,
+    )
+    noise_seed: int | None = _field(
+        None,
+        "-",
+        "option: how the simulation draws noise",
+        "Noise by query head, token and column or sub-tile: a token that is read twice meets the same noise, on every "
+        "path. null: from torch's generator, new at every call.",
+        ge=0,
+        lt=1 << 63,
+    )
 
     leak_form: Literal["cell", "factored"] = _field(
         "cell",
@@ -297,6 +352,30 @@ class GainCellConfig(BaseModel, frozen=True):
                 f"mismatch_seed asks for cells that differ, but cell '{self.cell.name}' has no mismatch figures; "
                 "set mismatch_gain and mismatch_zero_v, or characterise the cell with --mismatch."
             )
+        if self.retention == "table":
+            table = self.cell.retention.table
+            if table is None or len({row[0] for row in table.stored}) < max(2, len(table.stored)):
+                raise ValueError(
+                    f"retention 'table' needs a cell with a table of two or more written voltages, each once; cell "
+                    f"'{self.cell.name}' has none."
+                )
+            if self.leak_per_token is not None or self.stored_levels is None or self.leak_form == "factored":
+                raise ValueError(
+                    "retention 'table' needs stored_levels, leak_form 'cell', and leak_per_token null, so that a "
+                    "token's age follows from token_period_s."
+                )
+        circuit = self.cell.circuit
+        if self.charge_to_pulse == "cell" and not (
+            circuit and circuit.charge_to_pulse and circuit.signed_charge_to_pulse
+        ):
+            raise ValueError(
+                "charge_to_pulse 'cell' needs a cell whose charge-to-pulse circuits were characterised, of both kinds; "
+                f"cell '{self.cell.name}' has no such figures."
+            )
+        if self.feedthrough and self.cell.model_feedthrough(self.pulse_max_s) is None:
+            raise ValueError(
+                f"feedthrough needs a cell that was characterised, with a law in C/s; cell '{self.cell.name}' was not."
+            )
         return self
 
     @property
@@ -315,7 +394,30 @@ class GainCellConfig(BaseModel, frozen=True):
     @cached_property
     def imperfections(self) -> tuple[str, ...]:
         """Fields that ask for more of a circuit than its charge law and its leak."""
-        return ("mismatch_seed",) if self.mismatch else ()
+        active = {
+            "mismatch_seed": self.mismatch is not None,
+            "retention": self.retention == "table",
+            "charge_to_pulse": self.charge_to_pulse == "cell",
+            "feedthrough": self.feedthrough,
+            "score_noise": self.score_noise > 0.0,
+            "readout_noise": self.readout_noise > 0.0,
+        }
+        return tuple(name for name, is_active in active.items() if is_active)
+
+    @cached_property
+    def conversion(self) -> tuple[float, float]:
+        """Gain and offset of the first product's charge-to-pulse circuits, the offset in units of pulse_max_s."""
+        return self._conversion(self.cell.circuit and self.cell.circuit.charge_to_pulse)
+
+    @cached_property
+    def signed_conversion(self) -> tuple[float, float]:
+        """The same of the second product's."""
+        return self._conversion(self.cell.circuit and self.cell.circuit.signed_charge_to_pulse)
+
+    def _conversion(self, figures: ChargeToPulse | None) -> tuple[float, float]:
+        if self.charge_to_pulse == "ideal" or figures is None:
+            return 1.0, 0.0
+        return figures.gain, figures.offset_s / self.pulse_max_s
 
     def _law_is_increasing(self) -> bool:
         slope = self.cell.model_law.derivative()
@@ -355,10 +457,9 @@ class GainCellConfig(BaseModel, frozen=True):
 
     def for_layer(self, layer: int) -> Self:
         """This design point in one layer of a model, which has arrays of its own: what seeds draw is that layer's."""
-        if self.mismatch_seed is None:
-            return self
-        text = f"{self.mismatch_seed} {layer}"
-        return self.replace(mismatch_seed=int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1)
+        seeds = {name: getattr(self, name) for name in ("mismatch_seed", "noise_seed")}
+        own = {name: _hash(f"{seed} {layer}") for name, seed in seeds.items() if seed is not None}
+        return self.replace(**own) if own else self
 
     def replace(self, /, **changes: Any) -> Self:
         """A copy with some fields changed, validated like a new one; `cell` may be a name or a path."""

@@ -12,7 +12,9 @@ import gaincell
 from gaincell.models import RingCache, attention_activity, scalers_of
 from gaincell.ops.variation import arrays
 
-VARIED = CONFIG.replace(mismatch_seed=5, mismatch_gain=0.1, mismatch_zero_v=0.02)
+VARIED = CONFIG.replace(
+    mismatch_seed=5, mismatch_gain=0.1, mismatch_zero_v=0.02, score_noise=0.02, readout_noise=0.02, noise_seed=8
+)
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2", "gemma3"])  # gemma3's layers have different windows

@@ -34,7 +34,7 @@ class Cell(BaseModel):
         description: one sentence.
         law: charge law f(y).
         retention: decay of the stored voltage.
-        circuit: what else was found of its circuit. Kept with the cell; simulations do not use it yet.
+        circuit: what else was found of its circuit; design points say which of it counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +72,11 @@ class Cell(BaseModel):
     def coulomb_per_second(self) -> float | None:
         """Coulomb per second of pulse of one model unit, for energies; None if the law came without a charge."""
         return None if self.law.unit == "model" else self.law.in_model_scale()[1]
+
+    def model_feedthrough(self, pulse_max_s: float) -> tuple[float, ...] | None:
+        """Coefficients of F(y) in model charge per V^i, 1 being a full pulse's at f = 1; None where it is not known."""
+        read, scale = self.circuit and self.circuit.read, self.coulomb_per_second
+        return None if not read or scale is None else tuple(c / (scale * pulse_max_s) for c in read.feedthrough)
 
 
 def save_cell(cell: Cell, path: Path) -> None:

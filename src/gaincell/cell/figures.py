@@ -1,4 +1,4 @@
-"""What a circuit does besides its charge law and its retention. Kept with the cell; simulations do not use it yet."""
+"""What a circuit does besides its charge law and its retention: design points say which of it counts."""
 
 from typing import Literal
 
@@ -80,6 +80,9 @@ class Energy(_Figures):
 
 class Mismatch(_Figures):
     """How cells of one array differ: standard deviations over `samples` cells, drawn with `seed`.
+
+    Simulations draw `gain` and `zero_crossing_v`, independent of each other. `current` overlaps with both and is not
+    drawn: it tells by how much they fall short, as a cell has one gain for charges of both signs there.
 
     Attributes:
         current: of the read current, at the stored voltage where it is largest, as a fraction of f(+0.45 V).

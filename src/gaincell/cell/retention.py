@@ -34,7 +34,7 @@ class Retention(BaseModel):
         tau: the time constant, in `unit`.
         unit: "s", "ms" or "us"; must be given.
         source: where the figure comes from.
-        table: how it really decays, where that is known. Kept with the cell; simulations use tau.
+        table: how it really decays, where that is known; design points with `retention` "table" use it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,4 +54,9 @@ class Retention(BaseModel):
     @property
     def tau_s(self) -> float:
         """The time constant in seconds."""
-        return self.tau * {"s": 1.0, "ms": 1e-3, "us": 1e-6}[self.unit]
+        return self.tau * self.unit_s
+
+    @property
+    def unit_s(self) -> float:
+        """The unit in seconds."""
+        return {"s": 1.0, "ms": 1e-3, "us": 1e-6}[self.unit]

@@ -5,11 +5,11 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.check import check_operands
-from gaincell.ops.convert import query_pulse, stored_voltage
+from gaincell.ops.convert import fired, head_start, query_pulse, score_scale, stored_voltage
 from gaincell.ops.dispatch import products
 from gaincell.ops.precision import outside_autocast
 from gaincell.ops.terms import Terms
-from gaincell.ops.variation import arrays
+from gaincell.ops.variation import Cells, arrays, score_noise, seed_of_noise
 
 
 def attention(
@@ -85,17 +85,27 @@ def attention_map(
     q, y = query_pulse(q, config), stored_voltage(k, config).repeat_interleave(groups, 1)
     index = torch.arange(tokens, device=q.device)
     age = index[:, None] - index
-    terms = Terms.of(config.cell.model_law, config, 1.0 / config.score_saturation)
-    cells = arrays(config, k.shape[1], k.shape[3], q)
-    if cells is not None:
-        column = index if pad is None else index - pad[:, None]
-        head = torch.arange(q.shape[1], device=q.device)[:, None] // groups
-        cells = cells[0].at(head, column[..., None, :] % config.window)
-    gate = terms.constant * q.sum(-1, keepdim=True)
-    for rate, value in zip(terms.rates, terms.values(y, cells), strict=True):
-        gate = gate + torch.exp(-rate * config.leak * age.clamp(min=0).double()).to(q.dtype) * (q @ value.mT)
+    count = (index if pad is None else index - pad[:, None])[..., None, :]  # (T) or (B, T): of its row, before it
+    head, cells = torch.arange(q.shape[1], device=q.device)[:, None], arrays(config, k.shape[1], k.shape[3], q)
+    own = None if cells is None else cells[0].at(head // groups, count % config.window)
+
+    def score(pulse: Tensor, terms: Terms, cells: Cells | None) -> Tensor:
+        total = terms.constant * pulse.sum(-1, keepdim=True)
+        decays = terms.decays(age.clamp(0, config.window - 1), config.leak).to(q.dtype)
+        for decay, value in zip(decays, terms.values(y, cells), strict=True):
+            total = total + decay * (pulse @ value.mT)
+        return total
+
+    gate = score(q, Terms.of(config.cell.model_law, config, score_scale(config)), own)
+    if (through := Terms.of_feedthrough(config, score_scale(config))) is not None:
+        gate = gate + score(fired(q, config), through, None)
+    preset = head_start(preset, q, config)
     if preset is not None:
         gate = gate + preset[..., None]
+    if config.score_noise:
+        counters = head[..., None], count[..., None], (count % config.window)[..., None, :]
+        noise = score_noise(config, seed_of_noise(config), *counters, gate)
+        gate = gate + noise * config.conversion[0]
     seen = (age >= 0) & (age < config.window)
     if pad is not None:
         real = ~pad_mask(pad, tokens)

@@ -22,18 +22,23 @@ from torch.autograd.function import once_differentiable
 from gaincell.config import GainCellConfig
 from gaincell.ops.convert import (
     beyond_ranges,
+    charge_scale,
     clamp_backward,
+    fired,
     full_scale,
+    head_start,
     normaliser_readout,
     query_gradient,
     query_pulse,
     readout_,
+    readout_edge,
+    score_scale,
     stored_gradient,
     stored_voltage,
 )
 from gaincell.ops.precision import matmul, outside_autocast, rounding, widen
-from gaincell.ops.terms import Terms, backward_law
-from gaincell.ops.variation import Cells, arrays
+from gaincell.ops.terms import TabledTerms, Terms, backward_law
+from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, seed_of_noise
 
 #: Queries times heads that are worked on at once: large enough that the matrix products are fast, small enough that
 #: what lies between them stays in a core's cache of 2 MB (found by measuring: below 3,000 the steps of the loop cost
@@ -42,6 +47,21 @@ _ROWS = 6144
 
 #: One term's factor of a product, block by block.
 _Factor = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Which arrays a call meets, and when: what no operand tells.
+
+    Attributes:
+        start: (B,) tokens that each row has written before.
+        kv_heads: Hkv.
+        noise_seed: of this call.
+    """
+
+    start: Tensor
+    kv_heads: int
+    noise_seed: int
 
 
 @dataclass(frozen=True)
@@ -73,18 +93,18 @@ class _Buffers:
 class _Plan:
     """What no head changes: blocks, decays and terms of one call."""
 
-    def __init__(self, config: GainCellConfig, like: Tensor, converted: bool, start: Tensor, kv_heads: int) -> None:
+    def __init__(self, config: GainCellConfig, like: Tensor, converted: bool, place: _Place) -> None:
         tokens = like.shape[1]
-        self.start, self.kv_heads = start, kv_heads
-        self.arrays = arrays(config, kv_heads, like.shape[2], like)
+        self.place, self.arrays = place, arrays(config, place.kv_heads, like.shape[2], like)
         self.config, self.tokens, self.like, self.converted = config, tokens, like, converted
         self.columns, self.window = config.subtile_columns, config.window
         law, back_law = config.cell.model_law, backward_law(config)
-        score, output = 1.0 / config.score_saturation, full_scale(config) / config.output_scale
+        score, output = score_scale(config), charge_scale(config)
         self.key, self.value = Terms.of(law, config, score), Terms.of(law, config, output)
         self.back_key, self.back_value = self.key, self.value
         if back_law is not law:
             self.back_key, self.back_value = Terms.of(back_law, config, score), Terms.of(back_law, config, output)
+        self.through_key, self.through_value = (Terms.of_feedthrough(config, scale) for scale in (score, output))
         self.buffer = _Buffers(like)
         self.blocks = []
         for first in range(0, tokens, self.columns):
@@ -95,10 +115,17 @@ class _Plan:
         self.longest = min(tokens, self.window + self.columns)
         self.rounding = rounding(config, like.dtype)
         age = torch.arange(self.longest)[:, None] - torch.arange(self.columns)
+        every = (self.key, self.value, self.back_key, self.back_value, self.through_key, self.through_value)
+        #: Of terms whose decay is a table: weights and their derivatives by age, (P, longest, C).
+        self.tables = {
+            id(terms): tuple(x[:, age.clamp(0, self.window - 1)].to(like) for x in (terms.weights, terms.steep))
+            for terms in every
+            if isinstance(terms, TabledTerms)
+        }
         self.step_decays = {
             step: torch.exp(-step * config.leak * age.clamp(min=0).double()).to(like)
-            for terms in (self.key, self.value, self.back_key, self.back_value)
-            for step in terms.steps
+            for terms in every
+            for step in (terms.steps if terms and not self.tables else ())
             if step
         }
         self.views: dict[tuple[int, int], Tensor] = {}
@@ -139,11 +166,22 @@ class _Heads:
         self.q = q if plan.converted else query_pulse(q, plan.config, self.buffer("q", *q.shape))
         self.yk, self.yv = self.voltages("k", k), self.voltages("v", v)
         self.key_cells = self.value_cells = None
-        if plan.arrays is not None:
-            row, index = (torch.arange(x.start, x.stop, device=q.device) for x in (kv_part, slice(0, self.yk.shape[1])))
-            column = (plan.start[row // plan.kv_heads, None] + index) % plan.window
-            head = (row % plan.kv_heads)[:, None]
-            self.key_cells, self.value_cells = (array.at(head, column) for array in plan.arrays)
+        if plan.config.imperfections:
+            kv_heads = plan.place.kv_heads
+            row = torch.arange(kv_part.start, kv_part.stop, device=q.device)
+            start = plan.place.start[row // kv_heads, None]
+            if plan.arrays is not None:
+                column = (start + torch.arange(self.yk.shape[1], device=q.device)) % plan.window
+                self.key_cells, self.value_cells = (
+                    array.at((row % kv_heads)[:, None], column) for array in plan.arrays
+                )
+            # By query head, (n, 1): which of its sequence it is, and how many tokens were written before.
+            self.head = torch.arange(part.start, part.stop, device=q.device)[:, None] % (kv_heads * self.groups)
+            self.start = start.repeat_interleave(self.groups, 0)
+        if plan.through_key and plan.through_value:
+            self.fired = fired(self.q, plan.config)
+            self.through_keys = self.factors("through key", self.yk, plan.through_key, None)
+            self.through_values = self.factors("through value", self.yv, plan.through_value, None)
         self.stored = self.present(absent) if absent.numel() else None
         self.offset = preset[..., None] if preset.numel() else None
         if plan.key.constant:
@@ -190,21 +228,53 @@ class _Heads:
     def gate(self, block: _Block, keys: list[_Factor]) -> Tensor:
         """S / S_sat + preset of a block, before the clamp: (n, r, C)."""
         terms = self.plan.key
-        gate = self.onto_columns("gate", self.q[:, block.rows], block, keys, terms)
+        gate, through = self.onto_columns("gate", self.q[:, block.rows], block, keys, terms), self.plan.through_key
+        if through is not None:
+            fired = self.fired[:, block.rows]
+            gate.add_(self.onto_columns("through", fired, block, self.through_keys, through))
+            gate.add_(fired.sum(2, keepdim=True), alpha=through.constant)
+        if self.plan.config.score_noise:
+            gate.add_(self.score_noise(block, gate))
         return gate if self.offset is None else gate.add_(self.offset[:, block.rows])
+
+    def score_noise(self, block: _Block, gate: Tensor) -> Tensor:
+        """Noise of S / S_sat of a block's columns, (n, r, C)."""
+        plan, config, rows = self.plan, self.plan.config, block.rows
+        token = self.start + torch.arange(rows.start, rows.stop, device=gate.device)
+        column = (self.start + torch.arange(rows.start, rows.start + plan.columns, device=gate.device)) % plan.window
+        counters = self.head[..., None], token[..., None], column[:, None]
+        return score_noise(config, plan.place.noise_seed, *counters, gate).mul_(config.conversion[0])
+
+    def readout_noise(self, block: _Block, charge: Tensor) -> Tensor:
+        """Noise of a block's read-outs in counts, for charges (n, r, D) of its first r queries."""
+        config, rows = self.plan.config, block.rows.start + torch.arange(charge.shape[1], device=charge.device)
+        tile = (self.start // self.plan.columns + block.index) % config.tiles
+        noise = readout_noise(config, self.plan.place.noise_seed, self.head, self.start + rows, tile, charge)
+        return noise.mul_(config.signed_conversion[0] * full_scale(config))
 
     def charge(self, phi: Tensor, block: _Block, values: list[_Factor]) -> Tensor:
         """What a block's columns add to each output line, in counts: phi (n, r, C) -> (n, r, D). Uses phi up."""
-        terms = self.plan.value
-        if not terms.constant:
-            return self.onto_lines("charge", phi, block, values, terms)
-        constant = phi.sum(2, keepdim=True)
-        return self.onto_lines("charge", phi, block, values, terms).add_(constant, alpha=terms.constant)
+        terms, through = self.plan.value, self.plan.through_value
+        pulses = None if through is None else (phi > 0.0).to(phi)
+        constant = phi.sum(2, keepdim=True) if terms.constant else None
+        charge = self.onto_lines("charge", phi, block, values, terms)
+        if constant is not None:
+            charge.add_(constant, alpha=terms.constant)
+        if through is not None and pulses is not None:
+            charge.add_(pulses.sum(2, keepdim=True), alpha=through.constant)
+            charge.add_(self.onto_lines("through", pulses, block, self.through_values, through))
+        return charge
 
     def onto_columns(self, name: str, x: Tensor, block: _Block, factors: list[_Factor], terms: Terms) -> Tensor:
         """sum_p decay_p (x factor_p^T): x (n, r, D) -> (n, r, C). By Horner's rule, from the fastest decay down."""
         plan, rows = self.plan, x.shape[1]
         out = self.buffer(name, self.count, rows, plan.columns)
+        if id(terms) in plan.tables:
+            out.zero_()
+            for p, weight in enumerate(plan.tables[id(terms)][0]):
+                part = self.buffer("part", *out.shape)
+                out.addcmul_(matmul(x, factors[p][block.index].mT, part, plan.rounding), weight[:rows])
+            return out
         for p, step in reversed(list(enumerate(terms.steps))):
             matmul(x, factors[p][block.index].mT, out, plan.rounding, add=p < len(factors) - 1)
             if step:
@@ -214,16 +284,22 @@ class _Heads:
     def onto_lines(self, name: str, x: Tensor, block: _Block, factors: list[_Factor], terms: Terms) -> Tensor:
         """sum_p (decay_p x) factor_p: x (n, r, C) -> (n, r, D). Uses x up."""
         out = self.buffer(name, self.count, x.shape[1], self.dim)
-        for p in self.weigh_(x, terms):
-            matmul(x, factors[p][block.index], out, self.plan.rounding, add=p > 0)
+        for p, weighted, _ in self.weigh_(x, terms):
+            matmul(weighted, factors[p][block.index], out, self.plan.rounding, add=p > 0)
         return out
 
-    def weigh_(self, x: Tensor, terms: Terms) -> Iterator[int]:
-        """Every term's index, while x (n, r, C) is what it was times the decay of that term."""
+    def weigh_(self, x: Tensor, terms: Terms) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Every term's index, x (n, r, C) times that term's decay, and times what its slope decays by. Uses x up."""
+        if id(terms) in self.plan.tables:
+            weighted, steep = self.buffer("weighted", *x.shape), self.buffer("steep", *x.shape)
+            for p, (weight, slope) in enumerate(zip(*self.plan.tables[id(terms)], strict=True)):
+                rows = slice(x.shape[1])
+                yield p, torch.mul(x, weight[rows], out=weighted), torch.mul(x, slope[rows], out=steep)
+            return
         for p, step in enumerate(terms.steps):
             if step:
                 x.mul_(self.plan.decay(step, x.shape[1]))
-            yield p
+            yield p, x, x
 
     def blank(self, terms: Terms) -> list[Tensor]:
         """For the gradient of every term's factor: (blocks, n, C, D), so that each block's part is contiguous."""
@@ -242,8 +318,8 @@ class _Heads:
 class _Products(torch.autograd.Function):
     @staticmethod
     @outside_autocast
-    def forward(ctx, q, k, v, preset, absent, config, converted, start, kv_heads, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        plan, full = _Plan(config, q, converted, start, kv_heads), full_scale(config)
+    def forward(ctx, q, k, v, preset, absent, config, converted, place, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        plan, full, edge = _Plan(config, q, converted, place), full_scale(config), readout_edge(config)
         out, z = torch.empty_like(q), q.new_zeros(q.shape[:2])
         # For the way back: where a sub-tile that two blocks share stayed open, and which blocks were clamped at all.
         past = grad and plan.tokens > config.window
@@ -276,17 +352,19 @@ class _Products(torch.autograd.Function):
                 if charge.shape[1] > block.tail:
                     tails[block.index] = charge[:, block.tail :].clone()
                 read = charge[:, : block.tail]
-                if grad and max(abs(float(x)) for x in torch.aminmax(read)) > full:
+                if config.readout_noise:
+                    read = read.add_(heads.readout_noise(block, read))
+                if grad and max(abs(float(x)) for x in torch.aminmax(read)) > edge:
                     clamped.add((part.start, block.index))
                     if before is not None:
                         shared = slice(rows.start, rows.start + before.shape[1])
-                        opened[part, shared] = read[:, : before.shape[1]].abs() <= full
+                        opened[part, shared] = read[:, : before.shape[1]].abs() <= edge
                 code, new = readout_(read, config), block.new
                 out[part, rows.start : new].add_(code[:, : new - rows.start])
                 out[part, new : rows.stop].copy_(code[:, new - rows.start :])
         ctx.save_for_backward(q, k, v, preset, absent, opened)
         ctx.config, ctx.converted, ctx.clamped, ctx.beyond = config, converted, clamped, beyond
-        ctx.start, ctx.kv_heads = start, kv_heads
+        ctx.place = place
         return out.div_(full), z
 
     @staticmethod
@@ -295,7 +373,7 @@ class _Products(torch.autograd.Function):
     def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
         q, k, v, preset, absent, opened = ctx.saved_tensors
         config: GainCellConfig = ctx.config
-        plan, full = _Plan(config, q, ctx.converted, ctx.start, ctx.kv_heads), full_scale(config)
+        plan, full, edge = _Plan(config, q, ctx.converted, ctx.place), full_scale(config), readout_edge(config)
         # d read-out / d charge in counts is one count, straight through.
         grad_out, grad_z = grads[0] / full, grads[1][..., None]
         grad_q, grad_k, grad_v = torch.zeros_like(q), torch.empty_like(k), torch.empty_like(v)
@@ -317,7 +395,9 @@ class _Products(torch.autograd.Function):
                     # No gradient passes where the sub-tile was clamped.
                     open_ = opened[part, block.rows] if len(opened) else opened
                     charge = heads.charge(heads.buffer("spare", *phi.shape).copy_(phi), block, values)
-                    passed = clamp_backward(slope, charge, -full, full, out=heads.buffer("slope", *slope.shape))
+                    if config.readout_noise:
+                        charge.add_(heads.readout_noise(block, charge))
+                    passed = clamp_backward(slope, charge, -edge, edge, out=heads.buffer("slope", *slope.shape))
                     if block.index >= config.tiles:
                         shared = slice(plan.columns)
                         torch.mul(slope[:, shared], open_[:, shared], out=passed[:, shared])
@@ -325,8 +405,8 @@ class _Products(torch.autograd.Function):
                         shared = slice(block.tail, None)
                         torch.mul(slope[:, shared], open_[:, shared], out=passed[:, shared])
                     slope = passed
-                for p in heads.weigh_(phi, plan.back_value):
-                    matmul(phi.mT, slope, grad_values[p][block.index], plan.rounding)
+                for p, _, steep in heads.weigh_(phi, plan.back_value):
+                    matmul(steep.mT, slope, grad_values[p][block.index], plan.rounding)
                 gradient = heads.onto_columns("gradient", slope, block, back_values, plan.back_value)
                 if plan.back_value.constant:
                     gradient.add_(slope.sum(2, keepdim=True), alpha=plan.back_value.constant)
@@ -349,16 +429,16 @@ class _Products(torch.autograd.Function):
                     if preset.numel():
                         grad_preset[part, block.rows].add_(total[..., 0])
                 lines = heads.buffer("charge", *slope.shape)
-                for p in heads.weigh_(phi, plan.back_key):
-                    matmul(phi.mT, heads.q[:, block.rows], grad_keys[p][block.index], plan.rounding)
-                    matmul(phi, back_keys[p][block.index], lines, plan.rounding, add=p > 0)
+                for p, weighted, steep in heads.weigh_(phi, plan.back_key):
+                    matmul(steep.mT, heads.q[:, block.rows], grad_keys[p][block.index], plan.rounding)
+                    matmul(weighted, back_keys[p][block.index], lines, plan.rounding, add=p > 0)
                 grad_q[part, block.rows].add_(lines)
             grad_k[kv_part] = heads.fold(grad_keys, heads.yk, plan.back_key, heads.key_cells)
             grad_v[kv_part] = heads.fold(grad_values, heads.yv, plan.back_value, heads.value_cells)
         if not ctx.converted:
             grad_q = query_gradient(grad_q, q, config)
             grad_k, grad_v = stored_gradient(grad_k, k, config), stored_gradient(grad_v, v, config)
-        return grad_q, grad_k, grad_v, grad_preset, *[None] * 6
+        return grad_q, grad_k, grad_v, grad_preset, *[None] * 5
 
 
 def blocked_products(
@@ -391,11 +471,13 @@ def blocked_products(
     if not q.numel():
         return q.clone(), q.sum(3)
     batch, heads = q.shape[:2]
+    preset = head_start(preset, q, config)
     offset = q.new_empty(batch * heads, 0) if preset is None else preset.to(q.dtype).flatten(0, 1)
     absent = q.new_empty(k.shape[0] * k.shape[1], 0, dtype=torch.bool) if absent is None else absent.flatten(0, 1)
     start = torch.zeros(batch, dtype=torch.long, device=q.device) if start is None else start
+    place = _Place(start, k.shape[1], seed_of_noise(config))
     grad = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, offset))
     out, z = _Products.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        *(x.flatten(0, 1) for x in (q, k, v)), offset, absent, config, converted, start, k.shape[1], grad
+        *(x.flatten(0, 1) for x in (q, k, v)), offset, absent, config, converted, place, grad
     )
     return out.unflatten(0, (batch, heads)), z.unflatten(0, (batch, heads))

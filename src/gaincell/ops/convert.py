@@ -87,6 +87,34 @@ def _lowest_query(config: GainCellConfig) -> float:
     return 0.0 if config.query_sign == "unsigned" else -1.0
 
 
+def fired(pulse: Tensor, config: GainCellConfig) -> Tensor:
+    """How often converted pulses let feedthrough in: 0 at no width; negative pulses subtract it.
+
+    What is left of an offset-binary pulse u > 0 is 2 F - F with the reference's, whose rows have pulses always.
+    """
+    if config.query_sign == "offset_binary":
+        return torch.where(pulse > 2.0 * torch.finfo(pulse.dtype).eps - 1.0, 1.0, -1.0).to(pulse)
+    return pulse.sign()
+
+
+def score_scale(config: GainCellConfig) -> float:
+    """What S is multiplied with before HardSigmoid's clamp: the circuit's gain / S_sat."""
+    return config.conversion[0] / config.score_saturation
+
+
+def head_start(preset: Tensor | None, q: Tensor, config: GainCellConfig) -> Tensor | None:
+    """What is added to that: gain preset + offset, (B, Hq, T) of q (B, Hq, T, D), or None for nothing."""
+    gain, offset = config.conversion
+    if preset is None:
+        return q.new_full(q.shape[:3], offset) if offset else None
+    return preset if config.charge_to_pulse == "ideal" else gain * preset + offset
+
+
+def charge_scale(config: GainCellConfig) -> float:
+    """What a sub-tile's charge is multiplied with to be in counts: the circuit's gain, full scale / output_scale."""
+    return config.signed_conversion[0] * full_scale(config) / config.output_scale
+
+
 def divide_(x: Tensor, by: float) -> Tensor:
     """x / by in place, divided on every device: by a plain number a GPU multiplies by its reciprocal, and ties move."""
     return x.div_(by if x.device.type == "cpu" else x.new_full((), by))
@@ -142,19 +170,28 @@ def stored_gradient(gradient: Tensor, x: Tensor, config: GainCellConfig) -> Tens
 
 def readout(o: Tensor, config: GainCellConfig) -> Tensor:
     """What a sub-tile's counter reports for a charge `o` (1 = full scale): clamp to [-1, 1], then quantise."""
-    full = full_scale(config)
+    full, o = full_scale(config), config.signed_conversion[0] * o
     with torch.no_grad():
         value = readout_(o * full, config) / full
     return _convert(o, value, _readout_gradient, config)
 
 
 def _readout_gradient(gradient: Tensor, o: Tensor, config: GainCellConfig) -> Tensor:
-    return clamp_backward(gradient, o, -1.0, 1.0)
+    edge = readout_edge(config) / full_scale(config)
+    return clamp_backward(gradient, o, -edge, edge)
+
+
+def readout_edge(config: GainCellConfig) -> float:
+    """Charge in counts beyond which a read-out is clamped, and passes no gradient."""
+    return full_scale(config) * (1.0 - config.signed_conversion[1])
 
 
 def readout_(counts: Tensor, config: GainCellConfig) -> Tensor:
     """The counter's code for a charge in counts, in place; divided by `full_scale` it is the read-out."""
-    full = full_scale(config)
+    full, offset = full_scale(config), config.signed_conversion[1]
+    if offset:
+        sign = counts.sign()
+        counts.abs_().add_(offset * full).clamp_(min=0.0).mul_(sign)
     counts.clamp_(-full, full)
     return counts if config.output_levels is None else counts.round_()
 
@@ -172,7 +209,7 @@ def normaliser_readout(fired: Tensor, config: GainCellConfig) -> Tensor:
         scale = torch.full_like(fired, last)
         for finest in reversed(finer):
             scale.masked_fill_(fired <= finest, finest)
-        counts = readout_((fired / scale).mul_(full_scale(config)), config)
+        counts = readout_((fired / scale).mul_(config.signed_conversion[0] * full_scale(config)), config)
         counts.mul_(divide_(scale, full_scale(config)))
     return _convert(fired, counts, _normaliser_gradient, config)
 

@@ -4,10 +4,19 @@ import torch
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
-from gaincell.ops.convert import code_voltage, full_scale, normaliser_readout, readout_
+from gaincell.ops.convert import (
+    charge_scale,
+    code_voltage,
+    fired,
+    full_scale,
+    head_start,
+    normaliser_readout,
+    readout_,
+    score_scale,
+)
 from gaincell.ops.precision import round_operand, rounding
 from gaincell.ops.terms import Terms
-from gaincell.ops.variation import Cells, arrays
+from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, seed_of_noise
 
 
 class Decoded:
@@ -23,17 +32,27 @@ class Decoded:
         dtype: of the reads.
         written: tokens that each row has written.
         absent: (B, Hkv, window), true at columns that are to add nothing, or None.
+        terms: of keys and values; those of the design point's cells if None.
     """
 
     def __init__(
-        self, codes: Tensor, config: GainCellConfig, dtype: torch.dtype, written: list[int], absent: Tensor | None
+        self,
+        codes: Tensor,
+        config: GainCellConfig,
+        dtype: torch.dtype,
+        written: list[int],
+        absent: Tensor | None,
+        terms: tuple[Terms, ...] | None = None,
     ) -> None:
         self.config, self.dtype, law, device = config, dtype, config.cell.model_law, codes.device
         self.full, self.rounding = full_scale(config), rounding(config, dtype)
-        scales = 1.0 / config.score_saturation, self.full / config.output_scale
-        self.terms = tuple(Terms.of(law, config, scale) for scale in scales)
+        scales = score_scale(config), charge_scale(config)
+        self.terms = terms or tuple(Terms.of(law, config, scale) for scale in scales)
+        through = tuple(x for x in (Terms.of_feedthrough(config, scale) for scale in scales) if x and not terms)
+        #: The same of the feedthrough, whose charge comes with every pulse whatever its width.
+        self.through = Decoded(codes, config, dtype, written, absent, through) if through else None
         self.key_constant = torch.full((codes.shape[-1], 1), self.terms[0].constant, dtype=dtype, device=device)
-        self.arrays = arrays(config, codes.shape[2], codes.shape[4], self.key_constant)
+        self.arrays = None if terms else arrays(config, codes.shape[2], codes.shape[4], self.key_constant)
         self.table = self.decay = None
         if config.stored_levels is not None and self.arrays is None:
             # One table for both arrays, (2 levels, P): the codes of values come after those of keys.
@@ -43,8 +62,7 @@ class Decoded:
         if config.leak:
             # By column: 0 ... 2 window - 1 tokens from now, so that any newest column's ages are a slice.
             age = -torch.arange(2 * config.window, dtype=torch.float64, device=device) % config.window
-            rates = torch.tensor(self.terms[0].rates, dtype=torch.float64, device=device)[:, None]
-            self.decay = torch.exp(-config.leak * rates * age).to(dtype)  # (P, 2 window)
+            self.decay = self.terms[0].decays(age, config.leak).to(dtype)  # (P, 2 window)
         factors = self._factors(codes).unflatten(3, (-1, config.subtile_columns))  # (2, B, Hkv, sub-tiles, C, D, P)
         key, value = factors.flatten(1, 2).movedim(2, 1)  # (sub-tiles, B Hkv, C, D, P)
         self.key, self.value = self._whole(key.permute(0, 1, 3, 4, 2)), self._whole(value.permute(0, 1, 4, 2, 3))
@@ -73,19 +91,21 @@ class Decoded:
                 at = torch.as_tensor(column, device=codes.device).view(-1, 1, 1)
             cells = tuple(array.at(head, at) for array in self.arrays)
         return torch.stack(
-            [torch.stack(terms.values(*of), -1) for terms, *of in zip(self.terms, y, cells, strict=True)]
+            [torch.stack(terms.values(x, own), -1) for terms, x, own in zip(self.terms, y, cells, strict=True)]
         )
 
     @property
     def nbytes(self) -> int:
         """Bytes of both arrays."""
-        return self.key.nbytes + self.value.nbytes
+        return self.key.nbytes + self.value.nbytes + (self.through.nbytes if self.through else 0)
 
     def write(self, codes: Tensor, absent: Tensor | None, column: Tensor | int) -> None:
         """Follow the ring: codes (2, B, Hkv, 1, D) and absent (B, Hkv, 1) of one token went into `column`.
 
         That is one for all rows, or (B,).
         """
+        if self.through is not None:
+            self.through.write(codes, absent, column)
         key, value = self._factors(codes, column).view(2, -1, codes.shape[4], len(self.terms[0].rates))
         tile, row, column = self._place(column)
         self.key[tile, row, ..., column] = key
@@ -101,9 +121,10 @@ class Decoded:
         column = column.repeat_interleave(rows // len(column))
         return column // columns, torch.arange(rows, device=column.device), column % columns
 
-    def _decays(self, written: list[int], tiles: int) -> Tensor:
+    def _decays(self, written: list[int], tiles: int) -> Tensor | None:
         """Decay of every column and term, (tiles, B Hkv or 1, 1, P, C), when each row has written so many tokens."""
-        assert self.decay is not None
+        if self.decay is None:
+            return None
         window, columns = self.config.window, self.config.subtile_columns
         shape, strides = (tiles, 1, 1, len(self.decay), columns), (columns, 0, 0, 2 * window, 1)
         same = written[:1] if len(set(written)) == 1 else written
@@ -121,30 +142,76 @@ class Decoded:
         Returns:
             (B, Hq, 1, D) sum of the sub-tiles' read-outs, and (B, Hq, 1) Z where the design point has a normaliser.
         """
-        config, mode, columns = self.config, self.rounding, self.config.subtile_columns
-        (batch, heads, _, dim), rows = pulse.shape, self.key.shape[1]
-        tiles = min(config.tiles, -(-max([*written, 1]) // columns))
-        key = self.key.narrow(0, 0, tiles).view(tiles * rows, dim, -1)
-        value = self.value.narrow(0, 0, tiles).view(tiles * rows, -1, dim)
-        q = pulse.reshape(rows, -1, dim)
-        every_tile = q.expand(tiles, *q.shape).reshape(tiles * rows, -1, dim)
-        if mode:
-            every_tile, key, value = (round_operand(x, mode) for x in (every_tile, key, value))
-        gate = torch.bmm(every_tile, key).view(tiles, rows, -1, len(self.terms[0].rates), columns)
-        decay = None if self.decay is None else self._decays(written, tiles)
-        gate = gate.squeeze(3) if decay is None else gate.mul_(decay).sum(3)
-        if self.terms[0].constant:
-            gate.add_(torch.matmul(q, self.key_constant))
+        config, (batch, heads, _, dim), rows = self.config, pulse.shape, self.key.shape[1]
+        tiles = min(config.tiles, -(-max([*written, 1]) // config.subtile_columns))
+        noise = _Noise(config, written, tiles, pulse, rows) if config.score_noise or config.readout_noise else None
+        q, decay, through_decay = pulse.reshape(rows, -1, dim), self._decays(written, tiles), None
+        gate = self._scores(q, tiles, decay)
+        if self.through is not None:
+            through_decay = self.through._decays(written, tiles)
+            gate.add_(self.through._scores(fired(q, config), tiles, through_decay))
+        preset = head_start(preset, pulse, config)
         if preset is not None:
             gate.add_(preset.to(self.dtype).reshape(rows, -1, 1))
+        if noise is not None and config.score_noise:
+            gate.add_(noise.of_scores())
         phi = gate.clamp_(0.0, 1.0).mul_(self.present.narrow(0, 0, tiles))
-        pulses = phi if decay is None else phi.unsqueeze(3) * decay
-        pulses = pulses.reshape(tiles * rows, heads * batch // rows, -1)
-        charge = torch.bmm(round_operand(pulses, mode) if mode else pulses, value).view(tiles, rows, -1, dim)
-        fired = phi.sum(3, keepdim=True)
-        if self.terms[1].constant:
-            charge.add_(fired, alpha=self.terms[1].constant)
+        total = phi.sum(3, keepdim=True)
+        charge = self._charges(phi, total, decay)
+        if self.through is not None:
+            pulses = (phi > 0.0).to(phi)
+            charge.add_(self.through._charges(pulses, pulses.sum(3, keepdim=True), through_decay))
+        if noise is not None and config.readout_noise:
+            charge.add_(noise.of_readouts())
         out = readout_(charge, config).sum(0).mul_(1.0 / self.full).view(batch, heads, 1, dim)
         if config.normaliser == "none":
             return out, None
-        return out, normaliser_readout(fired, config).sum(0).view(batch, heads, 1)
+        return out, normaliser_readout(total, config).sum(0).view(batch, heads, 1)
+
+    def _scores(self, q: Tensor, tiles: int, decay: Tensor | None) -> Tensor:
+        """S / S_sat of pulses q (B Hkv, G, D) on every column: (tiles, B Hkv, G, C)."""
+        mode, (rows, _, dim) = self.rounding, q.shape
+        key = self.key.narrow(0, 0, tiles).view(tiles * rows, dim, -1)
+        every_tile = q.expand(tiles, *q.shape).reshape(tiles * rows, -1, dim)
+        if mode:
+            every_tile, key = round_operand(every_tile, mode), round_operand(key, mode)
+        gate = torch.bmm(every_tile, key).view(tiles, rows, -1, len(self.terms[0].rates), self.config.subtile_columns)
+        gate = gate.squeeze(3) if decay is None else gate.mul_(decay).sum(3)
+        return gate.add_(torch.matmul(q, self.key_constant)) if self.terms[0].constant else gate
+
+    def _charges(self, phi: Tensor, total: Tensor, decay: Tensor | None) -> Tensor:
+        """Charges in counts (tiles, B Hkv, G, D) of pulses phi (tiles, B Hkv, G, C), whose sum is `total`."""
+        mode, (tiles, rows, groups, _), dim = self.rounding, phi.shape, self.value.shape[-1]
+        value = self.value.narrow(0, 0, tiles).view(tiles * rows, -1, dim)
+        pulses = phi if decay is None else phi.unsqueeze(3) * decay
+        pulses = pulses.reshape(tiles * rows, groups, -1)
+        if mode:
+            pulses, value = round_operand(pulses, mode), round_operand(value, mode)
+        charge = torch.bmm(pulses, value).view(tiles, rows, groups, dim)
+        return charge.add_(total, alpha=self.terms[1].constant) if self.terms[1].constant else charge
+
+
+class _Noise:
+    """Noise of one query a row, when each row has written so many tokens."""
+
+    def __init__(self, config: GainCellConfig, written: list[int], tiles: int, pulse: Tensor, rows: int) -> None:
+        device, (batch, heads) = pulse.device, pulse.shape[:2]
+        self.config, self.seed, self.like = config, seed_of_noise(config), pulse[:1, :1]
+        # (tiles, B, Hkv, G, 1 or C)
+        self.head = torch.arange(heads, device=device).view(1, 1, rows // batch, -1, 1)
+        self.token = torch.tensor(written, device=device).view(1, -1, 1, 1, 1) - 1
+        self.tile = torch.arange(tiles, device=device).view(-1, 1, 1, 1, 1)
+
+    def of_scores(self) -> Tensor:
+        """Of S / S_sat of every column, through the circuit's gain: (tiles, B Hkv, G, C)."""
+        columns = self.config.subtile_columns
+        column = self.tile * columns + torch.arange(columns, device=self.tile.device)
+        noise = score_noise(self.config, self.seed, self.head, self.token, column, self.like)
+        return noise.mul_(self.config.conversion[0]).flatten(1, 2)
+
+    def of_readouts(self) -> Tensor:
+        """Of every charge, in counts: (tiles, B Hkv, G, D)."""
+        head, token, tile = (x[..., 0] for x in (self.head, self.token, self.tile))
+        noise = readout_noise(self.config, self.seed, head, token, tile, self.like)
+        noise.mul_(self.tile * self.config.subtile_columns <= self.token)  # a sub-tile that is empty is not read
+        return noise.mul_(self.config.signed_conversion[0] * full_scale(self.config)).flatten(1, 2)

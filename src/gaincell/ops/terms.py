@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from math import comb
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from gaincell.cell import PolynomialLaw
 from gaincell.config import GainCellConfig
+from gaincell.ops.retention import decay_table, written_voltages
 from gaincell.ops.variation import Cells
 
 
@@ -44,15 +46,32 @@ class Terms:
     @classmethod
     def of(cls, law: PolynomialLaw, config: GainCellConfig, scale: float) -> "Terms":
         """The terms of `law` times `scale`."""
-        scaled = tuple(c * scale for c in law.coefficients)
+        return cls._of(law.coefficients, config, scale, config.mismatch is not None)
+
+    @classmethod
+    def of_feedthrough(cls, config: GainCellConfig, scale: float) -> "Terms | None":
+        """Those of F(y e^{-leak age}), or None without feedthrough; cells do not differ in it."""
+        law = config.cell.model_feedthrough(config.pulse_max_s) if config.feedthrough else None
+        return None if law is None else cls._of((*law, 0.0, 0.0)[: max(len(law), 2)], config, scale, False)
+
+    @classmethod
+    def _of(cls, law: tuple[float, ...], config: GainCellConfig, scale: float, differ: bool) -> "Terms":
+        if config.retention == "table":
+            return _tabled(law, config, scale, differ)
+        scaled = tuple(c * scale for c in law)
         if config.leak == 0.0 or config.leak_form == "factored":
             return cls((int(config.leak > 0.0),), (scaled,), 0.0)
-        if config.mismatch is not None:
+        if differ:
             order = range(len(scaled))
             laws = (tuple(comb(i, p) * scaled[i] * (-1) ** (i - p) for i in order[p:]) for p in order)
             return cls(tuple(order), tuple(laws), 0.0)
-        powers = tuple(i for i, c in enumerate(scaled) if i and c)
+        powers = tuple(i for i, c in enumerate(scaled) if i and c) or (1,)
         return cls(powers, tuple((0.0,) * i + (scaled[i],) for i in powers), scaled[0])
+
+    def decays(self, age: Tensor, leak: float) -> Tensor:
+        """What every term is multiplied with at ages in tokens: (P, ...) of age (...), float64."""
+        rates = torch.tensor(self.rates, dtype=torch.float64, device=age.device)
+        return torch.exp(-leak * rates.view(-1, *[1] * age.dim()) * age.double())
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -94,6 +113,63 @@ class Terms:
         for _ in range(low if rest else low - 1):
             out.mul_(y)
         return out
+
+
+@dataclass(frozen=True, eq=False)
+class TabledTerms(Terms):
+    """charge(y, age) = sum_p weights_p(age) factor_p, of cells whose voltage decays as a table has it.
+
+    A term is a code, whose factor is 1 where it is stored and whose weight is f at what is left of it. Of cells that
+    differ it is a code and a power of what is left, whose factor is a polynomial in the cell's zero as in `Terms`.
+
+    Attributes:
+        levels: y of every term's code as it is written.
+        weights: (P, window) by age, float64.
+        steep: their derivatives by the voltage that was written, likewise.
+    """
+
+    levels: tuple[float, ...]
+    weights: Tensor
+    steep: Tensor
+
+    def decays(self, age: Tensor, leak: float) -> Tensor:
+        """`weights` at ages in tokens."""
+        return self.weights.to(age.device)[:, age.long()]
+
+    def values(self, y: Tensor, cells: Cells | None = None) -> list[Tensor]:
+        """Every factor, as `Terms.values`."""
+        return [self._of_code(p, y, cells) for p in range(len(self.laws))]
+
+    def _of_code(self, p: int, y: Tensor, cells: Cells | None) -> Tensor:
+        known = sorted(set(self.levels))
+        nearest = min(b - a for a, b in pairwise(known)) / 2
+        stored = ((y - self.levels[p]).abs_() < nearest).to(y)
+        if cells is None:
+            return stored.mul_(self.laws[p][0])
+        return _polynomial(self.laws[p], cells.zero).mul_(cells.gain).mul(stored)
+
+    def slopes(self, y: Tensor, cells: Cells | None = None) -> list[Tensor]:
+        """The factors again: the derivative is in `steep`."""
+        return self.values(y, cells)
+
+    def value(self, p: int, y: Tensor, out: Tensor, cells: Cells | None = None) -> Tensor:
+        """Factor p of `values` into `out`."""
+        return out.copy_(self._of_code(p, y, cells))
+
+
+def _tabled(law: tuple[float, ...], config: GainCellConfig, scale: float, differ: bool) -> TabledTerms:
+    left, steep = decay_table(config)
+    if differ:
+        order = range(len(law))
+        laws = [tuple(comb(i, p) * law[i] * scale * (-1) ** (i - p) for i in order[p:]) for p in order]
+        weights = torch.stack([left**p for p in order], 1)
+        slopes = torch.stack([p * left ** max(p - 1, 0) * steep for p in order], 1)
+    else:
+        laws = [(scale,)]
+        weights, slopes = _polynomial(law, left)[:, None], (_polynomial(_derivative(law), left) * steep)[:, None]
+    levels = tuple(y for y in written_voltages(config).tolist() for _ in laws)
+    terms = tuple(range(len(levels)))
+    return TabledTerms(terms, tuple(laws) * len(left), 0.0, levels, weights.flatten(0, 1), slopes.flatten(0, 1))
 
 
 def _polynomial(law: tuple[float, ...], x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How the cells of an array differ: drawn by counting, so that a cell is the same on every path and in every order."""
+"""How the cells of an array differ, and noise: drawn by counting, so that every path meets the same, in any order."""
 
 import math
 from dataclasses import dataclass
@@ -59,6 +59,25 @@ def _drawn(
             for array in range(2)
         )
         return key, value
+
+
+def seed_of_noise(config: GainCellConfig) -> int:
+    """The design point's, or a new one from torch's generator; that is left alone where there is no noise."""
+    if not (config.score_noise or config.readout_noise):
+        return 0
+    return int(torch.randint(1 << 62, ())) if config.noise_seed is None else config.noise_seed
+
+
+def score_noise(config: GainCellConfig, seed: int, head: Tensor, token: Tensor, column: Tensor, like: Tensor) -> Tensor:
+    """Noise of S / S_sat, in the dtype of `like`: indices of query heads, tokens and columns that broadcast."""
+    return normal(seed, 0, head, token, column).mul_(config.score_noise).to(like.dtype)
+
+
+def readout_noise(config: GainCellConfig, seed: int, head: Tensor, token: Tensor, tile: Tensor, like: Tensor) -> Tensor:
+    """Noise of every output line (..., D) of sub-tiles, 1 at full scale; likewise, of D from `like` (..., D)."""
+    row = torch.arange(like.shape[-1], device=like.device)
+    counters = (x[..., None] for x in (head, token, tile))
+    return normal(seed, 1, *counters, row).mul_(config.readout_noise).to(like.dtype)
 
 
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
