@@ -59,9 +59,8 @@ def evaluate(
     """
     if tasks is not None:
         if config is not None or mismatch_seed is not None:
-            raise InputError(
-                "--tasks scores models as they are; leave --config and --mismatch-seed out, or save a model at that point."
-            )
+            option = "--config" if config is not None else "--mismatch-seed"
+            raise InputError(f"--tasks scores models as they are; leave {option} out, or save a model at that point.")
         from gaincell.cli.evaluate_tasks import evaluate_tasks
 
         evaluate_tasks(model, tasks, also=also or [], limit=limit, online=online, batch=batch, out=out, json=json)
