@@ -9,11 +9,10 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 def test_every_figure_is_filled_in() -> None:
     blocks = re.findall(r"<!-- (\w+) -->\n(.*?)\n?<!-- /\1 -->", README, flags=re.DOTALL)
-    assert [name for name, _ in blocks] == ["perplexities", "samples", "reproduction"]
+    scripts = {"perplexities": "results", "accuracy": "tasks", "samples": "results", "reproduction": "reproduction"}
+    assert [name for name, _ in blocks] == list(scripts)
     for name, content in blocks:
-        assert len(content.splitlines()) > 3, (
-            f"{name} is empty; run docs/generate_{name if name == 'reproduction' else 'results'}.py"
-        )
+        assert len(content.splitlines()) > 3, f"{name} is empty; run docs/generate_{scripts[name]}.py"
     assert "@" not in README
 
 

@@ -40,6 +40,7 @@ def test_an_adapter_is_scored_beside_its_original(tiny: Path, gaincell: Run, mon
         (("tiny", "--tasks", "hellaswog"), ("no task 'hellaswog'", "did you mean hellaswag")),
         (("tiny", "--tasks", ""), ("no task is named",)),
         (("tiny", "--tasks", "piqa", "--config", "extended"), ("leave --config out",)),
+        (("tiny", "--tasks", "piqa", "--mismatch-seed", "1"), ("leave --mismatch-seed out",)),
         (("nobody/nothing", "--tasks", "piqa", "--out", "run"), ("nobody/nothing", "check the path, or the network")),
         (("tiny", "--tasks", "piqa", "--limit", "0"), ("--limit",)),
     ],

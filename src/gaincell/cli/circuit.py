@@ -19,7 +19,7 @@ circuit = typer.Typer(name="circuit", rich_markup_mode=None, epilog="Example: ga
 
 @circuit.callback()
 def _circuit() -> None:
-    """Columns beside the behavioural model, sweeps of our cell, and transistor models."""
+    """Circuits beside the model, sweeps, and transistors."""
 
 
 circuit.command(epilog="Example: gaincell circuit compare extended --card sky130")(compare)

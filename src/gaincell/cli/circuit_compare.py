@@ -114,7 +114,8 @@ def _take(
     if point is None:
         raise InputError(f"'{source}' attends with softmax; give a converted model or an adapter, such as 'extended'.")
     options.check_positions(network, length, "--length")
-    convert_(network, point.replace(cell=cell, name=f"{point.name}, {cell.name}"))
+    # Circuits that are not ideal are what is simulated, so none of their figures comes into what it is held against.
+    convert_(network, point.ideal().replace(cell=cell, name=f"{point.name}, {cell.name}"))
     config = design_point(network)
     assert config is not None
     ids = torch.tensor([encode(tokenizer, words, length)[:length]])
