@@ -66,8 +66,8 @@ shipped cell `leroux2025` does:
 - `retention.tau`, `retention.unit` (`s`, `ms` or `us`): the stored voltage decays towards its zero as exp(-t / tau).
 - Optional: `retention.table`, a decay that is not exponential, and `circuit`, what else
   [`gaincell characterize`](circuit.md) finds. `Retention` and `CircuitFigures` in the [API reference](reference.md)
-  have their fields. They are kept with the cell, and count where the design point asks for them: `mismatch_seed`,
-  `charge_to_pulse`, `feedthrough`.
+  have their fields. They are kept with the cell, and count where the design point asks for them: `retention`,
+  `mismatch_seed`, `charge_to_pulse`, `feedthrough`.
 
 | Cell | Coefficients | tau | What it is |
 | --- | --- | --- | --- |

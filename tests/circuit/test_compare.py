@@ -10,7 +10,7 @@ from gaincell import GainCellConfig, InputError
 from gaincell.cell import Cell, PolynomialLaw, load_cell
 from gaincell.circuit import Ngspice
 from gaincell.circuit.cards import generic_card
-from gaincell.circuit.compare import compare, random_subtiles, window_energy
+from gaincell.circuit.compare import behaviour, compare, random_subtiles, window_energy
 from gaincell.circuit.decks.cell import Conditions, gain_cell
 from gaincell.circuit.decks.read import read_deck, read_results
 from gaincell.circuit.subtile import load_subtiles
@@ -108,3 +108,12 @@ def test_what_no_deck_has_is_refused(changes: dict[str, object], words: str) -> 
     config = GainCellConfig.preset("leroux2025").replace(**{"cell": cell, **changes})
     with pytest.raises(InputError, match=words):
         compare([], config, CIRCUIT, CARD)
+
+
+def test_what_is_computed_beside_a_circuit_is_ideal() -> None:
+    config = GainCellConfig.preset("leroux2025").replace(token_period_s=1e-6)
+    deviant = config.replace(mismatch_seed=1, mismatch_gain=0.1, mismatch_zero_v=0.02, score_noise=0.1)
+    for found, expected in zip(
+        behaviour([0, 3, 7], [0, 5, 99], deviant), behaviour([0, 3, 7], [0, 5, 99], config), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)

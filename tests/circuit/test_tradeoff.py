@@ -63,6 +63,23 @@ def test_what_is_kept_is_when_the_first_voltage_is_off() -> None:
     assert decay.kept_s(0.3) is None
 
 
+def test_a_table_shows_voltages_whose_rates_are_decades_apart() -> None:
+    fine, coarse = np.linspace(0, 20e-6, 101), np.linspace(0, 10e-3, 101)
+
+    def decayed(time: np.ndarray) -> np.ndarray:
+        return np.array([-0.45 * np.exp(-time / 2e-6), 0.45 * np.exp(-time / 6e-3)])
+
+    decay = Decay(coarse, decayed(coarse), {1: 101}, 10e-3, "a test", ((fine, decayed(fine)),))
+    table = decay.retention().table
+    assert table is not None
+    read = (
+        np.interp([1e-6, 2e-6, 6e-3], table.time, table.stored[0]),
+        np.interp([2e-6, 6e-3], table.time, table.stored[1]),
+    )
+    assert read[0] == pytest.approx([-0.45 * np.exp(-0.5), -0.45 * np.exp(-1), 0], abs=0.05 * 0.45)
+    assert read[1] == pytest.approx([0.45, 0.45 * np.exp(-1)], abs=0.01 * 0.45)
+
+
 @needs_ngspice
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -1,6 +1,7 @@
 """`gaincell evaluate --tasks`: what it shows and what it refuses."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,9 @@ def test_an_adapter_is_scored_beside_its_original(tiny: Path, gaincell: Run, mon
         (("tiny", "--tasks", "piqa", "--mismatch-seed", "1"), ("leave --mismatch-seed out",)),
         (("nobody/nothing", "--tasks", "piqa", "--out", "run"), ("nobody/nothing", "check the path, or the network")),
         (("tiny", "--tasks", "piqa", "--limit", "0"), ("--limit",)),
+        (("tiny", "--limit", "3"), ("--limit goes with --tasks",)),
+        (("tiny", "--out", "run"), ("--out goes with --tasks",)),
+        (("tiny", "--also", "nowhere", "--tasks", "piqa"), ("'nowhere' is neither",)),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(
@@ -67,3 +71,13 @@ def test_without_the_harness_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr("gaincell.evaluate.tasks.names.find_spec", lambda name: None)
     gaincell("evaluate", tiny, "--tasks", "piqa").assert_refused("pip install 'gaincell[tasks]'")
+
+
+def test_models_of_one_name_are_told_apart_or_refused(tiny: Path, gaincell: Run, tmp_path: Path) -> None:
+    for run in ("runs/a", "runs/b", "one", "two"):
+        shutil.copytree(tiny, tmp_path / run / ("model" if run.startswith("runs") else "Llama-3.2-1B"))
+    args = ("--tasks", "winogrande", "--limit", 2, "--json")
+    ended = gaincell("evaluate", "runs/a/model", "--also", "runs/b/model", "--also", "one/Llama-3.2-1B", *args)
+    assert json.loads(ended.out)["models"] == ["a-model", "b-model", "Llama-3.2-1B"]
+    ended = gaincell("evaluate", "one/Llama-3.2-1B", "--also", "two/Llama-3.2-1B", *args)
+    ended.assert_refused("would both be called 'Llama-3.2-1B'")

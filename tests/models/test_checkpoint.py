@@ -180,7 +180,8 @@ def test_a_model_of_the_hub_is_loaded_from_where_it_was_fetched_to(
     save_model(model, byte_tokenizer(), tmp_path / "fetched")
     asked: list[tuple[str, list[str]]] = []
 
-    def fetch(name: str, allow_patterns: list[str]) -> str:
+    def fetch(name: str, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
+        assert ignore_patterns == ["*/*"]
         asked.append((name, allow_patterns))
         return str(tmp_path / "fetched")
 

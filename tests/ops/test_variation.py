@@ -91,6 +91,36 @@ def test_every_path_meets_the_same_circuits(case: Case) -> None:
     assert_same(attention_map(case.q, case.k, case.config, **case.options), phi, "attention map")
 
 
+@pytest.mark.parametrize("retention", ["exponential", "table"])
+@pytest.mark.parametrize("kinds", [("charge_to_pulse",), ("feedthrough",), ("charge_to_pulse", "feedthrough")])
+def test_cells_of_eight_levels_in_circuits_with_offsets_are_the_same_on_every_path(
+    kinds: tuple[str, ...], retention: str
+) -> None:
+    """As presets store; a law and a preset that keep charges off zero, where an offset has no sign."""
+    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=4, score_saturation=60.0)
+    fields: dict[str, object] = {"feedthrough": "feedthrough" in kinds}
+    cell = characterised(config.cell, config.pulse_max_s, 1.3, (0.1, 0.07))
+    if "charge_to_pulse" in kinds:
+        fields["charge_to_pulse"] = "cell"
+    if retention == "table":
+        cell = with_table(cell)
+        fields |= {"retention": "table", "leak_per_token": None, "token_period_s": 0.9e-6}
+    generator = torch.Generator().manual_seed(5)
+    q = torch.rand(2, 4, 37, 8, generator=generator, dtype=torch.float64)
+    k, v = (0.9 * torch.rand(2, 2, 37, 8, generator=generator, dtype=torch.float64) for _ in range(2))
+    preset = torch.full((2, 4, 37), 0.3, dtype=torch.float64)
+    case = Case(config.replace(cell=cell, **fields), q, k, v, None, preset, None, (5, 1, 9), packed=False)
+    expected, phi = naive_attention(q, k, v, case.config, preset=preset)
+    assert 0.05 < float(phi[phi > 0].mean()) < 0.95
+    assert_same(attend(case), expected, "blocked")
+    assert_same(case.stream((1,)), expected, "ring, token by token")
+    assert_same(case.stream(case.chunks), expected, "ring, in chunks")
+    oracle = gradients(case, lambda *args, **options: naive_attention(*args, **options)[0])
+    for name, found in gradients(case, gaincell.attention).items():
+        scale = max(1.0, float(oracle[name].abs().max()))
+        torch.testing.assert_close(found, oracle[name], rtol=1e-9, atol=1e-9 * scale)
+
+
 def gradients(case: Case, operator: Callable[..., Tensor]) -> dict[str, Tensor]:
     operands = {"q": case.q, "k": case.k, "v": case.v} | ({} if case.preset is None else {"preset": case.preset})
     leaves = {name: x.clone().requires_grad_() for name, x in operands.items()}

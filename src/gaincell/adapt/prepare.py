@@ -163,6 +163,12 @@ def check_original(model: PreTrainedModel, calibration: Tensor | None) -> None:
         raise InputError("adaptation learns in float32: load the model with dtype=torch.float32.")
     if calibration is not None and (calibration.dim() != 2 or calibration.shape[0] < 1 or calibration.shape[1] < 2):
         raise InputError(f"calibration must be token ids of shape (N, T); got {tuple(calibration.shape)}.")
+    embedded: Any = model.get_input_embeddings()
+    words = len(embedded.weight)
+    if calibration is not None and not 0 <= int(calibration.min()) <= int(calibration.max()) < words:
+        raise InputError(
+            f"token ids must lie in 0 ... {words - 1}, the model's vocabulary; these are another tokenizer's."
+        )
 
 
 def check_start(model: PreTrainedModel, config: GainCellConfig, start: str | Path, stages: Sequence[str]) -> None:

@@ -94,7 +94,8 @@ def compare(
 
     Args:
         tiles: what to compute.
-        config: the design point; its cell is the one that was characterised from `circuit`, so its law is in C/s.
+        config: the design point, taken as `GainCellConfig.ideal`, since circuits that are not ideal are what is
+            simulated; its cell is the one that was characterised from `circuit`, so its law is in C/s.
         circuit: the cell.
         card: transistors of the comparator.
         conditions: voltages and times; their defaults if None.
@@ -106,6 +107,7 @@ def compare(
         InputError: a design point that the decks have no circuit for, or a cell without a charge.
         CircuitError: a simulation failed.
     """
+    config = config.ideal()
     unit = config.cell.coulomb_per_second
     if unit is None:
         raise InputError(f"cell '{config.cell.name}' has a law without a charge; give one that was characterised.")
@@ -203,6 +205,7 @@ def behaviour(codes: Sequence[int], ages: Sequence[int], config: GainCellConfig)
     from gaincell.ops.convert import code_voltage
     from gaincell.ops.terms import Terms
 
+    config = config.ideal()
     y = code_voltage(torch.tensor(codes), config, torch.float64)
     age = config.leak * torch.tensor(ages, dtype=torch.float64)
     terms = Terms.of(config.cell.model_law, config, 1.0)
@@ -296,7 +299,7 @@ def random_subtiles(config: GainCellConfig, dim: int, count: int, seed: int = 0)
         count: how many.
         seed: of the draw.
     """
-    draw = np.random.default_rng(seed)
+    config, draw = config.ideal(), np.random.default_rng(seed)
     tokens, levels, top = config.subtile_columns, config.stored_levels or 2, (config.query_levels or 2) - 1
     low = 0 if config.query_sign == "unsigned" else -top
     found = []

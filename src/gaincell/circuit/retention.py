@@ -17,7 +17,7 @@ from gaincell.errors import InputError
 #: Times over which cells are watched: ten times longer until all have decayed, and at most the last. Beyond that the
 #: smallest conductance and current that ngspice tells from none (gmin, abstol) would be what is seen.
 _FIRST_S, _LAST_S = 1e-4, 1e3
-_TABLE_TIMES = 25
+_TABLE_TIMES = 60
 #: A decay that departs from its exponential by more than this fraction of the written voltage gets a table.
 EXPONENTIAL = 0.02
 
@@ -85,8 +85,16 @@ class Decay:
         count, departure, table = len(self.y_v), self.departure, None
         how = f"{len(self.rows)} of {count} stored voltages fitted down to 1/e, largest departure {departure:.0%}"
         if departure > EXPONENTIAL or len(self.rows) < count:
-            times = np.linspace(0, max(t[-1] for t, _ in self.rows), _TABLE_TIMES)
-            stored = tuple(tuple(float(v) for v in np.interp(times, self.time_s, row)) for row in self.y_v)
+            # Evenly in the logarithm, from where the first voltage moves: voltages may decay at rates decades apart.
+            last = max(float(t[-1]) for t, _ in self.rows)
+            kept = self.kept_s(EXPONENTIAL * float(np.abs(self.y_v[:, 0]).min())) or last
+            times = np.append(0.0, np.geomspace(min(kept, last / _TABLE_TIMES), last, _TABLE_TIMES - 1))
+            runs = (*self.shorter, (self.time_s, self.y_v))
+            finest = [next((run for run in runs if run[0][-1] >= t), runs[-1]) for t in times]
+            stored = tuple(
+                tuple(float(np.interp(t, time, y[row])) for t, (time, y) in zip(times, finest, strict=True))
+                for row in range(count)
+            )
             table = RetentionTable(time=tuple(map(float, times)), stored=stored)
         return Retention(tau=tau, unit="s", source=f"{how}; {source}", table=table)
 

@@ -1,6 +1,7 @@
 """`gaincell circuit`."""
 
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -60,6 +61,10 @@ def retention(
     from gaincell.circuit.tradeoff import trade_offs
 
     options.check_out_file(plot, "--plot")
+    if plot is not None and find_spec("matplotlib") is None:
+        raise InputError(
+            "--plot needs matplotlib, which is not installed; pip install matplotlib, or leave --plot out."
+        )
     devices: list[Any] = [device.strip() for device in writes.split(",")]
     for device in devices:
         if device not in get_args(Write):
@@ -133,8 +138,5 @@ def _write_plot(found: "list[TradeOff]", path: Path) -> None:
     from gaincell.report import plots
     from gaincell.report.cell_plots import tradeoff_plot
 
-    if not plots.can_plot():
-        screen.say("note: there is no plot, since matplotlib is not installed; pip install matplotlib.")
-        return
     with written_aside(path) as aside:
         aside.write_text(plots.as_file(tradeoff_plot(found)), "utf-8")

@@ -65,6 +65,9 @@ def evaluate(
 
         evaluate_tasks(model, tasks, also=also or [], limit=limit, online=online, batch=batch, out=out, json=json)
         return
+    only = {"--limit": limit, "--also": also, "--online": online, "--out": out}
+    if any(only.values()):
+        raise InputError(f"{next(name for name, value in only.items() if value)} goes with --tasks; add that.")
     from gaincell.config import GainCellConfig
 
     began = time.monotonic()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gaincell.cli import options, screen
+from gaincell.errors import InputError
 
 
 def evaluate_tasks(
@@ -29,11 +30,8 @@ def evaluate_tasks(
         options.check_out(out)
     began = time.monotonic()
     from gaincell.evaluate.tasks.run import evaluate_tasks as evaluate
-    from gaincell.models.adapter import is_adapter
 
-    adapters = [name for name in (model, *also) if is_adapter(name)]
-    names = {"original": "demo"} if adapters else {}
-    names |= {"original" if name == "demo" else Path(name).stem: name for name in (model, *also)}
+    names = _labels((model, *also))
     if out is None:
         screen.say("note: nothing is kept; with --out FOLDER an interrupted run goes on where it was")
     with screen.stages() as progress:
@@ -52,6 +50,34 @@ def evaluate_tasks(
     screen.show_table(("task", "items", *names), [*map(_row, found["tasks"].values()), _row(found["average"])])
     for line in _comparisons(found):
         screen.show(line)
+
+
+def _labels(given: Sequence[str]) -> dict[str, str]:
+    """What each model is called, and what it is loaded by; adapters have their original before them.
+
+    Raises:
+        InputError: a model that cannot be one, or two that would have one name.
+    """
+    from gaincell.models.adapter import adapter_info, is_adapter
+    from gaincell.models.load import inspect_model
+
+    names = {"original": "demo"} if any(map(is_adapter, given)) else {}
+    for name in dict.fromkeys(given):
+        path = Path(name)
+        if is_adapter(name):
+            adapter_info(name)
+            label = path.stem
+        elif name == "demo":
+            label = "original"
+        else:
+            if path.exists() or "/" not in name:  # else it is on the hub, or nowhere
+                inspect_model(name)
+            last = path.resolve().parts[-2:] if path.exists() else (path.name,)
+            label = "-".join(last) if last[-1] == "model" else last[-1]  # a run's model lies in its folder
+        if names.get(label, name) != name:
+            raise InputError(f"'{names[label]}' and '{name}' would both be called '{label}'; rename one.")
+        names[label] = name
+    return names
 
 
 def _row(task: dict[str, Any]) -> tuple[str, ...]:

@@ -71,6 +71,10 @@ def _demo_run(folder: Path) -> Source:
         plans = tuple(PointPlan(**{**plan, "stages": tuple(plan["stages"])}) for plan in settings.pop("plans"))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InputError(f"{path} is not of a run of 'gaincell demo', or damaged; run the demo again.") from None
+    if "/" in str(model) and not Path(str(model)).is_dir():  # a run of somebody else's must not fetch from the hub
+        raise InputError(f"{path} names the model {model}, which is no folder here; run the demo again.")
+    if any(Path(plan.name).name != plan.name for plan in plans):
+        raise InputError(f"{path} is damaged; run the demo again.")
     given = "--quick " * bool(settings.get("quick")) + "--from-scratch " * any(plan.learns for plan in plans)
     again = f"gaincell demo {given}--out {shlex.quote(str(folder))}"
     try:
@@ -84,7 +88,12 @@ def _demo_run(folder: Path) -> Source:
     record = Record(path, found["settings"])
     if "results" not in record.data:
         raise InputError(f"{folder} is unfinished; finish it with '{again}'.")
-    return demo_source(Workbench(demo, folder, lambda: options.load_model(str(model))), record)
+    try:
+        return demo_source(Workbench(demo, folder, lambda: options.load_model(str(model))), record)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, StopIteration):
+        raise InputError(f"{path} is damaged; run the demo again.") from None
 
 
 def _adapt_run(folder: Path, base: str) -> Source:

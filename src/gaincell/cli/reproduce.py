@@ -80,7 +80,7 @@ def reproduce(
     known = None if reference is None else Reference(reference)
     screen.quiet_transformers()
     context = Context(out, items=items, reference=known, gpu=gpu)
-    record = Record(out / "results.json", {"items": items})
+    record = Record(out / "results.json", {})
     steps = [step_of(entry, context) for entry in chosen]
     from gaincell.reproduce import UnavailableError
 

@@ -66,7 +66,7 @@ def take_subtiles(
                     None if preset is None else preset[:1, head : head + 1],
                     None if absent is None else absent[:1, own : own + 1],
                 )
-                config = layers[layer].config
+                config = layers[layer].config.ideal()
                 name = f"layer {layer}, head {head}, query {query}"
                 at_random = i % 2 == 0 and tokens < config.subtile_columns
                 found[i] = _subtile(arrays, config, query, name, tokens, channels, draw, at_random=at_random)

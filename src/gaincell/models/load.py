@@ -25,6 +25,8 @@ from gaincell.models.demo import load_demo_model
 
 _METHOD = "gaincell"
 _INDEX = "model.safetensors.index.json"
+#: Of a model on the hub.
+_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -114,7 +116,7 @@ def _from_hub(name: str) -> Path | None:
     if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is None or Path(name).exists():
         return None
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+        return Path(snapshot_download(name, allow_patterns=_FETCHED, ignore_patterns=["*/*"]))
     except Exception as error:  # the hub's own, httpx's, the operating system's
         raise InputError(
             f"model '{name}' is not a folder here, and the hub gives none of that name ({_first(error)}); check the "

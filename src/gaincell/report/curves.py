@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gaincell.cell.cell import read_text
 from gaincell.errors import InputError
 
 #: Points of a curve at most; of more steps, means of neighbours.
@@ -59,7 +60,7 @@ def read_curve(folder: Path, name: str) -> Curve:
         InputError: a line that is damaged.
     """
     path, curve = folder / "metrics.jsonl", Curve(name)
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    lines = read_text(path).splitlines() if path.is_file() else []
     before, last, stage = 0.0, 0.0, None
     for number, text in enumerate(lines, 1):
         try:
@@ -76,7 +77,7 @@ def read_curve(folder: Path, name: str) -> Curve:
             for kind in KINDS:
                 if line.get(kind.key) is not None:
                     _add(curve.steps, kind.key, last / 1e3, line[kind.key])
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise InputError(f"{path}, line {number}, is damaged; remove the line, or adapt again.") from None
     return curve
 

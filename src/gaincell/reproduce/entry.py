@@ -93,4 +93,8 @@ class Entry:
 
     def key(self, context: "Context") -> str:
         """Name of what is found in this context: found with other means, it is another finding."""
-        return "-".join((self.name, *(use for use in self.uses if getattr(context, use) is not None)))
+        given = {use: getattr(context, use) for use in self.uses}
+        parts = (
+            f"{value}-{use}" if isinstance(value, int) else use for use, value in given.items() if value is not None
+        )
+        return "-".join((self.name, *parts))

@@ -67,7 +67,7 @@ def findings(found: dict[str, Any], base: str, learned: str = "fewer than 1,000,
         how = f"{note}; published: a softmax model trained from scratch, which the hardware models match or exceed"
         rows.append(Row(f"mean accuracy, {model}", published.SCRATCH_ACCURACY, percent(model), "%", PAPER, how))
         least = published.SCRATCH_ACCURACY / published.GPT2_ACCURACY
-        kept = percent(model) / percent(original)
+        kept = percent(model) / percent(original) if percent(original) else None
         rows.append(Row(f"mean accuracy kept, {model}", least, kept, "of the pre-trained", PAPER, how))
     for name, value in (("GPT-2", published.GPT2_PERPLEXITY), ("from scratch", published.SCRATCH_PERPLEXITY)):
         rows.append(
@@ -104,4 +104,5 @@ ENTRY = Entry(
     "tasks",
     "Accuracy on ARC-E, ARC-C, WinoGrande, HellaSwag, LAMBADA and PIQA, as pre-trained and on the hardware.",
     run,
+    uses=("items",),
 )
