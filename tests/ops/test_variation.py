@@ -78,7 +78,7 @@ def assert_same(found: Tensor, expected: Tensor, path: str) -> None:
     TRIED["imperfect circuits: outputs compared"] += found.numel()
 
 
-@settings(max_examples=3 * settings().max_examples)
+@settings(max_examples=2 * settings().max_examples)
 @given(imperfect())
 def test_every_path_meets_the_same_circuits(case: Case) -> None:
     expected, phi = naive_attention(case.q, case.k, case.v, case.config, **case.options)
