@@ -92,7 +92,7 @@ def section(name: str, key: str, step: dict[str, Any]) -> str:
             f"![{entry.title[0].upper()}{entry.title[1:]}](images/reproduce-{name}.svg)",
             table(("", "published", "ours", "ours / published", "ours is"), rows),
             f"{step['result']['reach']} Published: {'; '.join(sources)}.",
-            f"`gaincell reproduce {name}{' --reference DIR' * key.endswith('reference')}`",
+            f"`gaincell reproduce {name}{' --reference DIR' * ('-reference-' in key)}`",
         )
     )
 

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from command_tools import Run
 
-pytest.importorskip("lm_eval", reason="the extra 'tasks' is not installed")
-
 
 def test_models_are_shown_beside_one_another(tiny: Path, tiny_converted: Path, gaincell: Run) -> None:
     ended = gaincell(

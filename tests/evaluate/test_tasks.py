@@ -13,8 +13,6 @@ import pytest
 import torch
 
 from gaincell.errors import InputError
-
-pytest.importorskip("lm_eval", reason="the extra 'tasks' is not installed")
 from gaincell.evaluate.tasks import TASKS, items, parse_tasks
 from gaincell.evaluate.tasks.run import evaluate_tasks
 from gaincell.evaluate.tasks.scorer import Answers, Scorer, identity

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from page_cases import HEADS, LAYERS, TOKENS, weight
+from playwright.sync_api import sync_playwright
 
 from gaincell.report import Report, write_report
 from gaincell.report.palette import DARK, LIGHT
@@ -16,12 +17,11 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium here; install it, for example apt-get install chromium"
 )
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright here; pip install 'gaincell[dev]'")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM)
         yield opened
         opened.close()

@@ -1,5 +1,6 @@
 """What entries share: the user's files, and what is costly to find and needed by more than one."""
 
+import hashlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,14 @@ class Context:
     ) -> None:
         self.folder, self.items, self.reference, self.gpu, self.progress = folder, items, reference, gpu, progress
         self._perplexities: dict[str, float] = {}
+
+    def identity(self, use: str) -> str | None:
+        """Which `items`, `reference` or `gpu` this is, in a few letters; None where there is none."""
+        given = getattr(self, use)
+        if given is None or isinstance(given, int):
+            return None if given is None else str(given)
+        content = given.content() if isinstance(given, Reference) else repr(given).encode()
+        return hashlib.sha256(content).hexdigest()[:8]
 
     @cached_property
     def circuit(self) -> "Characterisation | None":

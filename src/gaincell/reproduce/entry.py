@@ -66,12 +66,6 @@ class Findings:
         """As plain values, without the figure."""
         return {"rows": [row.to_dict() for row in self.rows], "reach": self.reach}
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Findings":
-        """What `to_dict` gave."""
-        rows = tuple(Row(**{name: value for name, value in row.items() if name != "ratio"}) for row in data["rows"])
-        return cls(rows, data["reach"])
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -93,8 +87,5 @@ class Entry:
 
     def key(self, context: "Context") -> str:
         """Name of what is found in this context: found with other means, it is another finding."""
-        given = {use: getattr(context, use) for use in self.uses}
-        parts = (
-            f"{value}-{use}" if isinstance(value, int) else use for use, value in given.items() if value is not None
-        )
-        return "-".join((self.name, *parts))
+        given = {use: context.identity(use) for use in self.uses}
+        return "-".join((self.name, *(f"{use}-{which}" for use, which in given.items() if which is not None)))

@@ -30,6 +30,10 @@ class Reference:
                 raise InputError(f"--reference {folder} holds no {name}; name the folder with the authors' data.")
         self.folder = folder
 
+    def content(self) -> bytes:
+        """Both files' bytes."""
+        return b"".join((self.folder / name).read_bytes() for name in (SUBTILE, CURVES))
+
     def subtile(self) -> dict[str, np.ndarray]:
         """Q, K (volt), V (volt), S, phi_S and output of ten 64 x 64 sub-tiles, (10, 64, 64) each, in float64.
 
