@@ -42,8 +42,8 @@ from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, se
 
 #: Queries times heads that are worked on at once: large enough that the matrix products are fast, small enough that
 #: what lies between them stays in a core's cache of 2 MB (found by measuring: below 3,000 the steps of the loop cost
-#: more than is saved; from 4,000 to 12,000 runs differ more from each other than these do).
-_ROWS = 6144
+#: more than is saved; from 4,000 to 12,000 they do not, but every call has memory handed out anew, page by page).
+_ROWS = 4096
 
 #: One term's factor of a product, block by block.
 _Factor = tuple[Tensor, ...]
@@ -154,17 +154,29 @@ class _Plan:
 
 
 class _Heads:
-    """Some query heads at once: their pulses (n, T, D) and the voltages (m, T', D) stored, T' whole sub-tiles."""
+    """Some query heads at once: their pulses (n, T, D) and the voltages (m, T', D) stored, T' whole sub-tiles.
+
+    The voltages are kept in `buffers`: others that the loop writes to, where they are not needed once it has begun.
+    """
 
     def __init__(
-        self, plan: _Plan, part: slice, kv_part: slice, q: Tensor, k: Tensor, v: Tensor, preset: Tensor, absent: Tensor
+        self,
+        plan: _Plan,
+        part: slice,
+        kv_part: slice,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        preset: Tensor,
+        absent: Tensor,
+        buffers: tuple[str, str] = ("k", "v"),
     ) -> None:
         q, k, v, preset, absent = q[part], k[kv_part], v[kv_part], preset[part], absent[kv_part]
         self.plan, self.buffer = plan, plan.buffer
         (self.count, _, self.dim), self.groups = q.shape, len(q) // len(k)
         # Converted here, for a few heads at a time, while they are in the cache.
         self.q = q if plan.converted else query_pulse(q, plan.config, self.buffer("q", *q.shape))
-        self.yk, self.yv = self.voltages("k", k), self.voltages("v", v)
+        self.yk, self.yv = (self.voltages(name, x) for name, x in zip(buffers, (k, v), strict=True))
         self.key_cells = self.value_cells = None
         if plan.config.imperfections:
             kv_heads = plan.place.kv_heads
@@ -301,10 +313,10 @@ class _Heads:
                 x.mul_(self.plan.decay(step, x.shape[1]))
             yield p, x, x
 
-    def blank(self, terms: Terms) -> list[Tensor]:
+    def blank(self, name: str, terms: Terms) -> list[Tensor]:
         """For the gradient of every term's factor: (blocks, n, C, D), so that each block's part is contiguous."""
         shape = len(self.plan.blocks), self.count, self.plan.columns, self.dim
-        return [self.q.new_empty(shape) for _ in terms.rates]
+        return [self.buffer(f"{name}{p}", *shape) for p in range(len(terms.rates))]
 
     def fold(self, gradients: list[Tensor], y: Tensor, terms: Terms, cells: Cells | None) -> Tensor:
         """Gradients of every block's factors (blocks, n, C, D) -> gradient of the stored voltages (m, T, D)."""
@@ -327,7 +339,7 @@ class _Products(torch.autograd.Function):
         clamped: set[tuple[int, int]] = set()
         beyond: dict[tuple[int, int], Tensor] = {}  # where more pulses fired in a sub-tile than the normaliser holds
         for part, kv_part in plan.parts(q, k):
-            heads = _Heads(plan, part, kv_part, q, k, v, preset, absent)
+            heads = _Heads(plan, part, kv_part, q, k, v, preset, absent, ("gate", "charge"))
             keys, values = heads.operands()
             tails: dict[int, Tensor] = {}
             fired_tails: dict[int, Tensor] = {}
@@ -385,7 +397,7 @@ class _Products(torch.autograd.Function):
             if plan.back_key is not plan.key:
                 back_keys = heads.factors("back key", heads.yk, plan.back_key, heads.key_cells)
                 back_values = heads.factors("back value", heads.yv, plan.back_value, heads.value_cells)
-            grad_keys, grad_values = heads.blank(plan.back_key), heads.blank(plan.back_value)
+            grad_keys, grad_values = heads.blank("grad key", plan.back_key), heads.blank("grad value", plan.back_value)
             for block in plan.blocks:
                 gate = heads.gate(block, keys)
                 phi = torch.clamp(gate, 0.0, 1.0, out=heads.buffer("phi", *gate.shape))
