@@ -235,6 +235,21 @@ def test_a_packed_ring_holds_the_same_codes_in_half_the_bytes() -> None:
     assert torch.equal(packed._unpack(packed.codes), plain.codes)
 
 
+def test_what_a_ring_keeps_for_its_reads_grows_with_what_it_holds() -> None:
+    config = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=4)
+    q, k, v = (0.45 + 0.3 * torch.randn(2, 3, 70, 6, generator=torch.Generator().manual_seed(i)) for i in range(3))
+    ring, kept, out = Ring(2, 3, 6, config), [], []
+    for n in range(70):
+        out.append(ring.extend(*(x[:, :, n : n + 1] for x in (q, k, v))))
+        kept.append(ring.decoded_nbytes)
+    whole = 2 * 2 * 3 * 64 * 6 * 3 * 4  # both arrays' cells, three powers of the law, a float each
+    assert max(kept) == kept[-1] == whole
+    for n, nbytes in enumerate(kept):
+        columns = min(64, -(-(n + 1) // 4) * 4)
+        assert columns / 64 * whole <= nbytes <= 2 * columns / 64 * whole
+    torch.testing.assert_close(torch.cat(out, 2), gaincell.attention(q, k, v, config))
+
+
 @pytest.mark.parametrize(("levels", "head_dim"), [(17, 8), (None, 8), (8, 7)])
 def test_codes_that_do_not_fit_half_a_byte_are_not_packed(levels: int | None, head_dim: int) -> None:
     config = GainCellConfig.preset("leroux2025").replace(stored_levels=levels)

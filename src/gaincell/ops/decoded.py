@@ -27,7 +27,8 @@ class Decoded:
     so that a product of a few query rows runs along memory.
 
     Args:
-        codes: (2, B, Hkv, K, D), unpacked: the first K columns, whole sub-tiles; the others are still empty.
+        codes: (2, B, Hkv, K, D), unpacked: the first K columns, whole sub-tiles; the others are still empty. There is
+            room for twice as many, up to the window.
         config: the design point.
         dtype: of the reads.
         written: tokens that each row has written.
@@ -65,15 +66,15 @@ class Decoded:
             self.decay = self.terms[0].decays(age, config.leak).to(dtype)  # (P, 2 window)
         factors = self._factors(codes).unflatten(3, (-1, config.subtile_columns))  # (2, B, Hkv, sub-tiles, C, D, P)
         key, value = factors.flatten(1, 2).movedim(2, 1)  # (sub-tiles, B Hkv, C, D, P)
-        self.key, self.value = self._whole(key.permute(0, 1, 3, 4, 2)), self._whole(value.permute(0, 1, 4, 2, 3))
+        self.key, self.value = self._roomy(key.permute(0, 1, 3, 4, 2)), self._roomy(value.permute(0, 1, 4, 2, 3))
         filled = torch.arange(config.window, device=device) < torch.tensor(written, device=device)[:, None, None]
         filled = filled.expand(-1, codes.shape[2], -1) if absent is None else filled & ~absent
         #: (sub-tiles, B Hkv, 1, C): 1 at columns that hold something, else 0.
         self.present = filled.flatten(0, 1).unflatten(1, (-1, 1, config.subtile_columns)).movedim(1, 0).to(dtype)
 
-    def _whole(self, used: Tensor) -> Tensor:
-        """Factors of every sub-tile, from those of the first ones."""
-        factors = used.new_zeros(self.config.tiles, *used.shape[1:])
+    def _roomy(self, used: Tensor) -> Tensor:
+        """Factors of the sub-tiles that are used, and room for as many more."""
+        factors = used.new_zeros(min(self.config.tiles, 2 * len(used)), *used.shape[1:])
         factors[: len(used)] = used
         return factors
 
@@ -93,6 +94,11 @@ class Decoded:
         return torch.stack(
             [torch.stack(terms.values(x, own), -1) for terms, x, own in zip(self.terms, y, cells, strict=True)]
         )
+
+    @property
+    def columns(self) -> int:
+        """How many columns there is room for; past them it has to be made anew."""
+        return len(self.key) * self.config.subtile_columns
 
     @property
     def nbytes(self) -> int:

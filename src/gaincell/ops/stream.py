@@ -26,9 +26,9 @@ class Ring:
     the row's count, so it stays exact for any number of tokens. One byte a cell; two codes a byte when `packed`. A
     token may take its column without being stored there: such columns are kept in `absent`, and add nothing.
 
-    On a CPU, reads keep what the codes stand for beside them (`Decoded`): one float a cell of the whole window without
-    leak, one a power of the law with it; many times faster than decoding the ring for every token. A packed ring keeps
-    nothing but its codes.
+    On a CPU, reads keep what the codes stand for beside them (`Decoded`): one float a cell without leak, one a power of
+    the law with it, for up to twice the columns in use; many times faster than decoding the ring for every token. A
+    packed ring keeps nothing but its codes.
 
     Args:
         batch, kv_heads, head_dim: B, Hkv, D.
@@ -136,9 +136,12 @@ class Ring:
                 self.absent = torch.zeros(self.codes.shape[1:4], dtype=torch.bool, device=self.codes.device)
         if self.absent is not None and absent is None:
             absent = self.absent.new_zeros(k.shape[:3])
-        if real is None and n == 1 and self._kept() is not None:
-            self._write_one(codes.to(dtype), absent)
-            return
+        kept = self._kept()
+        if real is None and n == 1 and kept is not None:
+            columns = [n % self.config.window for n in self._written]
+            if max(columns, default=0) < kept.columns:
+                self._write_one(kept, codes.to(dtype), absent, columns)
+                return
         if real is None:
             real = torch.ones(batch, n, dtype=torch.bool, device=k.device)
         index = self.count[:, None] + real.cumsum(1) - 1
@@ -152,12 +155,10 @@ class Ring:
         if self.absent is not None and absent is not None:
             self.absent[rows, :, index[rows, tokens] % self.config.window] = absent[rows, :, tokens]
 
-    def _write_one(self, codes: Tensor, absent: Tensor | None) -> None:
-        """A token of every row, codes (2, B, Hkv, 1, D) and absent (B, Hkv, 1) or None, while the decoded contents are
-        kept: in few small steps.
+    def _write_one(self, kept: Decoded, codes: Tensor, absent: Tensor | None, columns: list[int]) -> None:
+        """A token of every row, codes (2, B, Hkv, 1, D) and absent (B, Hkv, 1) or None, into its column, while the
+        decoded contents are kept and have room for it: in few small steps.
         """
-        assert self._decoded is not None
-        columns = [n % self.config.window for n in self._written]
         if len(set(columns)) == 1:
             column = columns[0]
             self.codes.select(3, column).copy_(codes.squeeze(3))
@@ -169,7 +170,7 @@ class Ring:
             self.codes[:, rows, :, column] = codes[:, :, :, 0].transpose(0, 1)
             if self.absent is not None and absent is not None:
                 self.absent[rows, :, column] = absent[:, :, 0]
-        self._decoded.write(codes, absent, column)
+        kept.write(codes, absent, column)
         self._count = self._count + 1
         self._written = [n + 1 for n in self._written]
 
