@@ -3,7 +3,11 @@
 import hashlib
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
 
 from gaincell.errors import InputError
 
@@ -30,6 +34,17 @@ def download_wheel(requirement: str, folder: Path, sha256: str | None = None) ->
     if sha256 is not None and file_sha256(wheels[0]) != sha256:
         raise InputError(f"{wheels[0].name} has not the checksum it should have; run again to fetch it anew.")
     return wheels[0]
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """One process at a time fetches into `folder`, which is made; who had to wait looks again for what came meanwhile.
+
+    The lock's file stays: to remove it would let two processes in, each with a file of its own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".fetching.lock"):
+        yield
 
 
 def file_sha256(path: Path) -> str:

