@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from page_cases import HEADS, LAYERS, TOKENS, weight
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from gaincell.report import Report, write_report
 from gaincell.report.palette import DARK, LIGHT
@@ -67,7 +67,7 @@ def test_it_opens_clean_and_fits(browser: Any, report: Report, tmp_path: Path, w
     page.mouse.wheel(0, 20000)
     page.set_viewport_size({"width": 700, "height": 900})  # plots are drawn anew
     page.wait_for_timeout(150)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 700
+    page.wait_for_function("document.documentElement.scrollWidth <= 700")
     assert opened.complaints == []
     assert [url for url in opened.requests if not url.startswith("data:")] == [(tmp_path / "report.html").as_uri()]
     opened.context.close()
@@ -156,7 +156,7 @@ def test_tables_sort_and_filter(page: Any) -> None:
     page.fill("[data-filter]", "leak_per_token")
     assert page.locator("#fields tbody tr:visible").count() == 1
     page.locator("#head-table summary").click()
-    assert page.locator("#head-table tbody tr").count() == LAYERS * HEADS
+    expect(page.locator("#head-table tbody tr")).to_have_count(LAYERS * HEADS)  # filled a moment after it opens
     page.check("#only-odd")
     states = page.locator("#head-table tbody td:nth-child(3)").all_inner_texts()
     assert sorted(states) == ["dead", "saturated"]
