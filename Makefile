@@ -11,7 +11,7 @@ EXPORT_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.12 python3.13 py
   $(shell $(python) -c 'import sys; print(sys.executable if sys.version_info >= (3, 12) else "")' 2>/dev/null)))
 EXPORT_TOOLS ?= hwcomponents
 
-# More arguments for pytest: make test ARGS="tests/cell -x"
+# More arguments for pytest: make test ARGS="tests/cell -x". They win: ARGS="-n 0 --pdb" runs in one process.
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -24,8 +24,10 @@ help: ## list these targets
 demo: .venv/.installed ## put a small language model on the simulated hardware and report, into runs/demo
 	.venv/bin/gaincell demo --out runs/demo
 
+# A process for each core, four at most: each may take 4 GB of memory. A file's tests stay in one, in their order: they
+# share what was costly to make, and the blocks of a page build on each other.
 test: .venv/.installed ## run the tests
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-oldest: .venv-oldest/.installed ## run the model tests with the oldest supported transformers
 	@.venv-oldest/bin/python -c 'import transformers; print("transformers", transformers.__version__)'

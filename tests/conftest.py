@@ -1,7 +1,9 @@
 """What every test runs under."""
 
 import os
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 # torch reads it when it is first imported. One thread: sums come out the same everywhere, and the tests' small tensors
@@ -19,3 +21,17 @@ if not torch.cuda.is_available():
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("ci")
+
+#: What workers counted, where there are any.
+COUNTED: dict[str, Any] = {}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Of pytest-xdist: a worker has ended, or died without a word."""
+    COUNTED.update(getattr(node, "workeroutput", {}).get("counted", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    for what, result in COUNTED.items():
+        terminalreporter.write_line(f"{what}: {result}")

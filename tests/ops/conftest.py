@@ -17,6 +17,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist prints nothing itself; tests/conftest.py does."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["counted"] = {**TRIED, **MEASURED}
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     for what, result in {**TRIED, **MEASURED}.items():
         terminalreporter.write_line(f"{what}: {result}")
