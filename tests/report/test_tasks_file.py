@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from gaincell import InputError
-from gaincell.report.tasks import Tasks, page_data, read_tasks
+from gaincell.report import Report
+from gaincell.report.page import render
+from gaincell.report.tasks import Perplexity, Tasks, Texts, page_data, read_tasks
 
 
 def test_what_is_written_is_read_again(tasks: Tasks, tmp_path: Path) -> None:
@@ -25,6 +27,26 @@ def test_rows_carry_intervals_and_the_average_last(tasks: Tasks) -> None:
     (difference,) = rows[1]["differences"]
     assert (difference["low"], difference["high"]) == pytest.approx((-0.11, -0.07))
     assert rows[1]["chance"] is None
+
+
+def test_perplexities_are_read_and_shown_with_or_without_accuracies(tasks: Tasks, report: Report) -> None:
+    texts = Texts(
+        title="WikiText-2",
+        items=62,
+        models={
+            "original": Perplexity(word_perplexity=26.31),
+            "extended": Perplexity(word_perplexity=31.57, ratio=1.2, interval=(1.17, 1.23)),
+        },
+    )
+    both = tasks.model_copy(update={"perplexities": {"wikitext": texts}})
+    alone = Tasks(version=1, models=tasks.models, tasks={}, perplexities={"wikitext": texts})
+    assert page_data(alone) is None
+    for found in (both, alone):
+        page = render({**report, "tasks": found})
+        shown = "WikiText-2, 62 articles: original 26.31, extended 31.57 (1.2 times the original; 95 %: 1.17 to 1.23)."
+        assert shown in page
+    with pytest.raises(ValueError, match="there are no tasks in it"):
+        Tasks(version=1, models=tasks.models, tasks={})
 
 
 def spoil(found: dict[str, Any], *path: str, value: Any) -> None:

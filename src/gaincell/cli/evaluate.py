@@ -37,14 +37,16 @@ def evaluate(
         str | None,
         typer.Option(
             help="In place of perplexity, accuracy on tasks: paper (all of them), or some of arc_easy, arc_challenge, "
-            "winogrande, hellaswag, lambada, piqa; an adapter beside its original."
+            "winogrande, hellaswag, lambada, piqa, and with --online wikitext; an adapter beside its original."
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items of a task at most, drawn at random.")] = None,
     also: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="A further model on the same items; repeatable.")
     ] = None,
-    online: Annotated[bool, typer.Option("--online", help="The harness's own tasks, from the hub.")] = False,
+    online: Annotated[
+        bool, typer.Option("--online", help="The harness's own tasks, from the hub, WikiText-2 among them.")
+    ] = False,
     batch: Annotated[int, typer.Option(min=1, help="Requests of tasks in one forward pass.")] = 16,
     out: Annotated[
         Path | None, typer.Option(help="A folder for tasks.json and the answers of tasks; the same one goes on.")

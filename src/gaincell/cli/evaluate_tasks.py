@@ -24,7 +24,7 @@ def evaluate_tasks(
     """Score a model, its original and others on the same items, and show how they compare."""
     from gaincell.evaluate.tasks import parse_tasks, require_harness
 
-    chosen = parse_tasks(tasks)
+    chosen = parse_tasks(tasks, online=online)
     require_harness()
     if out is not None:
         options.check_out(out)
@@ -47,7 +47,8 @@ def evaluate_tasks(
     if json:
         screen.show_json({**found, "seconds": time.monotonic() - began})
         return
-    screen.show_table(("task", "items", *names), [*map(_row, found["tasks"].values()), _row(found["average"])])
+    accuracies = [*map(_row, found["tasks"].values()), _row(found["average"])] if found["tasks"] else []
+    screen.show_table(("task", "items", *names), [*accuracies, *map(_text_row, found["perplexities"].values())])
     for line in _comparisons(found):
         screen.show(line)
 
@@ -86,9 +87,23 @@ def _row(task: dict[str, Any]) -> tuple[str, ...]:
     return task.get("title", "average"), str(task.get("items", "")), *scores
 
 
+def _text_row(text: dict[str, Any]) -> tuple[str, ...]:
+    from gaincell.report.numbers import number
+
+    scores = [number(one["word_perplexity"]) for one in text["models"].values()]
+    return f"{text['title']}, perplexity by word", str(text["items"]), *scores
+
+
 def _comparisons(found: dict[str, Any]) -> list[str]:
     lines = []
     for name in found["models"][1:]:
+        for text in found["perplexities"].values():
+            one = text["models"][name]
+            spread = one["interval"]
+            sure = "one text alone" if spread is None else f"95 % interval {spread[0]:.3f} to {spread[1]:.3f}"
+            lines.append(f"{name}: {one['ratio']:.3f} times the perplexity on {text['title']}, {sure}")
+        if not found["tasks"]:
+            continue
         one = found["average"][name]
         low, high = (100 * edge for edge in one["interval"])
         lines.append(

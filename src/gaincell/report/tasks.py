@@ -1,4 +1,4 @@
-"""`tasks.json` of `gaincell evaluate --tasks`: accuracy of the original and of adapted models, with intervals."""
+"""`tasks.json` of `gaincell evaluate --tasks`: how the original and adapted models do, with intervals."""
 
 import json
 from pathlib import Path
@@ -46,18 +46,40 @@ class Task(BaseModel):
     models: dict[str, Score]
 
 
+class Perplexity(BaseModel):
+    """One model on whole texts, and for an adapted model its ratio to the original, with a 95 % interval."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    word_perplexity: float = Field(ge=1)
+    ratio: float | None = Field(None, gt=0)
+    interval: tuple[float, float] | None = None
+
+
+class Texts(BaseModel):
+    """Texts that are scored by perplexity: what they are called, how many, and the models."""
+
+    title: str
+    items: int = Field(ge=1)
+    models: dict[str, Perplexity]
+
+
 class Tasks(BaseModel):
     """All of `tasks.json`; `models` in the order to show them, the original first."""
 
     version: int
     items_asked: int | None = None
     models: list[str] = Field(min_length=1)
-    tasks: dict[str, Task] = Field(min_length=1)
+    tasks: dict[str, Task]
     average: dict[str, Score] = Field(default_factory=dict)
+    perplexities: dict[str, Texts] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _complete(self) -> "Tasks":
-        for name, scores in [*((name, task.models) for name, task in self.tasks.items()), ("average", self.average)]:
+        if not self.tasks and not self.perplexities:
+            raise ValueError("there are no tasks in it")
+        scored = {**self.tasks, **self.perplexities}
+        for name, scores in [*((name, task.models) for name, task in scored.items()), ("average", self.average)]:
             absent = [model for model in self.models if model not in scores]
             if absent and (name != "average" or scores):
                 raise ValueError(f"{name} has no '{absent[0]}'")
@@ -86,8 +108,10 @@ def read_tasks(path: Path) -> Tasks:
         raise one_sentence(error, f"tasks {path}") from None
 
 
-def page_data(tasks: Tasks) -> dict[str, Any]:
-    """Rows for the page's plots; colours and shapes go by a model's place in `models`."""
+def page_data(tasks: Tasks) -> dict[str, Any] | None:
+    """Rows for the page's plots, of accuracies; colours and shapes go by a model's place in `models`."""
+    if not tasks.tasks:
+        return None
     adapted = tasks.models[1:]
 
     def row(at: int, title: str, items: str, chance: float | None, scores: dict[str, Score], average: bool) -> Any:

@@ -4,21 +4,24 @@ import json
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import lm_eval.tasks
+from huggingface_hub import constants, get_session
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable
 from transformers import PreTrainedModel
 
 from gaincell.aside import written_aside
-from gaincell.evaluate.tasks.names import TASKS, Task
-from gaincell.evaluate.tasks.paired import Z95, compare
+from gaincell.errors import InputError
+from gaincell.evaluate.tasks.names import TASKS, Task, paper_tasks, refuse_offline
+from gaincell.evaluate.tasks.paired import Z95, compare, compare_texts
 from gaincell.evaluate.tasks.scorer import Answers, Scorer, identity
 
 #: Grows when tasks.json changes its form.
@@ -26,6 +29,9 @@ VERSION = 1
 
 _simple_evaluate: Any = simple_evaluate  # a decorator hides its type
 _OFFLINE = resources.files("gaincell.evaluate.tasks") / "offline"
+_ONLINE = Path(lm_eval.tasks.__file__).parent
+#: The harness asks for a manager even of tasks that are loaded.
+_NO_OTHERS = TaskManager(include_defaults=False)
 
 Loader = Callable[[], tuple[PreTrainedModel, Any]]
 
@@ -38,10 +44,17 @@ class _Scored:
     accuracy_norm: float | None
 
 
+@dataclass(frozen=True)
+class _Read:
+    likelihoods: list[float]  # of whole texts, in nats
+    words: list[int]
+    perplexities: dict[str, float]
+
+
 def evaluate_tasks(
     models: Mapping[str, Loader],
     *,
-    tasks: Sequence[str] = tuple(TASKS),
+    tasks: Sequence[str] | None = None,
     items: int | None = None,
     online: bool = False,
     batch: int = 16,
@@ -53,9 +66,9 @@ def evaluate_tasks(
 
     Args:
         models: what each is called, and a call that loads it with its tokenizer. One is in memory at a time.
-        tasks: names out of `TASKS`.
-        items: how many of each task's items, drawn with `seed`; a smaller number draws a part of what a larger one
-            does. None takes all.
+        tasks: names out of `TASKS`; all that there are on the hub, or without it, by default.
+        items: how many of each task's items, of WikiText-2 articles, drawn with `seed`; a smaller number draws a part
+            of what a larger one does. None takes all.
         online: take the harness's own tasks from the hub, not the local ones (`items`); prompts are the same.
         batch: requests a forward pass.
         seed: of the draw.
@@ -65,12 +78,20 @@ def evaluate_tasks(
 
     Returns:
         What tasks.json holds: `tasks`, by name, each with its number of items and every model's accuracy, standard
-        error, and, but for the first model, its paired difference (see `compare`); and the same of the `average`.
+        error, and, but for the first model, its paired difference (see `compare`); the same of their `average`, empty
+        without tasks; and `perplexities`, by name, of WikiText-2: every model's, by word and by byte, and its ratio to
+        the first model's (see `compare_texts`).
 
     Raises:
-        InputError: items that cannot be fetched, or an `out` that holds another run's answers.
+        InputError: items that cannot be fetched, a task that needs the hub without `online`, or an `out` that holds
+            another run's answers.
     """
-    scored: dict[str, dict[str, _Scored]] = {}
+    tasks = paper_tasks(online=online) if tasks is None else tasks
+    refuse_offline(tasks, online=online)
+    with _quiet_harness():
+        found_tasks = _load([TASKS[task] for task in tasks], online)
+    chosen = {name: _draw(len(task.eval_docs), items, seed) for name, task in found_tasks.items()}
+    scored: dict[str, dict[str, Any]] = {}
     for name, load in models.items():
         model, tokenizer = load()
         path = None if out is None else out / f"answers-{name}.jsonl"
@@ -82,44 +103,93 @@ def evaluate_tasks(
                 answers=answers,
                 progress=None if progress is None else lambda done, asked, name=name: progress(name, done, asked),
             )
-            scored[name], report = _score(scorer, [TASKS[task] for task in tasks], items, online, seed)
+            scored[name], report = _score(scorer, found_tasks, chosen)
         if out is not None:
             _write(out / f"harness-{name}.json", report)
         del model, scorer
+    rows = {task: [(name, scored[name][task]) for name in models] for task in tasks}
     found = {
         "version": VERSION,
         "items_asked": items,
         "online": online,
         "seed": seed,
         "models": list(models),
-        "tasks": {task: _one_task(TASKS[task], [(name, scored[name][task]) for name in models]) for task in tasks},
+        "tasks": {task: _one_task(TASKS[task], rows[task]) for task in tasks if not TASKS[task].is_perplexity},
+        "perplexities": {task: _one_text(TASKS[task], rows[task]) for task in tasks if TASKS[task].is_perplexity},
     }
-    found["average"] = _average(found["tasks"], list(models))
+    found["average"] = _average(found["tasks"], list(models)) if found["tasks"] else {}
     if out is not None:
         _write(out / "tasks.json", found)
     return found
 
 
-def _score(
-    scorer: Scorer, tasks: Sequence[Task], items: int | None, online: bool, seed: int
-) -> tuple[dict[str, _Scored], dict[str, Any]]:
-    names = {task.name: task.harness if online else f"gaincell_{task.name}" for task in tasks}
-    manager = TaskManager(include_path=None if online else str(_OFFLINE), include_defaults=online)
+def _load(tasks: Sequence[Task], online: bool) -> dict[str, Any]:
+    """The harness's tasks, with their data, by our names.
+
+    Raises:
+        InputError: data that cannot be fetched.
+    """
+    if not online:
+        names = {task.name: f"gaincell_{task.name}" for task in tasks}
+        return _loaded(TaskManager(include_path=str(_OFFLINE), include_defaults=False), names)
+    # Of the harness's thousands of tasks these folders alone: to read all of them takes a minute.
+    folders: list[str | Path] = [*dict.fromkeys(_ONLINE / task.folder for task in tasks)]
+    manager = TaskManager(include_path=folders, include_defaults=False)
+    # Offline, what was fetched before is found at once; else the hub would be asked for half a minute, file by file.
+    with nullcontext() if _hub_answers() else patch("huggingface_hub.constants.HF_HUB_OFFLINE", True):
+        found: dict[str, Any] = {}
+        for task in tasks:
+            try:
+                found |= _loaded(manager, {task.name: task.harness})
+            except Exception as error:  # whatever data sets and the hub provoke
+                first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+                raise InputError(
+                    f"the data of {task.title} cannot be had from the hub ({first:.160}); check the network, or leave "
+                    "--online out."
+                ) from error
+    return found
+
+
+def _loaded(manager: TaskManager, names: Mapping[str, str]) -> dict[str, Any]:
     found = manager.load(list(names.values()))["tasks"]
-    chosen = {name: _draw(len(found[name].eval_docs), items, seed) for name in names.values()}
+    return {name: found[harness] for name, harness in names.items()}
+
+
+def _hub_answers() -> bool:
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception:  # the hub's own, httpx's, the operating system's
+        return False
+    return True
+
+
+def _score(
+    scorer: Scorer, tasks: Mapping[str, Any], chosen: Mapping[str, list[int]]
+) -> tuple[dict[str, _Scored | _Read], dict[str, Any]]:
+    samples = {task.task_name: chosen[name] for name, task in tasks.items()}
     results = _simple_evaluate(
-        scorer, tasks=list(names.values()), task_manager=manager, samples=chosen, bootstrap_iters=0
+        scorer, tasks=list(tasks.values()), task_manager=_NO_OTHERS, samples=samples, bootstrap_iters=0
     )
-    scored = {}
-    for task in tasks:
-        row = results["results"][names[task.name]]
-        samples = sorted(results["samples"][names[task.name]], key=lambda sample: sample["doc_id"])
-        right = [bool(sample["acc"]) for sample in samples]
-        accuracy = sum(right) / len(right)
-        # of a mean of items that are 0 or 1, with one degree of freedom spent, as the harness has it
-        stderr = (accuracy * (1 - accuracy) / max(1, len(right) - 1)) ** 0.5
-        scored[task.name] = _Scored(right, accuracy, stderr, row.get("acc_norm,none"))
+    scored: dict[str, _Scored | _Read] = {}
+    for name, task in tasks.items():
+        row = results["results"][task.task_name]
+        answers = sorted(results["samples"][task.task_name], key=lambda sample: sample["doc_id"])
+        scored[name] = _read(answers, row) if TASKS[name].is_perplexity else _scored(answers, row)
     return scored, {key: value for key, value in results.items() if key != "samples"}
+
+
+def _scored(samples: Sequence[Any], row: Mapping[str, Any]) -> _Scored:
+    right = [bool(sample["acc"]) for sample in samples]
+    accuracy = sum(right) / len(right)
+    # of a mean of items that are 0 or 1, with one degree of freedom spent, as the harness has it
+    stderr = (accuracy * (1 - accuracy) / max(1, len(right) - 1)) ** 0.5
+    return _Scored(right, accuracy, stderr, row.get("acc_norm,none"))
+
+
+def _read(samples: Sequence[Any], row: Mapping[str, Any]) -> _Read:
+    likelihoods, words = zip(*(sample["word_perplexity"] for sample in samples), strict=True)
+    kinds = ("word_perplexity", "byte_perplexity", "bits_per_byte")
+    return _Read(list(likelihoods), list(words), {kind: float(row[f"{kind},none"]) for kind in kinds})
 
 
 def _draw(documents: int, items: int | None, seed: int) -> list[int]:
@@ -144,6 +214,16 @@ def _one_task(task: Task, scored: Sequence[tuple[str, _Scored]]) -> dict[str, An
         "items": len(original.right),
         "models": models,
     }
+
+
+def _one_text(task: Task, read: Sequence[tuple[str, _Read]]) -> dict[str, Any]:
+    _, original = read[0]
+    models = {}
+    for place, (name, one) in enumerate(read):
+        models[name] = dict(one.perplexities)
+        if place:
+            models[name] |= asdict(compare_texts(original.likelihoods, one.likelihoods, original.words))
+    return {"title": task.title, "metric": "word_perplexity", "items": len(original.words), "models": models}
 
 
 def _average(tasks: Mapping[str, Any], models: Sequence[str]) -> dict[str, Any]:

@@ -56,11 +56,34 @@ class Scorer(_Harness):
         fresh = iter(super().loglikelihood(missing, disable_tqdm=disable_tqdm) if missing else [])
         return [next(fresh) if answer is None else answer for answer in known]
 
-    def add_partial(self, attribute: str, request: tuple[str, str], answer: Answer) -> None:
-        """What the harness calls with every single answer."""
-        if attribute == "loglikelihood":
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = True) -> list[float]:
+        """Log-likelihood of each text, in windows of all the positions that the model has.
+
+        One text at a time: what is done survives a kill, and no more than one text's logits are in memory.
+        """
+        found: list[float] = []
+        for done, request in enumerate(requests):
+            self._asked = (done, len(requests))
+            self._tell(0)
+            if self._answers.find(request.args) is None:
+                super().loglikelihood_rolling([request], disable_tqdm=disable_tqdm)
+            answer = self._answers.find(request.args)
+            assert answer is not None  # the harness has called `add_partial`
+            found.append(answer[0])
+        self._asked = (len(requests), len(requests))
+        self._tell(0)
+        return found
+
+    def add_partial(self, attribute: str, request: tuple[str, ...], answer: Answer | float) -> None:
+        """What the harness calls with every single answer; of a whole text nobody asks whether it is greedy."""
+        if isinstance(answer, tuple):
             self._answers.keep(request, answer)
             self._tell(1)
+        elif attribute == "loglikelihood_rolling":
+            self._answers.keep(request, (answer, False))
+
+    def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, override_bs: int | None = None) -> Any:
+        return super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
 
     def _tell(self, new: int) -> None:
         done, asked = self._asked
