@@ -55,6 +55,21 @@ def test_bad_input_is_refused_in_one_sentence(
     assert not Path("run/tasks.json").exists()
 
 
+def test_every_model_is_looked_at_before_one_is_scored(
+    tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub = {"owner/good": tiny, "owner/pickled": tmp_path / "pickled"}
+    hub["owner/pickled"].mkdir()
+    shutil.copy(tiny / "config.json", hub["owner/pickled"])
+    monkeypatch.setattr("gaincell.models.load.snapshot_download", lambda name, **_: str(hub[name]))
+    ended = gaincell("evaluate", tiny, "--also", "owner/good", "--tasks", "winogrande", "--limit", 2, "--json")
+    assert json.loads(ended.out)["models"] == ["tiny", "good"]
+    monkeypatch.setattr("gaincell.models.load.load_model", lambda name: pytest.fail("a model was loaded"))
+    args = ("evaluate", tiny, "--tasks", "winogrande", "--also")
+    gaincell(*args, "owner/absent").assert_refused("'owner/absent'", "check the path, or the network")
+    gaincell(*args, "owner/pickled").assert_refused("no safetensors weights")
+
+
 def test_an_out_folder_of_another_model_is_refused(tiny: Path, tiny_converted_copy: Path, gaincell: Run) -> None:
     args = ("--tasks", "winogrande", "--limit", 2, "--out", "run")
     assert gaincell("evaluate", tiny, *args).code == 0

@@ -59,25 +59,24 @@ def _labels(given: Sequence[str]) -> dict[str, str]:
     Raises:
         InputError: a model that cannot be one, or two that would have one name.
     """
-    from gaincell.models.adapter import adapter_info, is_adapter
-    from gaincell.models.load import inspect_model
+    from gaincell.models.adapter import is_adapter
+    from gaincell.models.load import check_model
 
     names = {"original": "demo"} if any(map(is_adapter, given)) else {}
     for name in dict.fromkeys(given):
         path = Path(name)
         if is_adapter(name):
-            adapter_info(name)
             label = path.stem
         elif name == "demo":
             label = "original"
         else:
-            if path.exists() or "/" not in name:  # else it is on the hub, or nowhere
-                inspect_model(name)
             last = path.resolve().parts[-2:] if path.exists() else (path.name,)
             label = "-".join(last) if last[-1] == "model" else last[-1]  # a run's model lies in its folder
         if names.get(label, name) != name:
             raise InputError(f"'{names[label]}' and '{name}' would both be called '{label}'; rename one.")
         names[label] = name
+    for name in given:  # all of them, before hours go into the first
+        check_model(name)
     return names
 
 

