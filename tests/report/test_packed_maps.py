@@ -44,3 +44,14 @@ def test_maps_of_large_models_keep_to_the_budget(heads: int, models: int) -> Non
     tokens = tokens_that_fit(heads, models)
     assert 2 <= tokens <= LONGEST
     assert models * heads * tokens * (tokens + 1) / 2 * 4 / 3 <= BUDGET
+
+
+def test_all_attention_of_a_dead_head_has_moved() -> None:
+    tokens = 5
+    alive = torch.eye(tokens)[None, None]
+    dead, sunk = torch.zeros_like(alive), torch.zeros_like(alive)
+    sunk[..., 0] = 0.25  # silent, but for a sink that takes a quarter
+    first, second, third = (packed(AttentionMaps(weights, None)) for weights in (alive, dead, sunk))
+    assert moved(first, second, tokens) == moved(second, first, tokens) == [1.0]
+    assert moved(second, second, tokens) == [0.0]
+    assert moved(second, third, tokens) == pytest.approx([0.25], abs=0.01)

@@ -53,7 +53,8 @@ _MOVED = (
     "moved",
     "attention that moved",
     "Share of the attention that lies elsewhere than in the original, on the sentence below: half the sum of the "
-    "differences between both maps, mean over the queries.",
+    "differences between both maps, mean over the queries; what a silent query looks at lies nowhere, so that all of a "
+    "dead head's attention has moved.",
     {"percent": True, "unit": True},
 )
 

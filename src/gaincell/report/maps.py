@@ -35,7 +35,11 @@ def packed(maps: "AttentionMaps") -> Map:
 
 
 def moved(original: Map, other: Map, tokens: int) -> list[float]:
-    """Total variation distance of two models' rows, mean over the queries, head by head: 0 the same, 1 disjoint."""
+    """Total variation distance of two models' rows, mean over the queries, head by head: 0 the same, 1 disjoint.
+
+    What a row lacks of 1, which is all of it where a query starts no pulse, counts as lying nowhere: a dead head's
+    attention has moved altogether, from a dead head to a dead head nothing has.
+    """
     import numpy as np
 
     size = tokens * (tokens + 1) // 2
@@ -43,4 +47,7 @@ def moved(original: Map, other: Map, tokens: int) -> list[float]:
         (np.frombuffer(base64.b64decode(each["weights"]), np.uint8).reshape(-1, size) / 255.0) ** 2
         for each in (original, other)
     )
-    return (np.abs(first - second).sum(1) / 2.0 / tokens).tolist()
+    query = np.repeat(np.arange(tokens), np.arange(1, tokens + 1))
+    lacks = [np.stack([1.0 - rows[:, query == t].sum(1) for t in range(tokens)], 1) for rows in (first, second)]
+    found = (np.abs(first - second).sum(1) + np.abs(np.subtract(*lacks)).sum(1)) / 2.0 / tokens
+    return np.minimum(found, 1.0).tolist()  # packed rows may add up to a little more than 1
