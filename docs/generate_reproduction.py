@@ -24,6 +24,7 @@ HEADLINES = (
     ("fig1", "charge law, coefficient of y^2: our circuit"),
     ("fig1", "charge law, coefficient of y^3: our circuit"),
     ("fig1", "retention"),
+    ("fig1", "retention, ours at least"),
     ("fig2", "slope from 10 to 90 % of S_sat, over the law's"),
     ("subtile", "output, root mean square"),
     ("fig4c", "perplexity before matching, from softmax"),

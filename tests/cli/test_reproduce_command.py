@@ -124,6 +124,8 @@ def test_unusable_input_is_refused_in_one_sentence(gaincell: Run, tmp_path: Path
     gaincell("reproduce", "fig5", "--compare", "nowhere.json").assert_refused("nowhere.json")
     gaincell("reproduce", "fig5", "--model", "x").assert_refused("--model goes with --full")
     gaincell("reproduce", "fig5", "--full").assert_refused("--full is of table1 alone")
+    for option in ("--reference", "--compare"):
+        gaincell("reproduce", "table1", "--full", option, "x").assert_refused(f"{option} has nothing", "leave it out")
     assert gaincell("reproduce", "fig5", "--out", "run").code == 0
     assert "done before" in gaincell("reproduce", "fig5", "--out", "run", "--items", 5).err  # it uses no items
     path = Path("run/results.json")

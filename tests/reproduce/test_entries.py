@@ -179,6 +179,26 @@ def test_the_law_and_its_leak_follow_from_the_published_coefficients(without_ngs
     assert leak.ours == pytest.approx(12 * 65e-9 / 5e-3)
 
 
+def test_what_is_found_without_ngspice_is_another_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ngspice = tmp_path / "ngspice"
+    ngspice.touch(0o755)
+    keys = []
+    for path in ("", str(tmp_path)):
+        monkeypatch.setenv("PATH", path)
+        keys.append(fig1.ENTRY.key(Context(tmp_path)))
+    assert keys[0] == "fig1"
+    assert keys[1].startswith("fig1-circuit-")
+
+
+def test_a_retention_that_is_a_lower_bound_says_so(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    if context.circuit is None:
+        pytest.skip("needs ngspice")
+    monkeypatch.setattr(type(context.circuit.decay), "tau_s", None)
+    (row,) = (row for row in fig1.run(context).rows if row.quantity.startswith("retention"))
+    assert row.quantity == "retention, ours at least"
+    assert "nothing decayed" in row.note
+
+
 def test_the_fit_to_charges_finds_the_law_that_made_them() -> None:
     found = fig1.fit_subtile(subtile.law_alone())
     assert found.coefficients == pytest.approx(load_cell("leroux2025").law.coefficients, rel=1e-6)

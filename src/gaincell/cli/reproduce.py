@@ -66,6 +66,10 @@ def reproduce(
         raise InputError(f"{next(name for name, value in scale.items() if value)} goes with --full; add that.")
     if full and [entry.name for entry in chosen] != ["table1"]:
         raise InputError("--full is of table1 alone; name it: gaincell reproduce table1 --full.")
+    beside = {"--reference": reference, "--compare": compare}
+    if full and any(beside.values()):
+        option = next(name for name, value in beside.items() if value)
+        raise InputError(f"{option} has nothing to stand beside in table1 at full scale; leave it out with --full.")
     options.check_out(out)
     if full:
         from gaincell.cli.reproduce_full import reproduce_full

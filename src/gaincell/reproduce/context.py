@@ -1,16 +1,19 @@
 """What entries share: the user's files, and what is costly to find and needed by more than one."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from gaincell.circuit.ngspice import Ngspice
 from gaincell.reproduce.reference import Reference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from gaincell.circuit.cards import Card
     from gaincell.circuit.characterize import Characterisation
     from gaincell.hardware.measure import Measurement
 
@@ -44,7 +47,9 @@ class Context:
         self._perplexities: dict[str, float] = {}
 
     def identity(self, use: str) -> str | None:
-        """Which `items`, `reference` or `gpu` this is, in a few letters; None where there is none."""
+        """Which `items`, `reference`, `gpu` or `circuit` this is, in a few letters; None where there is none."""
+        if use == "circuit":  # what it would be of: to find it takes minutes
+            return self._card.name if shutil.which(Ngspice().program) else None
         given = getattr(self, use)
         if given is None or isinstance(given, int):
             return None if given is None else str(given)
@@ -59,17 +64,21 @@ class Context:
             CircuitError: a simulation failed.
         """
         from gaincell.circuit import NotInstalled
-        from gaincell.circuit.cards import generic_card
         from gaincell.circuit.characterize import characterize
         from gaincell.circuit.decks.cell import gain_cell
-        from gaincell.circuit.sky130 import sky130_card, sky130_folder
 
-        card = sky130_card() if (sky130_folder() / "lvt_tt.spice").is_file() else generic_card()
-        cell = gain_cell(card, "transmission", None, 8e-15)
+        cell = gain_cell(self._card, "transmission", None, 8e-15)
         try:
-            return characterize(cell, card, progress=lambda done, total: self.progress("circuit", done, total))
+            return characterize(cell, self._card, progress=lambda done, total: self.progress("circuit", done, total))
         except NotInstalled:
             return None
+
+    @cached_property
+    def _card(self) -> "Card":
+        from gaincell.circuit.cards import generic_card
+        from gaincell.circuit.sky130 import sky130_card, sky130_folder
+
+        return sky130_card() if (sky130_folder() / "lvt_tt.spice").is_file() else generic_card()
 
     def perplexity(self, model: str, mapped: Literal["as it is", "matched"] | None = None) -> float:
         """Perplexity of the demo model or of an adapter, on `TOKENS` of the speeches in windows of `LENGTH`.

@@ -47,7 +47,9 @@ def run(context: Context) -> Findings:
             Row("rms difference of the laws", None, 100 * circuit.rms_difference, "% of f(+0.45 V)", "", "our circuit")
         )
         tau_s = circuit.cell.retention.tau_s
-        rows.append(Row("retention", published.TAU_S * 1e3, tau_s * 1e3, "ms", PAPER, "our circuit, CMOS write gate"))
+        least = ", ours at least" if circuit.decay.tau_s is None else ""
+        note = f"our circuit, CMOS write gate{': nothing decayed to 1/e in the time watched' if least else ''}"
+        rows.append(Row(f"retention{least}", published.TAU_S * 1e3, tau_s * 1e3, "ms", PAPER, note))
     layers = GainCellConfig.preset("leroux2025").replace(leak_per_token=None).for_layers(published.LAYERS)
     note = "12 layers of 65 ns over the retention of 5 ms"
     rows.append(Row("leak per token", published.LEAK_PER_TOKEN, layers.leak, "", RELEASED, note))
@@ -113,5 +115,5 @@ ENTRY = Entry(
     "What a pulse adds to the bit line against the stored voltage, as a cubic normalised to 1 at +0.45 V, and how long "
     "the voltage lasts.",
     run,
-    ("reference",),
+    ("circuit", "reference"),
 )
