@@ -1,12 +1,15 @@
 """`gaincell report` on a tiny model: what it leaves, what it does not do twice, and what it refuses."""
 
+import html
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_tools import Run
+from command_tools import Run, save_tiny
 
 from gaincell.cli import options as shared
 from gaincell.cli import report_steps
@@ -90,6 +93,29 @@ def test_nothing_is_measured_twice_but_what_changed(
     assert other.code == 0, other
     assert done == []
     assert "".join(page_data(copied / "report.html")["maps"]["tokens"]) == "Short."
+
+
+def test_the_page_names_the_command_that_writes_it(
+    copied: Path, tiny: Path, gaincell: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["report", copied, "--out", tmp_path / "a page.html", "--sentence", "It's here.", "--base", tiny]
+    assert gaincell(*given).code == 0
+    before = (tmp_path / "a page.html").read_bytes()
+    shown = re.search(r"<code>(gaincell report .*?)</code>", before.decode("utf-8"))
+    assert shown is not None
+    words = shlex.split(html.unescape(shown[1]))
+    assert words == ["gaincell", *map(str, given)]
+    (tmp_path / "a page.html").unlink()
+    assert gaincell(*words[1:]).code == 0
+    assert (tmp_path / "a page.html").read_bytes() == before
+
+
+def test_what_another_base_gave_is_not_taken(copied: Path, tiny: Path, gaincell: Run, tmp_path: Path) -> None:
+    assert gaincell("report", copied, "--base", tiny).code == 0
+    save_tiny(tmp_path / "other", layers=1)
+    ended = gaincell("report", copied, "--base", tmp_path / "other")
+    assert ended.code == 2
+    assert "was not adapted from" in ended.err.splitlines()[-1]
 
 
 def test_a_model_adapted_anew_is_measured_anew(copied: Path, tiny: Path, gaincell: Run) -> None:
@@ -179,8 +205,6 @@ def test_a_run_of_another_version(change: dict[str, Any], copied: Path, gaincell
 
 
 def test_another_original_is_refused(copied: Path, tiny: Path, gaincell: Run, tmp_path: Path) -> None:
-    from command_tools import save_tiny
-
     save_tiny(tmp_path / "other", layers=1)
     ended = gaincell("report", copied, "--base", tmp_path / "other")
     assert ended.code == 2
@@ -230,6 +254,7 @@ def demo(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_demo_becomes_the_same_page(demo: Path, gaincell: Run) -> None:
+    gaincell("report", demo, "--base", "elsewhere").assert_refused("names its original itself", "leave --base out")
     before = (demo / "report.html").read_bytes()
     ended = gaincell("report", demo)
     assert ended.code == 0, ended

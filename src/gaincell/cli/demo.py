@@ -1,5 +1,6 @@
 """`gaincell demo`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,7 @@ def run_demo(settings: "DemoSettings", out: Path, load: "Loader", model: str) ->
     record.save()
     report, source = out / "report.html", demo_source(bench, record)
     measured = measure(source, SENTENCE, report.with_suffix(".measured.json"))
-    write_page(source, measured, SENTENCE, None, f"gaincell report {out}", report)
+    write_page(source, measured, SENTENCE, None, shlex.join(["gaincell", "report", str(out)]), report)
     return results, report
 
 

@@ -1,5 +1,6 @@
 """`gaincell report`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,9 @@ def report(
     from gaincell.cli.report_steps import SENTENCE, measure, write_page
     from gaincell.report.tasks import read_tasks
 
+    given = {"--out": out, "--sentence": sentence, "--tasks": tasks, "--base": None if base == "demo" else base}
+    named = [str(part) for name, value in given.items() if value is not None for part in (name, value)]
+    command = shlex.join(["gaincell", "report", run, *named])
     source = find_source(run, base)
     folder = source.folder
     if out is None:
@@ -55,7 +59,7 @@ def report(
         read_tasks(tasks)  # a damaged file is refused before anything is measured
     words = SENTENCE if sentence is None else sentence
     record = measure(source, words, out.with_suffix(".measured.json"))
-    found = write_page(source, record, words, tasks, f"gaincell report {run}", out)
+    found = write_page(source, record, words, tasks, command, out)
     if json:
         screen.show_json({"report": str(out), "bytes": out.stat().st_size, **found["results"], "heads": found["heads"]})
         return

@@ -33,6 +33,8 @@ def find_source(run: str, base: str) -> Source:
     if is_adapter(run):
         return _adapter(run, base)
     if (folder / "results.json").is_file():
+        if base != "demo":
+            raise InputError(f"{folder} is of 'gaincell demo' and names its original itself; leave --base out.")
         return _demo_run(folder)
     if folder.is_dir():
         return _adapt_run(folder, base)
@@ -56,7 +58,9 @@ def demo_source(bench: "Workbench", record: "Record") -> Source:
             adapted[plan.name] = Adapted(config, partial(bench.final, plan), model_identity(folder))
         curves.append(read_curve(folder.parent, plan.name))
     shape = next(iter(cost["estimates"].values()))["model"]
-    return Source(bench.out, lambda: bench.loaded, adapted, curves, results=results, shape=shape)
+    return Source(
+        bench.out, lambda: bench.loaded, record.data["settings"]["model"], adapted, curves, results=results, shape=shape
+    )
 
 
 def _demo_run(folder: Path) -> Source:
@@ -130,7 +134,9 @@ def _adapt_run(folder: Path, base: str) -> Source:
     load = partial(_load, str(model))
     adapted = {config.name: Adapted(config, load, model_identity(model))}
     known = {"adapted in": folder.name, "learned from": str(about.get("text", "unknown"))}
-    return Source(folder, _checked(base, wanted, folder), adapted, [read_curve(folder, config.name)], known)
+    return Source(
+        folder, _checked(base, wanted, folder), _base_identity(base), adapted, [read_curve(folder, config.name)], known
+    )
 
 
 def _adapter(name: str, base: str) -> Source:
@@ -145,7 +151,12 @@ def _adapter(name: str, base: str) -> Source:
         return load_adapter(copy.deepcopy(original()[0]), name)
 
     known = {"adapter": info.notes or "made by others"}
-    return Source(None, original, {config.name: Adapted(config, load, adapter_checksum(name))}, about=known)
+    adapted = {config.name: Adapted(config, load, adapter_checksum(name))}
+    return Source(None, original, _base_identity(base), adapted, about=known)
+
+
+def _base_identity(base: str) -> Any:
+    return model_identity(Path(base)) if Path(base).is_dir() else base
 
 
 def _checked(base: str, wanted: str, what: Path) -> Any:

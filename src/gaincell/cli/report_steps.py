@@ -60,6 +60,7 @@ class Source:
     Attributes:
         folder: the run folder; None of an adapter alone.
         original: gives the original model and its tokenizer.
+        base: tells that one from another; plain values.
         adapted: by design point, at least one; the samples are of the first.
         curves: how adaptation went, where it is known.
         about: what is known of how they were made, as label and text.
@@ -69,6 +70,7 @@ class Source:
 
     folder: Path | None
     original: Loader
+    base: Any
     adapted: dict[str, Adapted]
     curves: "list[Curve]" = field(default_factory=list)
     about: dict[str, str] = field(default_factory=dict)
@@ -193,7 +195,7 @@ def measure(source: Source, sentence: str, path: Path) -> Record:
     """
     identity = {name: adapted.identity for name, adapted in source.adapted.items()}
     # As JSON reads it again, so that it compares.
-    record = Record(path, json.loads(json.dumps({"adapted": identity})), anew=True)
+    record = Record(path, json.loads(json.dumps({"base": source.base, "adapted": identity})), anew=True)
     bench = Bench(source, sentence)
     maps = _maps_step(sentence)
     steps = [Step(f"{name}/heads", f"{name}: heads", partial(bench.heads, name)) for name in source.adapted]
@@ -238,8 +240,9 @@ def write_page(source: Source, record: Record, sentence: str, tasks: Path | None
 
 
 def model_identity(folder: Path) -> list[list[Any]]:
-    """What tells a model folder from the same one written anew, without reading its weights."""
-    stats = [(path.name, path.stat()) for path in sorted(folder.glob("*.safetensors"))]
+    """What tells a model folder from the same one written anew, or another, without reading its weights."""
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".json")]
+    stats = [(path.name, path.stat()) for path in files]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
 
