@@ -230,6 +230,20 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: G
         AdaptSettings(steps=0)
 
 
+def test_layers_learn_from_as_many_rows_as_the_settings_ask_for(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    def learned(name: str, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        model, settings = load(small_llama), AdaptSettings(sequences=4, steps=4)
+        adapt(model, small_design, tokenizer=None, out=tmp_path / name, calibration=ids, settings=settings)
+        return model.state_dict()
+
+    few, many, others = (learned(str(i), ids) for i, ids in enumerate((token_ids(4), token_ids(8), token_ids(8)[4:])))
+    assert torch.equal(token_ids(8)[:4], token_ids(4))
+    assert all(torch.equal(few[name], value) for name, value in many.items())
+    assert any(not torch.equal(few[name], value) for name, value in others.items())
+
+
 def test_a_folder_left_by_a_full_disk_is_taken_up_again(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:

@@ -98,7 +98,8 @@ def adapt(
         out: the run directory; a run that was interrupted goes on where it stopped, with the same result as an
             uninterrupted one (bit-equal on one CPU thread).
         text: text to learn from; by default the model writes its own (cached in the run directory).
-        calibration: (N, T) token ids to learn from instead of text.
+        calibration: (N, T) token ids to learn from instead of text; stages before `distill` take the first
+            `settings.sequences` rows.
         stages: any of "statistics", "transfer" and "distill", or with `start` of "matching" and "distill"; they run in
             that order, on top of those that the folder holds.
         statistics: which statistics.
@@ -133,7 +134,7 @@ def adapt(
         check_teacher(model, teacher, settings)
     ids = _given(tokenizer, text, calibration, settings)
     longer = text_rows(tokenizer, text, ids, settings) if distilling else None
-    _check_batches(settings.sequences if ids is None else len(ids), stages, settings)
+    _check_batches(settings.sequences if ids is None else min(len(ids), settings.sequences), stages, settings)
     accelerator = None
     if distilling:
         accelerator = make_accelerator()
@@ -156,16 +157,14 @@ def adapt(
             wanted = [stage for stage in STAGES[: last + 1] if stage in stages or run.holds(stage)]
             for stage in () if learn else wanted:
                 run.check_reached(stage, len(check_servable(model)))
-            written = None
             if ids is None:
-                written = own_rows(model, tokenizer, run, settings, progress, distilling=distilling)
-                ids = written[: settings.sequences]
+                ids = own_rows(model, tokenizer, run, settings, progress, distilling=distilling)
         was_training = model.training
         model.eval()
         try:
             rows, teach = None, None
             if accelerator is not None:
-                longer = cut_rows(ids if written is None else written, settings) if longer is None else longer
+                longer = cut_rows(ids, settings) if longer is None else longer
                 about = {
                     "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in MANNER},
                     "after": wanted[:-1],
@@ -184,6 +183,7 @@ def adapt(
             else:
                 load_adapter(model, start)
             with first_process_first(accelerator):
+                ids = ids[: settings.sequences]
                 for stage in wanted:
                     if stage == "matching":
                         match_cell(model, config, ids[: settings.statistics_sequences].to(model.device), run, progress)
