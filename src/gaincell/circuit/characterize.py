@@ -9,6 +9,7 @@ import numpy as np
 from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, load_cell
 from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
+from gaincell.cell.rising import falls, rising_fit
 from gaincell.circuit.cards import Card
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
@@ -21,6 +22,8 @@ from gaincell.errors import InputError
 
 #: S at which the HardSigmoid saturates, in model units [Leroux et al. 2025, released code].
 _SATURATION = 80.0
+#: What the source of a law says that was fitted so.
+HELD = "held to rise, as the simulated charge does"
 
 
 @dataclass(frozen=True)
@@ -219,10 +222,12 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Read]:
     intercept = reads.charge_c[:, 0] - slope * widths[0]
     line = intercept[:, None] + slope[:, None] * widths
     fit = np.polynomial.polynomial.polyfit
-    coefficients = tuple(map(float, fit(y, slope, work.settings.order)))
+    coefficients = fit(y, slope, work.settings.order)
     source = work.source(f"{len(y)} stored voltages, pulses of {widths[0] * 1e9:g} and {widths[-1] * 1e9:g} ns")
+    if (np.diff(slope) > 0).all() and falls(coefficients, y[0], y[-1]):
+        coefficients, source = rising_fit(y, slope, work.settings.order), f"{source}; {HELD}"
     try:
-        law = PolynomialLaw(coefficients=coefficients, unit="C/s", source=source)
+        law = PolynomialLaw(coefficients=tuple(map(float, coefficients)), unit="C/s", source=source)
         law.in_model_scale()
     except ValueError:
         law = None
@@ -247,7 +252,7 @@ def _transfer(work: _Work, full_c: float, *, signed: bool) -> list[Conversion]:
     converter = Converter(full_c, signed=signed)
     # so many cells of the highest or lowest stored voltage give 1.3 times the full charge with the longest pulse
     active = min(column, math.ceil(1.3 * _SATURATION / REFERENCE_CHARGE))
-    below = [(0.0, width) for width in ((15, 12, 9, 6, 3, 1) if signed else (15, 5, 1))]
+    below = [(0.0, width) for width in ((15, 12, 9, 6, 3, 1) if signed else (15, 5, 0.25))]
     above = [(conditions.vdd_v, width) for width in ((1, 3, 6, 9, 12, 15) if signed else range(16))]
     decks = [
         column_deck(

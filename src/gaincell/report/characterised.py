@@ -7,7 +7,7 @@ import numpy as np
 from gaincell.cell import load_cell
 from gaincell.cell.figures import CircuitFigures
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
-from gaincell.circuit.characterize import Characterisation
+from gaincell.circuit.characterize import HELD, Characterisation
 from gaincell.circuit.decks.bench import OPTIONS
 from gaincell.circuit.decks.store import HOLD_OPTIONS
 from gaincell.circuit.retention import EXPONENTIAL, Decay
@@ -106,9 +106,11 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
     figures, law = _figures(found), found.cell.law
     if "not fitted to silicon" in found.circuit.source:
         yield "The transistors are a generic card that is not fitted to silicon."
+    order = len(law.coefficients) - 1
+    if HELD in law.source:
+        yield f"The nearest polynomial of order {order} falls somewhere; the law is {HELD}."
     if (read := figures.read) is not None:
         if read.law_residual > _LAW_RESIDUAL:
-            order = len(law.coefficients) - 1
             better = np.polynomial.Polynomial.fit(found.stored_v, found.slope_c_per_s, order + 2)
             span = law(REFERENCE_VOLTAGE_V) - law(-REFERENCE_VOLTAGE_V)
             rest = np.abs(better(found.stored_v) - found.slope_c_per_s).max() / span

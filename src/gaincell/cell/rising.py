@@ -1,0 +1,57 @@
+"""The nearest polynomial that rises throughout, where least squares alone give one that falls somewhere."""
+
+import numpy as np
+from numpy.polynomial import Polynomial
+
+#: How steep it is at least, as a fraction of the mean slope, and at how many places that is asked for.
+_LEAST, _PLACES = 0.01, 257
+
+
+def falls(coefficients: np.ndarray, low: float, high: float) -> bool:
+    """Whether sum_i c_i y^i does not rise somewhere from `low` to `high`."""
+    return bool((Polynomial(coefficients).deriv()(np.linspace(low, high, 1025)) <= 0).any())
+
+
+def rising_fit(y: np.ndarray, values: np.ndarray, order: int) -> np.ndarray:
+    """Coefficients, lowest order first, of the polynomial nearest to `values` that rises over the range of y.
+
+    Least squares with inequalities, as a least distance problem and its dual, which has no negative unknowns [Lawson
+    and Hanson, Solving Least Squares Problems, 1974, chapter 23].
+
+    Args:
+        y: where (points,).
+        values: what it is near to, which rises from the first to the last (points,).
+        order: of the polynomial.
+    """
+    scale, size = np.abs(y).max(), np.ptp(values)
+    q, r = np.linalg.qr(np.vander(y / scale, order + 1, increasing=True))
+    places = np.linspace(y.min(), y.max(), _PLACES) / scale
+    slopes = np.vander(places, order, increasing=True) * np.arange(1, order + 1)
+    slopes = np.linalg.solve(r.T, np.hstack([np.zeros((_PLACES, 1)), slopes]).T).T
+    nearest = q.T @ values / size
+    wanted = _LEAST * scale / np.ptp(y) - slopes @ nearest
+    dual, one = np.vstack([slopes.T, wanted]), np.append(np.zeros(order + 1), 1.0)
+    rest = dual @ _not_negative(dual, one) - one
+    found = np.linalg.solve(r, nearest - rest[:-1] / rest[-1])
+    return found * size / scale ** np.arange(order + 1)
+
+
+def _not_negative(matrix: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Least squares without negative unknowns: algorithm NNLS of chapter 23."""
+    found, free = np.zeros(matrix.shape[1]), np.zeros(matrix.shape[1], bool)
+    for _ in range(3 * len(found)):
+        gain = np.where(free, -np.inf, matrix.T @ (target - matrix @ found))
+        if gain.max() <= 1e-10:
+            break
+        free[gain.argmax()] = True
+        while True:
+            wanted = np.zeros_like(found)
+            wanted[free] = np.linalg.lstsq(matrix[:, free], target, rcond=None)[0]
+            below = free & (wanted <= 0)
+            if not below.any():
+                found = wanted
+                break
+            found += (found[below] / (found[below] - wanted[below])).min() * (wanted - found)
+            free &= found > 1e-12
+            found[~free] = 0.0
+    return found
