@@ -79,3 +79,15 @@ def test_the_report_goes_where_it_is_asked_for(data: Path, gaincell: Run) -> Non
     assert gaincell("fit", data, "--tau", "5ms", "--report", "page.html").code == 0
     assert sorted(path.name for path in Path().iterdir()) == ["data.csv", "page.html"]
     gaincell("fit", data, "--tau", "5ms", "--out", "cell.html").assert_refused("both cell file and report")
+
+
+def test_a_page_takes_the_place_of_an_older_one_and_of_nothing_else(data: Path, gaincell: Run) -> None:
+    page = Path("cell.html")
+    page.write_text("<p>my notes")
+    command = ("fit", data, "--tau", "5ms", "--out", "cell.yaml")
+    gaincell(*command).assert_refused("cell.html")
+    assert page.read_text() == "<p>my notes"
+    assert not Path("cell.yaml").exists()
+    assert gaincell(*command, "--report", page).code == 0
+    assert "my notes" not in page.read_text("utf-8")
+    assert gaincell(*command).code == 0

@@ -76,12 +76,16 @@ def cell_report(report: Path | None, out: Path | None) -> Path | None:
     """Where a cell's page goes: `--report`, else beside the cell file, else nowhere.
 
     Raises:
-        InputError: it cannot be a file, or is the cell file.
+        InputError: it cannot be a file, is the cell file, or would take the place of what is no cell's page, unasked.
     """
+    from gaincell.report.cell_page import is_cell_page
+
     page = out.with_suffix(".html") if report is None and out is not None else report
     check_out_file(page, "--report")
     if page is not None and page == out:
         raise InputError(f"--out {out} would be both cell file and report; name the cell file .yaml.")
+    if report is None and page is not None and page.is_file() and not is_cell_page(page):
+        raise InputError(f"the report would replace {page}, which is no cell's report; give it a name by --report.")
     return page
 
 

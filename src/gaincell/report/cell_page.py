@@ -11,6 +11,8 @@ from gaincell.report import plots
 
 NO_PLOTS = "the cell's report has no plots, since matplotlib is not installed; pip install matplotlib."
 
+_MARK = '<meta name="generator" content="gaincell, cell page">'
+
 # Beside the run report's style sheet: panels side by side, and on paper one page.
 _STYLE = """\
 body { max-width: 78rem; }
@@ -103,6 +105,12 @@ def write_cell_page(page: CellPage, path: Path) -> str | None:
     return None if plots.can_plot() else NO_PLOTS
 
 
+def is_cell_page(path: Path) -> bool:
+    """Whether a file was written by `write_cell_page`, so that a newer one may take its place."""
+    with path.open("rb") as file:
+        return _MARK.encode() in file.read(1000)
+
+
 def render_cell_page(page: CellPage) -> str:
     """The page's text."""
     style = (resources.files("gaincell.report") / "style.css").read_text("utf-8")
@@ -114,6 +122,7 @@ def render_cell_page(page: CellPage) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
+        f"{_MARK}\n"
         f"<title>{escape(page.title)}</title>\n<style>\n{style}{_STYLE}</style>\n</head>\n<body>\n"
         f'<h1>{escape(page.title)}</h1>\n<p class="summary">{escape(page.summary)}</p>\n{_warnings(page)}'
         f'<div class="panels">\n{panels}</div>\n<h2>Figures, with units and sources</h2>\n<div class="figures">\n'
