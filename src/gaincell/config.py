@@ -249,8 +249,9 @@ class GainCellConfig(BaseModel, frozen=True):
         "-",
         "option: the cell file's circuit.charge_to_pulse and circuit.signed_charge_to_pulse",
         "'cell': charge-to-pulse circuits have the cell's gain and offset: phi = clamp(gain (S / S_sat + preset) + "
-        "offset, 0, 1), and a read-out of charge o, outputs and reference columns alike, counts sign(o) (gain |o| + "
-        "offset), not below zero; offsets in units of pulse_max_s. 'ideal': gain 1, offset 0.",
+        "offset, 0, 1) where S / S_sat + preset > 0, else 0, and a read-out of charge o, outputs and reference columns "
+        "alike, counts sign(o) (gain |o| + offset), not below zero; offsets in units of pulse_max_s. 'ideal': gain 1, "
+        "offset 0.",
     )
     feedthrough: bool = _field(
         False,

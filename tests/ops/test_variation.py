@@ -13,7 +13,7 @@ from torch import Tensor
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.cell import Cell, Retention
-from gaincell.ops import Ring, attention_map, dispatch, naive_attention
+from gaincell.ops import Ring, attention_map, dispatch, naive_attention, variation
 from gaincell.ops.variation import arrays, normal
 
 MISMATCH = {"mismatch_seed": 3, "mismatch_gain": 0.2, "mismatch_zero_v": 0.05}
@@ -188,6 +188,26 @@ def test_a_cell_is_the_same_in_a_smaller_array() -> None:
         assert torch.equal(a.zero[:2, :128, :8], b.zero)
 
 
+def test_arrays_that_were_drawn_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    like = torch.empty(0)
+    design = GainCellConfig.preset("leroux2025").replace(window=64, **MISMATCH)
+    first = arrays(design, 1, 8, like)
+    assert first is not None
+    assert arrays(design, 1, 8, like) is first
+    monkeypatch.setattr(variation, "_kept", {})
+    monkeypatch.setattr(variation, "_KEPT_BYTES", 3 * sum(array.nbytes for array in first))
+    for seed in range(5):
+        arrays(design.replace(mismatch_seed=seed), 1, 8, like)
+        assert len(variation._kept) == min(seed + 1, 3)
+    monkeypatch.setattr(variation, "_KEPT_BYTES", 1)
+    fourth = arrays(design.replace(mismatch_seed=7), 1, 8, like)
+    assert [*variation._kept.values()] == [fourth], "the layer at work"
+    again = arrays(design, 1, 8, like)
+    assert again is not None
+    assert again is not first
+    assert torch.equal(again[0].gain, first[0].gain)
+
+
 def test_draws_are_those_of_their_counters_one_by_one() -> None:
     whole = normal(5, torch.arange(3)[:, None], torch.arange(7))
     alone = [[float(normal(5, row, torch.tensor(column))) for column in range(7)] for row in range(3)]
@@ -215,7 +235,10 @@ def test_charge_to_pulse_circuits_bring_gain_and_offset_to_pulse_and_read_out() 
     assert phi == pytest.approx(1.25 * (0.8 * f(0.3) / 80.0 + 0.2) + 0.1)
     charge = phi * f(-0.2) / 40.0
     assert out == pytest.approx(-(1.25 * abs(charge) + 0.05))  # the offset has the charge's sign
-    assert one_token(config, 0.8, 0.75, 0.25, preset=-0.2) == (0.0, 0.0)  # below zero: no pulse, and nothing to read
+    # No charge above zero: no pulse, though gain and offset alone would make one, and nothing to read.
+    assert 1.25 * (0.8 * f(0.3) / 80.0 - 0.1) + 0.1 > 0.04
+    assert one_token(config, 0.8, 0.75, 0.25, preset=-0.1) == (0.0, 0.0)
+    assert one_token(config, 0.0, 0.75, 0.25) == (0.0, 0.0)
 
 
 def test_feedthrough_comes_once_with_every_pulse_that_has_a_width() -> None:

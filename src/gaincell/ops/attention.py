@@ -5,7 +5,7 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.check import check_operands
-from gaincell.ops.convert import fired, head_start, query_pulse, score_scale, stored_voltage
+from gaincell.ops.convert import fired, head_start, pulse_width, query_pulse, score_scale, stored_voltage
 from gaincell.ops.dispatch import products
 from gaincell.ops.precision import outside_autocast
 from gaincell.ops.terms import Terms
@@ -112,7 +112,7 @@ def attention_map(
         seen = seen & (real[:, None, :] & real[:, :, None])[:, None]
     if absent is not None:
         seen = seen & ~absent.repeat_interleave(groups, 1)[:, :, None]
-    return gate.clamp(0.0, 1.0) * seen
+    return pulse_width(gate, config) * seen
 
 
 def pad_mask(pad: Tensor, tokens: int) -> Tensor:

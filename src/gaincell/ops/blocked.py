@@ -28,6 +28,8 @@ from gaincell.ops.convert import (
     full_scale,
     head_start,
     normaliser_readout,
+    pulse_edge,
+    pulse_width,
     query_gradient,
     query_pulse,
     readout_,
@@ -344,7 +346,8 @@ class _Products(torch.autograd.Function):
             tails: dict[int, Tensor] = {}
             fired_tails: dict[int, Tensor] = {}
             for block in plan.blocks:
-                phi = heads.mask_(heads.gate(block, keys).clamp_(0.0, 1.0), block)
+                gate = heads.gate(block, keys)
+                phi = heads.mask_(pulse_width(gate, config, out=gate), block)
                 rows = slice(block.rows.start, block.rows.start + block.tail)
                 if config.normaliser != "none":
                     fired = phi.sum(2)
@@ -400,7 +403,7 @@ class _Products(torch.autograd.Function):
             grad_keys, grad_values = heads.blank("grad key", plan.back_key), heads.blank("grad value", plan.back_value)
             for block in plan.blocks:
                 gate = heads.gate(block, keys)
-                phi = torch.clamp(gate, 0.0, 1.0, out=heads.buffer("phi", *gate.shape))
+                phi = pulse_width(gate, config, out=heads.buffer("phi", *gate.shape))
                 heads.mask_(phi, block)
                 slope = grad_out[part, block.rows]
                 if {(part.start, block.index), (part.start, block.index + config.tiles)} & ctx.clamped:
@@ -433,7 +436,7 @@ class _Products(torch.autograd.Function):
                             pulses[:, first : first + lost.shape[1]].masked_fill_(lost, 0.0)
                     gradient.add_(pulses)
                 # Inside the clamp, edges too: a query that rounds to zero still learns.
-                clamp_backward(gradient, gate, 0.0, 1.0, out=phi)
+                clamp_backward(gradient, gate, pulse_edge(config), 1.0, out=phi)
                 heads.mask_(phi, block)
                 if plan.back_key.constant or preset.numel():
                     total = phi.sum(2, keepdim=True)

@@ -110,6 +110,20 @@ def head_start(preset: Tensor | None, q: Tensor, config: GainCellConfig) -> Tens
     return preset if config.charge_to_pulse == "ideal" else gain * preset + offset
 
 
+def pulse_width(gate: Tensor, config: GainCellConfig, out: Tensor | None = None) -> Tensor:
+    """HardSigmoid: phi of gain (S / S_sat + preset) + offset; same shape, into `out` where it is given.
+
+    clamp to [0, 1], and no pulse of a charge that is not above zero, though an offset above zero lengthens all others.
+    """
+    phi, edge = torch.clamp(gate, 0.0, 1.0, out=out), pulse_edge(config)
+    return torch.threshold_(phi, edge, 0.0) if edge else phi
+
+
+def pulse_edge(config: GainCellConfig) -> float:
+    """Below it, `pulse_width` passes no gradient; it is what a charge of zero comes to."""
+    return max(config.conversion[1], 0.0)
+
+
 def charge_scale(config: GainCellConfig) -> float:
     """What a sub-tile's charge is multiplied with to be in counts: the circuit's gain, full scale / output_scale."""
     return config.signed_conversion[0] * full_scale(config) / config.output_scale

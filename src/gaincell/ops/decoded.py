@@ -11,6 +11,7 @@ from gaincell.ops.convert import (
     full_scale,
     head_start,
     normaliser_readout,
+    pulse_width,
     readout_,
     score_scale,
 )
@@ -161,7 +162,7 @@ class Decoded:
             gate.add_(preset.to(self.dtype).reshape(rows, -1, 1))
         if noise is not None and config.score_noise:
             gate.add_(noise.of_scores())
-        phi = gate.clamp_(0.0, 1.0).mul_(self.present.narrow(0, 0, tiles))
+        phi = pulse_width(gate, config, out=gate).mul_(self.present.narrow(0, 0, tiles))
         total = phi.sum(3, keepdim=True)
         charge = self._charges(phi, total, decay)
         if self.through is not None:

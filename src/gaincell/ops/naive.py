@@ -92,7 +92,8 @@ def naive_products(
             level = score / config.score_saturation + offset
             if config.score_noise:
                 level = level + score_noise(config, seed, index[:, None], now, column, score)
-            phi = (gain * level + shift).clamp(0.0, 1.0)
+            gate, edge = gain * level + shift, max(shift, 0.0)
+            phi = gate.clamp(edge, 1.0) - edge * (gate <= edge).double()  # no pulse of a charge that is not above zero
             if stored is not None:
                 phi = phi * stored[b][:, s]
             charge = _product(phi[..., None], held_v, decay, value, config)

@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
+
+#: Arrays that were drawn are kept up to so many bytes, and the oldest go first.
+_KEPT_BYTES = 2 << 30
+_kept: dict[tuple[object, ...], tuple["Cells", "Cells"]] = {}
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,11 @@ class Cells:
 
     gain: Tensor
     zero: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Of both."""
+        return self.gain.nbytes + self.zero.nbytes
 
     def at(self, head: Tensor, column: Tensor) -> "Cells":
         """The cells of some heads' columns: indices that broadcast to (...), giving (..., D)."""
@@ -35,11 +43,16 @@ def arrays(config: GainCellConfig, kv_heads: int, head_dim: int, like: Tensor) -
     if config.mismatch is None:
         return None
     assert config.mismatch_seed is not None
-    sizes = kv_heads, config.window, head_dim
-    return _drawn(config.mismatch_seed, config.mismatch, sizes, like.device, like.dtype)
+    drawn_by = config.mismatch_seed, config.mismatch, (kv_heads, config.window, head_dim), like.device, like.dtype
+    if (found := _kept.get(drawn_by)) is None:
+        found = _drawn(*drawn_by)
+        size = sum(array.nbytes for both in (*_kept.values(), found) for array in both)
+        while _kept and size > _KEPT_BYTES:
+            size -= sum(array.nbytes for array in _kept.pop(next(iter(_kept))))
+        _kept[drawn_by] = found
+    return found
 
 
-@lru_cache(maxsize=128)  # every layer of a model
 def _drawn(
     seed: int,
     deviations: tuple[float, float],
