@@ -119,6 +119,24 @@ def test_the_same_cell_changes_next_to_nothing(
     assert max(line["relative_error"] for line in result.metrics) < 1e-9
 
 
+@pytest.mark.parametrize("design", ["extended"], indirect=True)
+def test_a_preset_takes_the_offset_of_the_circuits_off(
+    adapter: Path, design: GainCellConfig, small_llama: Path, tmp_path: Path
+) -> None:
+    figures = {"source": "a test", "nonlinearity": 0, "below_zero_s": 0, "saturated_s": 15e-9}
+    slow, exact = ({**figures, "gain": gain, "offset_s": offset} for gain, offset in ((0.98, 0.3e-9), (1.0, 0.0)))
+    circuit = {"charge_to_pulse": slow, "signed_charge_to_pulse": exact}
+    cell = Cell.model_validate({**design.cell.model_dump(), "circuit": circuit})
+    result = matched(small_llama, tmp_path / "run", design.replace(cell=cell, charge_to_pulse="cell"), adapter)
+    first = result.metrics[0]
+    assert first["relative_error"] < 0.9 * first["relative_error_before"]
+    learned = scalers_of(load_adapter(load(small_llama), adapter)).values()
+    for before, after in zip(learned, scalers_of(result.model).values(), strict=True):
+        assert before.preset is not None
+        assert after.preset is not None
+        torch.testing.assert_close(after.preset.bias, before.preset.bias - 0.02 / 0.98)
+
+
 def test_distillation_goes_on_from_there(
     adapter: Path, design: GainCellConfig, small_llama: Path, tmp_path: Path
 ) -> None:

@@ -31,25 +31,16 @@ class Shown:
     out: Tensor
 
 
-@torch.no_grad()
 def show(model: PreTrainedModel, ids: Tensor) -> list[Shown]:
     """What every layer of a converted model shows on ids (N, T), in one forward pass; in layer order."""
-    found: list[Shown] = []
 
-    def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
-        result = gaincell_attention(module, query, key, value, *args, **kwargs)
-        out = result[0].transpose(1, 2)
-        scalers: Any = module.gaincell
-        moments = {name: Moments.of(scalers.scale(name, x)) for name, x in (("q", query), ("k", key), ("v", value))}
-        found.append(Shown({**moments, "out": Moments.of(out)}, out))
-        return result
+    def look(scalers: HeadScalers, q: Tensor, k: Tensor, v: Tensor, out: Tensor) -> Shown:
+        moments = {name: Moments.of(scalers.scale(name, x)) for name, x in (("q", q), ("k", k), ("v", v))}
+        return Shown({**moments, "out": Moments.of(out)}, out)
 
-    with attending_by(model, attend):
-        model(ids, use_cache=False, logits_to_keep=1)
-    return found
+    return _look(model, ids, look)
 
 
-@torch.no_grad()
 def match_model(
     model: PreTrainedModel,
     config: GainCellConfig,
@@ -70,28 +61,13 @@ def match_model(
         run: where each layer's scalers are kept, as the stage "matching"; those of a finished run are read back.
         progress: called with ("matching", layers done, layers).
     """
-    scalers = list(scalers_of(model).values())
-    finished = all(run.finished("matching", layer) for layer in range(len(scalers)))
-    targets = [] if finished else show(model, ids)
-    convert_(model, config)
-    if finished:
-        for layer, each in enumerate(scalers):
-            run.load("matching", layer, each)
-        return
 
-    def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
-        layer: Any = module.layer_idx
-        target = targets[layer]
+    def match(scalers: HeadScalers, q: Tensor, k: Tensor, v: Tensor, target: Shown) -> dict[str, float]:
         # The output compared with is the linear model's, in place of softmax's.
-        errors = match_layer(scalers[layer], Heads(query, key, value, target.out), target.moments)
-        metrics = {"stage": "matching", "layer": layer, "relative_error": float(errors.mean())}
-        run.save("matching", layer, scalers[layer].state_dict(), metrics)
-        if progress is not None:
-            progress("matching", layer + 1, len(scalers))
-        return gaincell_attention(module, query, key, value, *args, **kwargs)
+        errors = match_layer(scalers, Heads(q, k, v, target.out), target.moments)
+        return {"relative_error": float(errors.mean())}
 
-    with attending_by(model, attend):
-        model(ids, use_cache=False, logits_to_keep=1)
+    _match(model, config, run, lambda: show(model, ids), match, ids, progress)
 
 
 @dataclass(frozen=True)
@@ -101,13 +77,14 @@ class Drawn:
     Attributes:
         charges: moments of f(y) of the stored "k" and "v", on the paper's scale.
         out: what the arrays put out, after scaling and before sinks are mixed in, (N, Hq, T, D).
+        offset: of the charge-to-pulse circuits, in units of S / S_sat.
     """
 
     charges: dict[str, Moments]
     out: Tensor
+    offset: float
 
 
-@torch.no_grad()
 def match_cell(
     model: PreTrainedModel,
     config: GainCellConfig,
@@ -121,6 +98,8 @@ def match_cell(
     charges f(y) that are stored are those at the former cell, and the output's so that its mean and deviation are. The
     former cell's charges are what the model learned with: the same voltages draw others from another cell, and what a
     head's sum is off by grows with the number of its rows. `match_model` in contrast keeps the voltages' moments.
+    A score preset takes the offset of the charge-to-pulse circuits off, where the design point has it
+    (`charge_to_pulse`): phi is then as at the former cell, but for pulses shorter than the offset, which are lost.
 
     Args:
         model: attends at the former design point; changed in place.
@@ -129,19 +108,59 @@ def match_cell(
         run: where each layer's scalers are kept, as the stage "matching"; those of a finished run are read back.
         progress: called with ("matching", layers done, layers).
     """
+
+    def look(scalers: HeadScalers, q: Tensor, k: Tensor, v: Tensor, _: Tensor) -> Drawn:
+        charges = {name: Moments.of(_charge(scalers, name, x)) for name, x in (("k", k), ("v", v))}
+        return Drawn(charges, scalers.scale("out", _arrays(scalers, q, k, v)), _offset(scalers))
+
+    def match(scalers: HeadScalers, q: Tensor, k: Tensor, v: Tensor, target: Drawn) -> dict[str, float]:
+        before = _error(scalers.scale("out", _arrays(scalers, q, k, v)), target.out)
+        if scalers.preset is not None:
+            scalers.preset.bias.add_(target.offset - _offset(scalers))
+        for name, x in (("k", k), ("v", v)):
+            _match_charge(scalers, name, x, target.charges[name])
+        out = _arrays(scalers, q, k, v)
+        seen, wanted = Moments.of(scalers.scale("out", out)), Moments.of(target.out)
+        factor = wanted.std / seen.std.clamp(min=1e-12)
+        _stretch(scalers.out_scale, scalers.out_bias, factor, wanted.mean - factor * seen.mean)
+        after = _error(scalers.scale("out", out), target.out)
+        return {"relative_error_before": before, "relative_error": after}
+
+    _match(model, config, run, lambda: _look(model, ids, look), match, ids, progress)
+
+
+@torch.no_grad()
+def _look(model: PreTrainedModel, ids: Tensor, look: Callable[..., Any]) -> list[Any]:
+    """`look` (scalers, q, k, v, the arrays' output after scaling and sinks) of every layer, in one forward pass."""
+    found = []
+
+    def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+        result = gaincell_attention(module, query, key, value, *args, **kwargs)
+        found.append(look(module.gaincell, query, key, value, result[0].transpose(1, 2)))
+        return result
+
+    with attending_by(model, attend):
+        model(ids, use_cache=False, logits_to_keep=1)
+    return found
+
+
+@torch.no_grad()
+def _match(
+    model: PreTrainedModel,
+    config: GainCellConfig,
+    run: Run,
+    targets_of: Callable[[], list[Any]],
+    match: Callable[..., dict[str, float]],
+    ids: Tensor,
+    progress: Callable[[str, int, int], None] | None,
+) -> None:
+    """Move a model to `config`, and `match` (scalers, q, k, v, target) every layer after those below it.
+
+    A finished run is read back.
+    """
     scalers = list(scalers_of(model).values())
     finished = all(run.finished("matching", layer) for layer in range(len(scalers)))
-    targets: list[Drawn] = []
-
-    def record(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
-        each: Any = module.gaincell
-        charges = {name: Moments.of(_charge(each, name, x)) for name, x in (("k", key), ("v", value))}
-        targets.append(Drawn(charges, each.scale("out", _arrays(each, query, key, value))))
-        return gaincell_attention(module, query, key, value, *args, **kwargs)
-
-    if not finished:
-        with attending_by(model, record):
-            model(ids, use_cache=False, logits_to_keep=1)
+    targets = [] if finished else targets_of()
     convert_(model, config)
     if finished:
         for layer, each in enumerate(scalers):
@@ -150,23 +169,21 @@ def match_cell(
 
     def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
         layer: Any = module.layer_idx
-        target, each = targets[layer], scalers[layer]
-        before = _error(each.scale("out", _arrays(each, query, key, value)), target.out)
-        for name, x in (("k", key), ("v", value)):
-            _match_charge(each, name, x, target.charges[name])
-        out = _arrays(each, query, key, value)
-        seen, wanted = Moments.of(each.scale("out", out)), Moments.of(target.out)
-        factor = wanted.std / seen.std.clamp(min=1e-12)
-        _stretch(each.out_scale, each.out_bias, factor, wanted.mean - factor * seen.mean)
-        after = _error(each.scale("out", out), target.out)
-        metrics = {"stage": "matching", "layer": layer, "relative_error_before": before, "relative_error": after}
-        run.save("matching", layer, each.state_dict(), metrics)
+        metrics = {"stage": "matching", "layer": layer}
+        metrics |= match(scalers[layer], query, key, value, targets[layer])
+        run.save("matching", layer, scalers[layer].state_dict(), metrics)
         if progress is not None:
             progress("matching", layer + 1, len(scalers))
         return gaincell_attention(module, query, key, value, *args, **kwargs)
 
     with attending_by(model, attend):
         model(ids, use_cache=False, logits_to_keep=1)
+
+
+def _offset(scalers: HeadScalers) -> float:
+    """Of the charge-to-pulse circuits, as what it adds to S / S_sat."""
+    gain, offset = scalers.config.conversion
+    return offset / gain
 
 
 def _charge(scalers: HeadScalers, name: str, x: Tensor) -> Tensor:

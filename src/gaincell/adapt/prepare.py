@@ -26,7 +26,7 @@ from gaincell.evaluate.perplexity import encode, perplexity
 from gaincell.models import adapter_info, check_servable, scalers_of
 
 #: What `matching` lets differ from the adapter's design point.
-MATCHED = {"name", "cell", "leak_per_token", "token_period_s", "storage"}
+MATCHED = {"name", "cell", "leak_per_token", "token_period_s", "storage", "charge_to_pulse"}
 
 
 @contextmanager
