@@ -7,11 +7,14 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from hypothesis import given
 from hypothesis import strategies as st
 from test_distill import _SHARDING as SHARDING
@@ -254,6 +257,16 @@ def test_two_processes_learn_what_one_does(before: str, small_llama: Path, tmp_p
         torch.testing.assert_close(weight, weights[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.fixture(params=["no", "bf16"])
+def others_precision(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What somebody else in this process, a Trainer say, set accelerate up with."""
+    AcceleratorState._reset_state()
+    Accelerator(mixed_precision=request.param)
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.mark.usefixtures("others_precision")
 def test_the_loss_is_the_cross_entropy_of_the_text(small_llama: Path, tmp_path: Path) -> None:
     model, ids = convert_(load(small_llama), DESIGN), token_ids()
     with torch.no_grad():

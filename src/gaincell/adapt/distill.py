@@ -27,7 +27,8 @@ from gaincell.errors import InputError
 def make_accelerator() -> Accelerator:
     """What runs on one CPU, one GPU or many: as `accelerate launch` says, or the device that is there.
 
-    Other processes wait for as long as the first one takes for the stages before, and steps are counted here.
+    Other processes wait for as long as the first one takes for the stages before, steps are counted here, and precision
+    is `distill_precision`'s to say.
 
     Raises:
         InputError: several processes were launched, but accelerate does not join them (shards on CPUs, for one).
@@ -42,6 +43,8 @@ def make_accelerator() -> Accelerator:
             f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}; "
             "look at the file or options given to `accelerate launch`."
         )
+    # accelerate keeps one state a process: after a Trainer in bfloat16, say, it would wrap whatever comes next in autocast.
+    accelerator.native_amp, accelerator.scaler = False, None
     return accelerator
 
 
