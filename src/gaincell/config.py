@@ -365,6 +365,11 @@ class GainCellConfig(BaseModel, frozen=True):
                     "retention 'table' needs stored_levels, leak_form 'cell', and leak_per_token null, so that a "
                     "token's age follows from token_period_s."
                 )
+        if self.conversion[1] >= 1.0:
+            raise ValueError(
+                f"the charge-to-pulse circuits of cell '{self.cell.name}' have an offset of {self.conversion[1]:.3g} "
+                "times pulse_max_s, so that every pulse would be a full one; use longer pulses."
+            )
         circuit = self.cell.circuit
         if self.charge_to_pulse == "cell" and not (
             circuit and circuit.charge_to_pulse and circuit.signed_charge_to_pulse

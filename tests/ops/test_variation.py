@@ -241,6 +241,24 @@ def test_charge_to_pulse_circuits_bring_gain_and_offset_to_pulse_and_read_out() 
     assert one_token(config, 0.0, 0.75, 0.25) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("preset_dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_rounding_does_not_let_an_offset_fire_where_no_charge_is(dtype: torch.dtype, preset_dtype: torch.dtype) -> None:
+    cell = characterised(LINEAR.cell, LINEAR.pulse_max_s, 0.98, (0.0716, 0.05))
+    config = LINEAR.replace(cell=cell, charge_to_pulse="cell")
+    q, k, v = (torch.full((1, 1, 3, 4), value, dtype=dtype) for value in (0.0, 0.75, 0.25))
+    for below in (0.0, -1e-4):
+        preset = torch.full((1, 1, 3), below, dtype=preset_dtype)
+        assert not attention_map(q, k, config, preset=preset).any()
+        assert not gaincell.attention(q, k, v, config, preset=preset).any()
+
+
+def test_circuits_whose_offset_alone_is_a_full_pulse_are_refused() -> None:
+    cell = characterised(LINEAR.cell, LINEAR.pulse_max_s, 1.0, (1.0, 0.05))
+    with pytest.raises(ValueError, match="every pulse would be a full one; use longer pulses"):
+        LINEAR.replace(cell=cell, charge_to_pulse="cell")
+
+
 def test_feedthrough_comes_once_with_every_pulse_that_has_a_width() -> None:
     config = LINEAR.replace(cell=MEASURED, feedthrough=True, query_sign="differential")
     f = MEASURED.model_law

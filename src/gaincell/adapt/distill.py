@@ -43,7 +43,7 @@ def make_accelerator() -> Accelerator:
             f"{launched} processes were launched, but accelerate joined {accelerator.num_processes}; "
             "look at the file or options given to `accelerate launch`."
         )
-    # accelerate keeps one state a process: after a Trainer in bfloat16, say, it would wrap whatever comes next in autocast.
+    # accelerate keeps one state a process: after a Trainer in bfloat16, say, it wraps whatever comes next in autocast.
     accelerator.native_amp, accelerator.scaler = False, None
     return accelerator
 

@@ -99,7 +99,9 @@ def match_cell(
     former cell's charges are what the model learned with: the same voltages draw others from another cell, and what a
     head's sum is off by grows with the number of its rows. `match_model` in contrast keeps the voltages' moments.
     A score preset takes the offset of the charge-to-pulse circuits off, where the design point has it
-    (`charge_to_pulse`): phi is then as at the former cell, but for pulses shorter than the offset, which are lost.
+    (`charge_to_pulse`): phi is then as at the former cell, but for the gain, and for pulses shorter than the offset,
+    which are lost. Towards a smaller offset it is put back, and charges just below zero, which gave no pulse, come to
+    give one.
 
     Args:
         model: attends at the former design point; changed in place.

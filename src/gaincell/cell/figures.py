@@ -30,7 +30,7 @@ class Read(_Figures):
 
 
 class ChargeToPulse(_Figures):
-    """The HardSigmoid as a circuit: width = clamp(gain T_max S / S_sat + offset, 0, T_max).
+    """The HardSigmoid as a circuit: width = clamp(gain T_max S / S_sat + offset, 0, T_max) where S > 0, else 0.
 
     Attributes:
         gain: slope in units of the ideal one.

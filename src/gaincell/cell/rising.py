@@ -12,6 +12,17 @@ def falls(coefficients: np.ndarray, low: float, high: float) -> bool:
     return bool((Polynomial(coefficients).deriv()(np.linspace(low, high, 1025)) <= 0).any())
 
 
+def nearest_law(y: np.ndarray, values: np.ndarray, order: int) -> tuple[np.ndarray, bool]:
+    """Coefficients, lowest order first, of the polynomial of `order` nearest to `values` at y (both (points,)).
+
+    Where `values` rise and that one falls somewhere it is held to rise, and that is told.
+    """
+    nearest = np.polynomial.polynomial.polyfit(y, values, order)
+    if (np.diff(values) > 0).all() and falls(nearest, y[0], y[-1]):
+        return rising_fit(y, values, order), True
+    return nearest, False
+
+
 def rising_fit(y: np.ndarray, values: np.ndarray, order: int) -> np.ndarray:
     """Coefficients, lowest order first, of the polynomial nearest to `values` that rises over the range of y.
 

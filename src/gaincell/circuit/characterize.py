@@ -9,7 +9,7 @@ import numpy as np
 from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, load_cell
 from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
-from gaincell.cell.rising import falls, rising_fit
+from gaincell.cell.rising import nearest_law
 from gaincell.circuit.cards import Card
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
@@ -221,11 +221,9 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Read]:
     slope = _slope(reads, work.widths_s)
     intercept = reads.charge_c[:, 0] - slope * widths[0]
     line = intercept[:, None] + slope[:, None] * widths
-    fit = np.polynomial.polynomial.polyfit
-    coefficients = fit(y, slope, work.settings.order)
+    coefficients, held = nearest_law(y, slope, work.settings.order)
     source = work.source(f"{len(y)} stored voltages, pulses of {widths[0] * 1e9:g} and {widths[-1] * 1e9:g} ns")
-    if (np.diff(slope) > 0).all() and falls(coefficients, y[0], y[-1]):
-        coefficients, source = rising_fit(y, slope, work.settings.order), f"{source}; {HELD}"
+    source = f"{source}; {HELD}" if held else source
     try:
         law = PolynomialLaw(coefficients=tuple(map(float, coefficients)), unit="C/s", source=source)
         law.in_model_scale()
@@ -238,7 +236,7 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Read]:
             f"and be above zero at {REFERENCE_VOLTAGE_V} V over the zero level."
         )
     return law, Read(
-        feedthrough=tuple(map(float, fit(y, intercept, work.settings.order))),
+        feedthrough=tuple(map(float, np.polynomial.polynomial.polyfit(y, intercept, work.settings.order))),
         nonlinearity=float(np.abs(reads.charge_c - line).max() / (law(REFERENCE_VOLTAGE_V) * widths[-1])),
         law_residual=float(np.abs(law(y) - slope).max() / span),
         disturb_v=float(np.abs(reads.disturb_v).max()),

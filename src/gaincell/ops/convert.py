@@ -107,7 +107,9 @@ def head_start(preset: Tensor | None, q: Tensor, config: GainCellConfig) -> Tens
     gain, offset = config.conversion
     if preset is None:
         return q.new_full(q.shape[:3], offset) if offset else None
-    return preset if config.charge_to_pulse == "ideal" else gain * preset + offset
+    if config.charge_to_pulse == "ideal":
+        return preset
+    return gain * preset.to(torch.promote_types(preset.dtype, widen(q).dtype)) + offset  # rounded, zero might fire
 
 
 def pulse_width(gate: Tensor, config: GainCellConfig, out: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 
-#: Arrays that were drawn are kept up to so many bytes, and the oldest go first.
+#: Arrays that were drawn are kept up to so many bytes.
 _KEPT_BYTES = 2 << 30
 _kept: dict[tuple[object, ...], tuple["Cells", "Cells"]] = {}
 
@@ -47,8 +47,8 @@ def arrays(config: GainCellConfig, kv_heads: int, head_dim: int, like: Tensor) -
     if (found := _kept.get(drawn_by)) is None:
         found = _drawn(*drawn_by)
         size = sum(array.nbytes for both in (*_kept.values(), found) for array in both)
-        while _kept and size > _KEPT_BYTES:
-            size -= sum(array.nbytes for array in _kept.pop(next(iter(_kept))))
+        while _kept and size > _KEPT_BYTES:  # the newest goes: layers come round in turn, and the others are met again
+            size -= sum(array.nbytes for array in _kept.popitem()[1])
         _kept[drawn_by] = found
     return found
 

@@ -7,6 +7,7 @@ import numpy as np
 from gaincell.cell import load_cell
 from gaincell.cell.figures import CircuitFigures
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
+from gaincell.cell.rising import nearest_law
 from gaincell.circuit.characterize import HELD, Characterisation
 from gaincell.circuit.decks.bench import OPTIONS
 from gaincell.circuit.decks.store import HOLD_OPTIONS
@@ -111,9 +112,10 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
         yield f"The nearest polynomial of order {order} falls somewhere; the law is {HELD}."
     if (read := figures.read) is not None:
         if read.law_residual > _LAW_RESIDUAL:
-            better = np.polynomial.Polynomial.fit(found.stored_v, found.slope_c_per_s, order + 2)
+            y = found.stored_v
+            better, _ = nearest_law(y, found.slope_c_per_s, order + 2)
             span = law(REFERENCE_VOLTAGE_V) - law(-REFERENCE_VOLTAGE_V)
-            rest = np.abs(better(found.stored_v) - found.slope_c_per_s).max() / span
+            rest = np.abs(np.polynomial.polynomial.polyval(y, better) - found.slope_c_per_s).max() / span
             yield (
                 f"The law of order {order} departs from the simulation by up to {read.law_residual:.1%} of its range; "
                 f"one of order {order + 2} (--order) by {rest:.1%}."
