@@ -333,7 +333,7 @@ def test_ctrl_c_and_the_same_command_again(
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert out == ""
     assert err.splitlines()[-1] == "interrupted; run the same command to resume"
     assert "Traceback" not in err
