@@ -2,6 +2,7 @@
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,24 @@ def test_what_is_found_without_ngspice_is_another_finding(tmp_path: Path, monkey
         keys.append(fig1.ENTRY.key(Context(tmp_path)))
     assert keys[0] == "fig1"
     assert keys[1].startswith("fig1-circuit-")
+
+
+def test_entries_name_all_of_the_context_that_they_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under these names a finding is kept: with other means than those named, an old one would be taken for new."""
+    read: set[str] = set()
+
+    class Watched(Context):
+        def __getattribute__(self, name: str) -> Any:
+            read.add(name)
+            quick = {"circuit": None, "perplexity": lambda *_: 2.0}
+            return quick[name] if name in quick else super().__getattribute__(name)
+
+    monkeypatch.setattr(table1, "evaluate", lambda *_: TASKS)
+    for entry in ENTRIES:
+        read.clear()
+        with suppress(UnavailableError):
+            entry.run(Watched(tmp_path))
+        assert read & {"circuit", "reference", "gpu", "items"} == set(entry.uses), entry.name
 
 
 def test_a_retention_that_is_a_lower_bound_says_so(context: Context) -> None:

@@ -60,4 +60,5 @@ ENTRY = Entry(
     "Width of the pulse that a column puts out against the charge that its cells drew, beside the HardSigmoid that "
     "stands for softmax.",
     run,
+    ("circuit",),
 )
