@@ -57,12 +57,12 @@ REACH = {
 
 
 def found_in(steps: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Step and finding of every finished entry; the one with the most to go by, where there are several."""
+    """Step and finding of every finished entry; where there are several, the last with the most to go by."""
     found = {}
     for entry in ENTRIES:
         keys = [key for key in steps if key.partition("-")[0] == entry.name]
         if keys:
-            key = max(keys, key=len)
+            key = max(reversed(keys), key=lambda key, uses=entry.uses: sum(f"-{use}-" in key for use in uses))
             found[entry.name] = (key, steps[key])
     return found
 
