@@ -1,6 +1,7 @@
 """`gaincell evaluate --online`: the harness's own tasks, with the hub's data sets in small, and without a network."""
 
 import json
+import shutil
 import socket
 import sys
 from collections.abc import Callable
@@ -147,6 +148,29 @@ def test_pages_that_are_read_are_not_read_again(tiny: Path, tmp_path: Path, monk
     assert windows == [1]
     monkeypatch.setattr(Scorer, "_model_call", lambda *_: pytest.fail("read again"))
     assert evaluate_tasks(models, tasks=["wikitext"], online=True, out=tmp_path) == whole
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [("config.json", "max_position_embeddings", 512), ("tokenizer_config.json", "bos_token", "</s>")],
+)
+def test_pages_are_read_again_where_their_windows_change(
+    file: str, field: str, value: Any, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Path(shutil.copytree(tiny, tmp_path / "other"))
+    fields = json.loads((other / file).read_text("utf-8"))
+    assert fields[field] != value
+    (other / file).write_text(json.dumps({**fields, field: value}), "utf-8")
+    rows: list[int] = []
+    forward = Scorer._model_call
+    monkeypatch.setattr(Scorer, "_model_call", lambda self, inps: (rows.append(len(inps)), forward(self, inps))[1])
+    before, again, fresh = (
+        evaluate_tasks({"a": lambda folder=folder: load_model(folder)}, tasks=["wikitext"], online=True, out=out)
+        for folder, out in ((tiny, tmp_path), (other, tmp_path), (other, None))
+    )
+    assert again == fresh != before
+    assert set(rows) == {1}  # one window at a time: its logits are large
 
 
 def test_wikitext_without_the_hub_says_what_to_do(tiny: Path, gaincell: Run) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
+from unittest.mock import patch
 
 import torch
 from lm_eval.api.instance import Instance
@@ -59,15 +60,17 @@ class Scorer(_Harness):
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = True) -> list[float]:
         """Log-likelihood of each text, in windows of all the positions that the model has.
 
-        One text at a time: what is done survives a kill, and no more than one text's logits are in memory.
+        One text at a time: what is done survives a kill. And one window: its logits take positions x vocabulary x 4
+        bytes, twice over with their softmax, which are 3 GB at 8,192 positions and 49,152 tokens.
         """
         found: list[float] = []
         for done, request in enumerate(requests):
             self._asked = (done, len(requests))
             self._tell(0)
-            if self._answers.find(request.args) is None:
-                super().loglikelihood_rolling([request], disable_tqdm=disable_tqdm)
-            answer = self._answers.find(request.args)
+            if self._answers.find(self._whole(request.args)) is None:
+                with patch.object(self, "batch_size_per_gpu", 1):
+                    super().loglikelihood_rolling([request], disable_tqdm=disable_tqdm)
+            answer = self._answers.find(self._whole(request.args))
             assert answer is not None  # the harness has called `add_partial`
             found.append(answer[0])
         self._asked = (len(requests), len(requests))
@@ -80,7 +83,11 @@ class Scorer(_Harness):
             self._answers.keep(request, answer)
             self._tell(1)
         elif attribute == "loglikelihood_rolling":
-            self._answers.keep(request, (answer, False))
+            self._answers.keep(self._whole(request), (answer, False))
+
+    def _whole(self, request: tuple[str, ...]) -> tuple[Any, ...]:
+        """A whole text, with what its windows depend on: how long they are, and which token comes first."""
+        return *request, self.max_length, self.prefix_token_id
 
     def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, override_bs: int | None = None) -> Any:
         return super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
