@@ -1,5 +1,6 @@
 """`gaincell evaluate --online`: the harness's own tasks, with the hub's data sets in small, and without a network."""
 
+import errno
 import json
 import shutil
 import socket
@@ -8,9 +9,13 @@ from collections.abc import Callable
 from math import exp, log
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from hub_rows import ROWS, load_dataset
+from huggingface_hub import constants
+from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage]
 
 from gaincell.errors import InputError
 from gaincell.evaluate.tasks import TASKS
@@ -171,6 +176,70 @@ def test_pages_are_read_again_where_their_windows_change(
     )
     assert again == fresh != before
     assert set(rows) == {1}  # one window at a time: its logits are large
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_tokenizer_that_wikitext_cannot_begin_with_is_refused(tiny: Path, tmp_path: Path, gaincell: Run) -> None:
+    bare = Path(shutil.copytree(tiny, tmp_path / "bare"))
+    fields = json.loads((bare / "tokenizer_config.json").read_text("utf-8"))
+    for field in ("bos_token", "eos_token"):
+        del fields[field]
+    (bare / "tokenizer_config.json").write_text(json.dumps(fields), "utf-8")
+    ended = gaincell("evaluate", bare, "--tasks", "wikitext", "--online", "--out", "run")
+    ended.assert_refused("bare", "neither a first nor a last token", "bos_token")
+
+
+def test_a_hub_that_answers_is_asked(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        asked.append(constants.HF_HUB_OFFLINE)
+        return load_dataset(*args, **kwargs)
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("gaincell.evaluate.tasks.run.get_session", lambda: Mock(spec=["head"]))
+    monkeypatch.setattr("datasets.load_dataset", ask)
+    found = evaluate_tasks({"a": lambda: load_model(tiny)}, tasks=["piqa", "wikitext"], online=True)
+    assert [*found["tasks"], *found["perplexities"]] == ["piqa", "wikitext"]
+    assert asked == [False, False]
+
+
+def _generation(cause: Exception) -> Exception:
+    error = DatasetGenerationError("An error occurred while generating the dataset")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (MemoryError(), MemoryError),
+        (_generation(MemoryError()), MemoryError),
+        (_generation(OSError(errno.ENOSPC, "No space left on device")), OSError),
+        (PermissionError(errno.EACCES, "Permission denied"), PermissionError),
+        (TypeError("no such argument"), TypeError),
+        (KeyError("page"), KeyError),
+        (_generation(ValueError("not JSON")), InputError),
+        (DatasetNotFoundError("doesn't exist on the Hub"), InputError),
+        (ConnectionError("Couldn't reach it"), InputError),
+        (HTTPError("cut off"), InputError),
+    ],
+)
+def test_only_what_the_hub_is_at_fault_for_is_called_its_fault(
+    raised: Exception, told: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise raised
+
+    monkeypatch.setattr("datasets.load_dataset", fail)
+    with pytest.raises(told) as caught:
+        evaluate_tasks({}, tasks=["wikitext"], online=True)
+    if told is InputError:
+        assert "cannot be had from the hub" in str(caught.value)
+        assert "--online" not in str(caught.value)  # without it wikitext is not to be had at all
+    elif isinstance(raised, OSError):
+        assert caught.value is raised
 
 
 def test_wikitext_without_the_hub_says_what_to_do(tiny: Path, gaincell: Run) -> None:

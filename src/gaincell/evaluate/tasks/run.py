@@ -1,5 +1,6 @@
 """The harness's tasks on several models, and the models compared."""
 
+import errno
 import json
 import logging
 import random
@@ -12,7 +13,9 @@ from typing import Any
 from unittest.mock import patch
 
 import lm_eval.tasks
+from datasets.exceptions import DatasetsError
 from huggingface_hub import constants, get_session
+from huggingface_hub.errors import HTTPError  # pyright: ignore[reportPrivateImportUsage] # of whichever library it uses
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable
@@ -30,6 +33,8 @@ VERSION = 1
 _simple_evaluate: Any = simple_evaluate  # a decorator hides its type
 _OFFLINE = resources.files("gaincell.evaluate.tasks") / "offline"
 _ONLINE = Path(lm_eval.tasks.__file__).parent
+#: Of a disk that is full, and of folders that are closed.
+_HERE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}
 #: The harness asks for a manager even of tasks that are loaded.
 _NO_OTHERS = TaskManager(include_defaults=False)
 
@@ -83,8 +88,9 @@ def evaluate_tasks(
         the first model's (see `compare_texts`).
 
     Raises:
-        InputError: items that cannot be fetched, a task that needs the hub without `online`, or an `out` that holds
-            another run's answers.
+        InputError: items that cannot be fetched, a task that needs the hub without `online`, a tokenizer without a
+            token for WikiText-2's texts to begin with, or an `out` that holds another run's answers.
+        OSError, MemoryError: the disk is full or a folder cannot be written to, or the memory does not suffice.
     """
     tasks = paper_tasks(online=online) if tasks is None else tasks
     refuse_offline(tasks, online=online)
@@ -103,6 +109,11 @@ def evaluate_tasks(
                 answers=answers,
                 progress=None if progress is None else lambda done, asked, name=name: progress(name, done, asked),
             )
+            if scorer.prefix_token_id is None and any(TASKS[task].is_perplexity for task in tasks):
+                raise InputError(
+                    f"{name}: its tokenizer names neither a first nor a last token of texts, and WikiText-2's are read "
+                    "after one; name a bos_token in tokenizer_config.json, or leave wikitext out."
+                )
             scored[name], report = _score(scorer, found_tasks, chosen)
         if out is not None:
             _write(out / f"harness-{name}.json", report)
@@ -141,13 +152,24 @@ def _load(tasks: Sequence[Task], online: bool) -> dict[str, Any]:
         for task in tasks:
             try:
                 found |= _loaded(manager, {task.name: task.harness})
-            except Exception as error:  # whatever data sets and the hub provoke
+            except (DatasetsError, HTTPError, OSError, ValueError) as error:  # the last of what is not in the cache
+                if (fault := _fault_here(error)) is not None:
+                    raise fault from None
                 first = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+                instead = "" if task.is_perplexity else ", or leave --online out"
                 raise InputError(
-                    f"the data of {task.title} cannot be had from the hub ({first:.160}); check the network, or leave "
-                    "--online out."
+                    f"the data of {task.title} cannot be had from the hub ({first:.160}); check the network{instead}."
                 ) from error
     return found
+
+
+def _fault_here(error: BaseException | None) -> BaseException | None:
+    """What this machine lacks, where that is behind an error: data sets wrap it in their own."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _HERE):
+            return error
+        error = error.__cause__
+    return None
 
 
 def _loaded(manager: TaskManager, names: Mapping[str, str]) -> dict[str, Any]:
