@@ -61,6 +61,7 @@ def test_every_model_is_looked_at_before_one_is_scored(
     hub = {"owner/good": tiny, "owner/pickled": tmp_path / "pickled"}
     hub["owner/pickled"].mkdir()
     shutil.copy(tiny / "config.json", hub["owner/pickled"])
+    hub["owner/mute"] = Path(shutil.copytree(tiny, tmp_path / "mute", ignore=shutil.ignore_patterns("tokenizer*")))
     monkeypatch.setattr("gaincell.models.load.snapshot_download", lambda name, **_: str(hub[name]))
     ended = gaincell("evaluate", tiny, "--also", "owner/good", "--tasks", "winogrande", "--limit", 2, "--json")
     assert json.loads(ended.out)["models"] == ["tiny", "good"]
@@ -68,6 +69,7 @@ def test_every_model_is_looked_at_before_one_is_scored(
     args = ("evaluate", tiny, "--tasks", "winogrande", "--also")
     gaincell(*args, "owner/absent").assert_refused("'owner/absent'", "check the path, or the network")
     gaincell(*args, "owner/pickled").assert_refused("no safetensors weights")
+    gaincell(*args, "owner/mute").assert_refused("mute has no usable tokenizer", "save one there")
 
 
 def test_an_out_folder_of_another_model_is_refused(tiny: Path, tiny_converted_copy: Path, gaincell: Run) -> None:

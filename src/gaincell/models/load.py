@@ -93,11 +93,7 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
             f"{folder}: the weights lack {len(missing)} of the tensors that config.json asks for, such as "
             f"{missing[0]}; fetch or save the model again."
         )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # tokenizers raises bare Exception
-        raise InputError(f"{folder} has no usable tokenizer ({_first(error)}); save one there.") from error
-    return model, tokenizer
+    return model, _load_tokenizer(folder)
 
 
 def check_model(name_or_path: str | Path) -> None:
@@ -111,7 +107,14 @@ def check_model(name_or_path: str | Path) -> None:
     elif is_adapter(name_or_path):
         adapter_info(name_or_path)
     else:
-        _find_folder(str(name_or_path))
+        _load_tokenizer(_find_folder(str(name_or_path)))
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise InputError(f"{folder} has no usable tokenizer ({_first(error)}); save one there.") from error
 
 
 def _find_folder(name: str) -> Path:
