@@ -44,6 +44,11 @@ def test_an_adapter_is_scored_beside_its_original(tiny: Path, gaincell: Run, mon
         (("tiny", "--tasks", "piqa", "--limit", "0"), ("--limit",)),
         (("tiny", "--limit", "3"), ("--limit goes with --tasks",)),
         (("tiny", "--out", "run"), ("--out goes with --tasks",)),
+        (("tiny", "--batch", "2"), ("--batch goes with --tasks",)),
+        (("tiny", "--tasks", "piqa", "--text", "novel"), ("--text is of perplexity", "leave it out")),
+        (("tiny", "--tasks", "piqa", "--length", "512"), ("--length is of perplexity",)),
+        (("tiny", "--tasks", "piqa", "--stride", "64"), ("--stride is of perplexity",)),
+        (("tiny", "--tasks", "piqa", "--tokens", "100"), ("--tokens is of perplexity",)),
         (("tiny", "--also", "nowhere", "--tasks", "piqa"), ("'nowhere' is neither",)),
     ],
 )

@@ -14,6 +14,7 @@ ACTIVITY = 512
 
 
 def evaluate(
+    context: typer.Context,
     model: options.Model = "demo",
     config: options.OptionalConfig = None,
     text: Annotated[
@@ -60,16 +61,16 @@ def evaluate(
     Example: gaincell evaluate extended --tasks paper --limit 60 --out runs/tasks
     """
     if tasks is not None:
-        if config is not None or mismatch_seed is not None:
-            option = "--config" if config is not None else "--mismatch-seed"
+        if (option := _given(context, "config", "mismatch_seed")) is not None:
             raise InputError(f"--tasks scores models as they are; leave {option} out, or save a model at that point.")
+        if (option := _given(context, "text", "length", "stride", "tokens")) is not None:
+            raise InputError(f"{option} is of perplexity, and tasks have texts and lengths of their own; leave it out.")
         from gaincell.cli.evaluate_tasks import evaluate_tasks
 
         evaluate_tasks(model, tasks, also=also or [], limit=limit, online=online, batch=batch, out=out, json=json)
         return
-    only = {"--limit": limit, "--also": also, "--online": online, "--out": out}
-    if any(only.values()):
-        raise InputError(f"{next(name for name, value in only.items() if value)} goes with --tasks; add that.")
+    if (option := _given(context, "limit", "also", "online", "batch", "out")) is not None:
+        raise InputError(f"{option} goes with --tasks; add that.")
     from gaincell.config import GainCellConfig
 
     began = time.monotonic()
@@ -136,3 +137,12 @@ def evaluate(
             f"heads: {heads['heads']}, of which {heads['dead_heads']} dead (no pulse at all) and "
             f"{heads['saturated_heads']} saturated; {heads['silent_pulses']:.0%} of all pulses have zero width"
         )
+
+
+def _given(context: typer.Context, *names: str) -> str | None:
+    """The first of these options that the command line gives, be it what it is by default."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            return f"--{name.replace('_', '-')}"
+    return None
