@@ -14,6 +14,7 @@ from command_tools import Run, save_tiny
 from gaincell.cli import options as shared
 from gaincell.cli import report_steps
 from gaincell.cli.app import run as run_app
+from gaincell.cli.report_source import find_source
 from gaincell.models.load import load_model
 
 FAST = ("--set", "length=32", "--set", "sequences=4", "--set", "steps=1", "--set", "distill_tokens=64")
@@ -116,6 +117,24 @@ def test_what_another_base_gave_is_not_taken(copied: Path, tiny: Path, gaincell:
     ended = gaincell("report", copied, "--base", tmp_path / "other")
     assert ended.code == 2
     assert "was not adapted from" in ended.err.splitlines()[-1]
+
+
+def test_a_page_beside_its_original_is_not_measured_twice(
+    copied: Path, tiny: Path, gaincell: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = Path(shutil.copytree(tiny, tmp_path / "base"))
+    args = ("report", copied, "--base", base, "--out", base / "report.html")
+    assert gaincell(*args).code == 0
+    monkeypatch.setattr(shared, "load_model", lambda name: pytest.fail("a model was loaded"))
+    assert gaincell(*args).code == 0
+
+
+def test_a_folder_called_demo_is_not_the_demo_model(
+    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("demo").mkdir()
+    assert find_source(str(copied), "demo").base == "demo"
 
 
 def test_a_model_adapted_anew_is_measured_anew(copied: Path, tiny: Path, gaincell: Run) -> None:
@@ -266,6 +285,13 @@ def test_a_demo_becomes_the_same_page(demo: Path, gaincell: Run) -> None:
     ]
     assert data["heads"]["points"] == ["extended"]  # the other adapted model was not kept
     assert [line["name"] for line in data["layers"]] == ["extended: statistics", "leroux2025: statistics"]
+
+
+def test_a_demos_original_is_told_from_another_in_its_folder(
+    demo: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tiny.parent)
+    assert find_source(str(demo), "demo").base == report_steps.model_identity(tiny)
 
 
 def test_an_unfinished_demo_names_its_command(demo: Path, gaincell: Run, tmp_path: Path) -> None:

@@ -58,9 +58,8 @@ def demo_source(bench: "Workbench", record: "Record") -> Source:
             adapted[plan.name] = Adapted(config, partial(bench.final, plan), model_identity(folder))
         curves.append(read_curve(folder.parent, plan.name))
     shape = next(iter(cost["estimates"].values()))["model"]
-    return Source(
-        bench.out, lambda: bench.loaded, record.data["settings"]["model"], adapted, curves, results=results, shape=shape
-    )
+    base = _base_identity(record.data["settings"]["model"])
+    return Source(bench.out, lambda: bench.loaded, base, adapted, curves, results=results, shape=shape)
 
 
 def _demo_run(folder: Path) -> Source:
@@ -156,7 +155,7 @@ def _adapter(name: str, base: str) -> Source:
 
 
 def _base_identity(base: str) -> Any:
-    return model_identity(Path(base)) if Path(base).is_dir() else base
+    return base if base == "demo" or not Path(base).is_dir() else model_identity(Path(base))
 
 
 def _checked(base: str, wanted: str, what: Path) -> Any:

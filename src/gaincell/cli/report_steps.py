@@ -242,7 +242,8 @@ def write_page(source: Source, record: Record, sentence: str, tasks: Path | None
 def model_identity(folder: Path) -> list[list[Any]]:
     """What tells a model folder from the same one written anew, or another, without reading its weights."""
     files = [path for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".json")]
-    stats = [(path.name, path.stat()) for path in files]
+    # A page written into the folder leaves its measurements there, which are none of the model's.
+    stats = [(path.name, path.stat()) for path in files if not path.name.endswith(".measured.json")]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
 
