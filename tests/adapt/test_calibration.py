@@ -22,7 +22,7 @@ from gaincell.adapt import check_held_out, load_source
 from gaincell.adapt.calibration import LEFT_OUT, OPENERS, own_text, write_text
 from gaincell.adapt.held_out import keep_learned, share_learned
 from gaincell.adapt.run import Run
-from gaincell.evaluate import default_text, default_training_text, novel
+from gaincell.evaluate import default_text, library, novel
 from gaincell.models.tensorfile import read_metadata
 
 
@@ -193,7 +193,7 @@ def test_the_packaged_texts_share_nothing() -> None:
     words: dict[str, int] = {}
     learned, speeches, story = (
         torch.tensor([words.setdefault(word, len(words)) for word in text.split()])
-        for text in (default_training_text(), default_text(), novel())
+        for text in (library(), default_text(), novel())
     )
     assert min(len(text) for text in (learned, speeches, story)) > 80_000
     check_held_out(learned[None], speeches, n=24)

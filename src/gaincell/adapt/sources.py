@@ -13,15 +13,15 @@ from torch import Tensor
 
 from gaincell.cell.cell import is_file
 from gaincell.errors import InputError
-from gaincell.evaluate.text import default_training_text, load_text
+from gaincell.evaluate.text import TO_LEARN, load_text
 
 
 def load_source(source: str | Path, *, characters: int = 10_000_000, split: str = "train") -> str:
     """The text of a UTF-8 file, or of a data set of the package `datasets`: on disk, or by its name on the hub.
 
     Args:
-        source: a file; "packaged" for `default_training_text`; a folder of `save_to_disk`; or a name, "owner/name" or
-            "owner/name:configuration", of which no more is read than needed.
+        source: a file; "packaged" for `default_training_text`, "library" for that and eight books; a folder of
+            `save_to_disk`; or a name, "owner/name" or "owner/name:configuration", of which no more is read than needed.
         characters: how much of a data set to take, at least; a file is taken whole.
         split: which part of a data set.
 
@@ -55,8 +55,8 @@ def read_documents(source: str | Path, *, split: str = "train") -> Iterator[str]
     if is_file(path):
         yield load_text(path)
         return
-    if name == "packaged":
-        yield default_training_text()
+    if name in TO_LEARN:
+        yield TO_LEARN[name]()
         return
     if find_spec("datasets") is None:
         raise InputError(

@@ -27,7 +27,8 @@ def adapt(
     text: Annotated[
         str | None,
         typer.Option(
-            "--text", help="A UTF-8 text file; 'packaged' prose; or a data set: a folder, or a name on the hub."
+            "--text",
+            help="A UTF-8 text file; 'packaged' prose, or a 'library' of it; or a data set: a folder or a hub's name.",
         ),
     ] = None,
     tokens: Annotated[

@@ -16,8 +16,7 @@ def default_text() -> str:
 
 def novel() -> str:
     """Jane Austen's Persuasion (1818), as packaged: a second text to score; see data/README.md."""
-    data = (resources.files("gaincell.evaluate") / "data" / "persuasion.txt.gz").read_bytes()
-    return gzip.decompress(data).decode("utf-8")
+    return _unpacked("persuasion")
 
 
 def default_training_text() -> str:
@@ -26,12 +25,21 @@ def default_training_text() -> str:
     Some 2.2 million characters, none of them in `default_text`, though half are of its kind: a perplexity on that text
     after learning from this one falls by the kind alone, in the original model as well. See data/README.md.
     """
-    data = (resources.files("gaincell.evaluate") / "data" / "training.txt.gz").read_bytes()
-    return gzip.decompress(data).decode("utf-8")
+    return _unpacked("training")
+
+
+def library() -> str:
+    """More English prose to learn from (public domain): `default_training_text`, and eight books of 1827 to 1914.
+
+    Some 5 million characters, a fifth of them speeches; see data/README.md.
+    """
+    return f"{default_training_text().strip()}\n\n{_unpacked('books')}"
 
 
 #: Packaged texts to score, by the name that they have at the command line.
 PACKAGED: dict[str, Callable[[], str]] = {"speeches": default_text, "novel": novel}
+#: Packaged texts to learn from, likewise.
+TO_LEARN: dict[str, Callable[[], str]] = {"packaged": default_training_text, "library": library}
 
 
 def load_text(name_or_path: str | Path) -> str:
@@ -51,3 +59,8 @@ def load_text(name_or_path: str | Path) -> str:
     if not text.strip():
         raise InputError(f"text file {path} is empty; give one with some hundred words at least.")
     return text
+
+
+def _unpacked(name: str) -> str:
+    data = (resources.files("gaincell.evaluate") / "data" / f"{name}.txt.gz").read_bytes()
+    return gzip.decompress(data).decode("utf-8")
