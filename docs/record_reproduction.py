@@ -1,6 +1,7 @@
 """Keep what took hours of learning for `gaincell reproduce`: perplexities from runs of `gaincell adapt`.
 
 python docs/record_reproduction.py recipe=runs/e leroux2025=runs/c extended=runs/a,runs/b,runs/d
+python docs/record_reproduction.py extended+=runs/f   # which went on from there; what is not named stays as it is
 
 The runs are those of docs/adaptation.md, where their commands stand; `recipe` is the one of the paper's recipe. What is
 measured here anew: its linear model, moved to the cubic law without and with matching.
@@ -12,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from generate_curve import curves
-from generate_results import ROOT
+from generate_curve import RECORD
 
 import gaincell
 from gaincell.adapt import AdaptSettings
@@ -23,8 +23,6 @@ from gaincell.adapt.recipe import linear_design
 from gaincell.adapt.run import Run
 from gaincell.config import GainCellConfig
 from gaincell.models import convert_
-
-RECORD = ROOT / "src" / "gaincell" / "reproduce" / "record.json"
 
 
 def recipe(folder: Path) -> dict[str, Any]:
@@ -55,17 +53,42 @@ def recipe(folder: Path) -> dict[str, Any]:
     return {**found, "length": length, "tokens": tokens, "learned": learned}
 
 
+def curve(folder: Path) -> tuple[list[tuple[float, float]], AdaptSettings]:
+    """(tokens, perplexity) of a run, and the settings that say how it was measured."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    points = [(line["tokens"], line["perplexity"]) for line in lines if "perplexity" in line]
+    rows = json.loads((folder / "config.json").read_text("utf-8"))["settings"]
+    steps = json.loads((folder / "distill" / "config.json").read_text("utf-8"))["settings"]
+    return points, AdaptSettings(**{**rows, **steps})
+
+
+def curves(folders: list[str], before: dict[str, Any] | None) -> dict[str, Any]:
+    """`curve` of runs one after the other, each of which went on from the last checkpoint of the one before."""
+    points = [] if before is None else [(at, perplexity) for at, perplexity in before["points"]]
+    start = points[-1][0] if points else 0.0
+    for folder in map(Path, folders):
+        found, settings = curve(folder)
+        measured = {"length": settings.distill_length or settings.length, "tokens": settings.distill_validate_tokens}
+        if before is not None and measured != {name: before[name] for name in measured}:
+            raise SystemExit(f"{folder} measured other tokens than what is to go on.")
+        newest = max((folder / "distill").glob("step-*.safetensors"))
+        steps = int(newest.stem.removeprefix("step-"))
+        tokens = steps * settings.distill_batch * measured["length"]
+        points += [(start + at, perplexity) for at, perplexity in found if at <= tokens]
+        start += tokens
+        before = measured
+    return {**(before or {}), "points": points}
+
+
 def main(runs: list[str]) -> None:
     """Write the record."""
-    named = dict(run.split("=", 1) for run in runs)
-    kept: dict[str, Any] = {"recipe": recipe(Path(named.pop("recipe"))), "distilled": {}}
-    for name, folders in named.items():
-        points, settings = curves(folders.split(","))
-        kept["distilled"][name] = {
-            "length": settings.distill_length or settings.length,
-            "tokens": settings.distill_validate_tokens,
-            "points": points,
-        }
+    kept: dict[str, Any] = json.loads(RECORD.read_text("utf-8"))
+    for name, folders in (run.split("=", 1) for run in runs):
+        if name == "recipe":
+            kept["recipe"] = recipe(Path(folders))
+            continue
+        label = name.removesuffix("+")
+        kept["distilled"][label] = curves(folders.split(","), kept["distilled"][label] if name != label else None)
     text = json.dumps(kept, indent=1)
     RECORD.write_text(json.dumps(json.loads(text, parse_float=lambda figure: float(f"{float(figure):.6g}"))) + "\n")
 
