@@ -180,6 +180,16 @@ def test_demo_puts_adapters_on_without_learning(
     assert results["samples"][0]["adapted"] == learned["samples"][0]["adapted"]
     assert "learned in a test" in results["about"]["adapter extended"]
 
+    # Of another adapter under the same name, what was found is done again, and nothing else.
+    model.model.layers[0].mlp.down_proj.weight.data.mul_(0.5)
+    save_adapter(model, base, tmp_path / "mine.safetensors", notes="another one")
+    steps = json.loads((tmp_path / "demo" / "results.json").read_text("utf-8"))["steps"]
+    anew, _ = run_demo(settings, tmp_path / "demo", lambda: load_model(tiny), "tiny")
+    assert anew["perplexities"][:2] == results["perplexities"][:2]
+    assert anew["perplexities"][2] != results["perplexities"][2]
+    again = json.loads((tmp_path / "demo" / "results.json").read_text("utf-8"))["steps"]
+    assert {name for name in steps if again[name] != steps[name]} == {"extended/adapter", "samples"}
+
 
 def test_settings_of_the_options() -> None:
     assert DemoSettings.of(quick=False, from_scratch=False) == DemoSettings()

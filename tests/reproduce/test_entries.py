@@ -14,6 +14,7 @@ from gaincell import GainCellConfig, InputError
 from gaincell.cell import load_cell
 from gaincell.hardware import paper_table
 from gaincell.hardware.measure import Measurement
+from gaincell.models import adapter_names
 from gaincell.reproduce import (
     ENTRIES,
     Context,
@@ -199,15 +200,30 @@ def test_entries_name_all_of_the_context_that_they_read(tmp_path: Path, monkeypa
     class Watched(Context):
         def __getattribute__(self, name: str) -> Any:
             read.add(name)
-            quick = {"circuit": None, "perplexity": lambda *_: 2.0}
+            quick = {"circuit": None, "perplexity": perplexity}
             return quick[name] if name in quick else super().__getattribute__(name)
 
-    monkeypatch.setattr(table1, "evaluate", lambda *_: TASKS)
+    def perplexity(name: str, *_: Any) -> float:
+        if name in adapter_names():
+            read.add("adapters")
+        return 2.0
+
+    def evaluate(*_: Any) -> Any:
+        read.add("adapters")
+        return TASKS
+
+    monkeypatch.setattr(table1, "evaluate", evaluate)
     for entry in ENTRIES:
         read.clear()
         with suppress(UnavailableError):
             entry.run(Watched(tmp_path))
-        assert read & {"circuit", "reference", "gpu", "items"} == set(entry.uses), entry.name
+        assert read & {"adapters", "circuit", "reference", "gpu", "items"} == set(entry.uses), entry.name
+
+
+def test_of_other_adapters_it_is_another_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fig4d.ENTRY.key(Context(tmp_path))
+    monkeypatch.setattr("gaincell.models.adapter.adapter_checksum", lambda name: f"another {name}")
+    assert fig4d.ENTRY.key(Context(tmp_path)) != before
 
 
 def test_a_retention_that_is_a_lower_bound_says_so(context: Context) -> None:

@@ -53,6 +53,13 @@ class PointPlan:
         """Whether the model is adapted in the run itself."""
         return self.stages != ("adapter",)
 
+    @property
+    def key(self) -> str:
+        """What tells the adapter from another one of its name."""
+        from gaincell.models.adapter import adapter_checksum
+
+        return "" if self.adapter is None else adapter_checksum(self.adapter)
+
 
 @dataclass(frozen=True)
 class DemoSettings:
@@ -257,7 +264,9 @@ def demo_steps(bench: Workbench) -> list[Step]:
     for plan in bench.settings.plans:
         steps.append(Step(f"{plan.name}/naive", f"{plan.name}: mapped as it is", partial(bench.naive, plan)))
         if not plan.learns:
-            steps.append(Step(f"{plan.name}/adapter", f"{plan.name}: adapted", partial(bench.with_adapter, plan)))
+            steps.append(
+                Step(f"{plan.name}/adapter", f"{plan.name}: adapted", partial(bench.with_adapter, plan), key=plan.key)
+            )
             continue
         for count, stage in enumerate(plan.stages, 1):
             stages = plan.stages[:count]
@@ -265,7 +274,7 @@ def demo_steps(bench: Workbench) -> list[Step]:
             steps.append(
                 Step(f"{plan.name}/{stage}", f"{plan.name}: {stage}", partial(bench.adapted, plan, stages), files)
             )
-    steps.append(Step("samples", "samples of both models", bench.samples))
+    steps.append(Step("samples", "samples of both models", bench.samples, key=bench.settings.plans[0].key))
     steps.append(Step("cost", "latency, energy and area", bench.cost))
     return steps
 

@@ -27,12 +27,14 @@ class Step:
         title: what the screen calls it.
         run: does it; what it returns (plain values) is kept in the record.
         files: what it leaves on disk; without them it is not done, whatever the record says.
+        key: what besides the settings decides what it finds, an adapter's checksum, say; of another it is not done.
     """
 
     name: str
     title: str
     run: Callable[[Stages], dict[str, Any]]
     files: tuple[Path, ...] = ()
+    key: str = ""
 
 
 class Record:
@@ -80,8 +82,9 @@ class Record:
         self.data = found
 
     def is_done(self, step: Step) -> bool:
-        """Whether the step has its result here and its files on disk."""
-        return step.name in self.data["steps"] and all(path.exists() for path in step.files)
+        """Whether the step has its result here, under its key, and its files on disk."""
+        found = self.data["steps"].get(step.name)
+        return found is not None and found.get("key", "") == step.key and all(path.exists() for path in step.files)
 
     def result(self, name: str) -> dict[str, Any]:
         """What a finished step found."""
@@ -91,9 +94,9 @@ class Record:
         """How long a finished step took."""
         return self.data["steps"][name]["seconds"]
 
-    def store(self, name: str, result: dict[str, Any], seconds: float) -> None:
+    def store(self, step: Step, result: dict[str, Any], seconds: float) -> None:
         """Keep a step's result, on disk too."""
-        self.data["steps"][name] = {"seconds": round(seconds, 3), "result": result}
+        self.data["steps"][step.name] = {"key": step.key, "seconds": round(seconds, 3), "result": result}
         self.save()
 
     def save(self) -> None:
@@ -125,5 +128,5 @@ def run_steps(
             skipped[step.name] = error
             screen.say(f"note: left out: {error}")
             continue
-        record.store(step.name, result, time.monotonic() - began)
+        record.store(step, result, time.monotonic() - began)
     return skipped

@@ -47,7 +47,11 @@ class Context:
         self._perplexities: dict[str, float] = {}
 
     def identity(self, use: str) -> str | None:
-        """Which `items`, `reference`, `gpu` or `circuit` this is, in a few letters; None where there is none."""
+        """Which `items`, `reference`, `gpu`, `circuit` or `adapters` it is, in short; None where there is none."""
+        if use == "adapters":  # those that ship with this version
+            from gaincell.models.adapter import adapter_checksum, adapter_names
+
+            return hashlib.sha256("".join(map(adapter_checksum, adapter_names())).encode()).hexdigest()[:8]
         if use == "circuit":  # what it would be of: to find it takes minutes
             return self._card.name if shutil.which(Ngspice().program) else None
         given = getattr(self, use)

@@ -62,4 +62,5 @@ ENTRY = Entry(
     "Perplexity of the nonlinear model when it takes another model's weights, and after mean and deviation of each "
     "head's query, key, value and output are brought to what that model showed; nothing learns in between.",
     run,
+    ("adapters",),
 )

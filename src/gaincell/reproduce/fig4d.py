@@ -115,5 +115,5 @@ ENTRY = Entry(
     "adaptation: loss against iterations",
     "Cross-entropy of the linear model, of the nonlinear one that starts from it, and of those that do not.",
     run,
-    ("reference",),
+    ("reference", "adapters"),
 )

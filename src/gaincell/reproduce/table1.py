@@ -104,5 +104,5 @@ ENTRY = Entry(
     "tasks",
     "Accuracy on ARC-E, ARC-C, WinoGrande, HellaSwag, LAMBADA and PIQA, as pre-trained and on the hardware.",
     run,
-    uses=("items",),
+    uses=("items", "adapters"),
 )
