@@ -89,8 +89,8 @@ def main(runs: list[str]) -> None:
             continue
         label = name.removesuffix("+")
         kept["distilled"][label] = curves(folders.split(","), kept["distilled"][label] if name != label else None)
-    text = json.dumps(kept, indent=1)
-    RECORD.write_text(json.dumps(json.loads(text, parse_float=lambda figure: float(f"{float(figure):.6g}"))) + "\n")
+    rounded = json.loads(json.dumps(kept), parse_float=lambda figure: float(f"{float(figure):.6g}"))
+    RECORD.write_text(json.dumps(rounded, indent=1) + "\n")
 
 
 if __name__ == "__main__":
