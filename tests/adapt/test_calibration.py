@@ -200,6 +200,14 @@ def test_the_packaged_texts_share_nothing() -> None:
     check_held_out(learned[None], story, n=12)
 
 
+def test_packaged_texts_to_learn_from_are_sources_by_name() -> None:
+    packaged, more = load_source("packaged"), load_source("library")
+    assert more.startswith(packaged.strip())
+    for kind in ("CHAPTER 1. Loomings.", "MEMBERS OF THE CONGRESS", "To Sherlock Holmes she is always"):
+        assert kind in more
+    assert len(more) > 2 * len(packaged)
+
+
 def test_many_tokens_take_little_time() -> None:
     began = time.process_time()
     check_held_out(ids(2000, 512), ids(100_000, seed=1))
