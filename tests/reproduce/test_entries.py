@@ -112,7 +112,7 @@ def rows(context: Context) -> dict[str, Row]:
         *fig4c.rows(context.record["recipe"], MEASURED),
         *fig4d.rows(context.record, LOSSES),
     ]
-    found += [*table1.findings(TASKS, table1.BASE).rows, *fig1.run(context).rows]
+    found += [*table1.findings(TASKS, table1.BASE, "some tokens").rows, *fig1.run(context).rows]
     if context.circuit is not None:
         found += fig2.run(context).rows
     return {row.quantity.split(": our circuit")[0].split(": cell file")[0]: row for row in found}
@@ -291,6 +291,13 @@ def test_accuracies_are_percent_and_what_is_kept_is_relative(rows: dict[str, Row
     assert "-2.0 (-12.0 to +8.0)" in rows["HellaSwag, extended"].note
 
 
+def test_how_much_was_learned_is_what_was_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table1, "evaluate", lambda *_: TASKS)
+    context = Context(tmp_path)
+    context.record = {"distilled": {"some": {"points": [[0, 9], [1_234_000, 3]]}, "other": {"points": [[61_440, 8]]}}}
+    assert "adapted on some 1,230,000 tokens at most, in the paper" in table1.run(context).reach
+
+
 def test_recorded_losses_are_of_the_recorded_perplexities(rows: dict[str, Row], context: Context) -> None:
     recipe = context.record["recipe"]
     matched = rows["nonlinear, matched, before training"]
@@ -301,7 +308,7 @@ def test_recorded_losses_are_of_the_recorded_perplexities(rows: dict[str, Row], 
 
 
 def test_findings_survive_json(context: Context) -> None:
-    for found in (fig5.run(context), table1.findings(TASKS, table1.BASE)):
+    for found in (fig5.run(context), table1.findings(TASKS, table1.BASE, "some tokens")):
         again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
         assert again == found.to_dict()
         assert [row["ratio"] for row in again["rows"]] == [row.ratio for row in found.rows]
