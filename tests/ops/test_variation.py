@@ -1,7 +1,10 @@
 """Circuits that are not ideal: the same on every path and in every order; nothing happens where none is asked for."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -206,6 +209,24 @@ def test_arrays_that_were_drawn_are_kept_up_to_a_bound(monkeypatch: pytest.Monke
     assert again is not None
     assert again is not first
     assert torch.equal(again[0].gain, first[0].gain)
+
+
+def test_threads_that_ask_at_once_meet_one_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+
+    def slow(*by: Any) -> tuple[variation.Cells, variation.Cells]:
+        drawn.append(by[0])
+        time.sleep(0.05)  # long enough for every thread to have asked
+        return draw(*by)
+
+    draw = variation._drawn
+    monkeypatch.setattr(variation, "_kept", {})
+    monkeypatch.setattr(variation, "_drawn", slow)
+    design, like = GainCellConfig.preset("leroux2025").replace(window=64, **MISMATCH), torch.empty(0)
+    with ThreadPoolExecutor(4) as threads:
+        first, *others = threads.map(lambda _: arrays(design, 1, 8, like), range(4))
+    assert drawn == [MISMATCH["mismatch_seed"]]
+    assert all(other is first for other in others)
 
 
 def test_draws_are_those_of_their_counters_one_by_one() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from gaincell.config import GainCellConfig
 #: Arrays that were drawn are kept up to so many bytes.
 _KEPT_BYTES = 2 << 30
 _kept: dict[tuple[object, ...], tuple["Cells", "Cells"]] = {}
+_keeping = Lock()  # models may attend in several threads
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,13 @@ def arrays(config: GainCellConfig, kv_heads: int, head_dim: int, like: Tensor) -
         return None
     assert config.mismatch_seed is not None
     drawn_by = config.mismatch_seed, config.mismatch, (kv_heads, config.window, head_dim), like.device, like.dtype
-    if (found := _kept.get(drawn_by)) is None:
-        found = _drawn(*drawn_by)
-        size = sum(array.nbytes for both in (*_kept.values(), found) for array in both)
-        while _kept and size > _KEPT_BYTES:  # the newest goes: layers come round in turn, and the others are met again
-            size -= sum(array.nbytes for array in _kept.popitem()[1])
-        _kept[drawn_by] = found
+    with _keeping:
+        if (found := _kept.get(drawn_by)) is None:
+            found = _drawn(*drawn_by)
+            size = sum(array.nbytes for both in (*_kept.values(), found) for array in both)
+            while _kept and size > _KEPT_BYTES:  # the newest goes: layers come round in turn; the others are met again
+                size -= sum(array.nbytes for array in _kept.popitem()[1])
+            _kept[drawn_by] = found
     return found
 
 
