@@ -68,6 +68,28 @@ def test_both_stages_lower_the_error_and_reach_projections_and_scalers(
     assert changed == projections | scalers | predicted
 
 
+def test_transfer_learns_on_what_the_layers_below_give_or_on_the_original_hidden_states(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    """The first layer is given the embeddings either way."""
+    found: dict[str, list[float]] = {}
+    for inputs in ("student", "teacher"):
+        settings = AdaptSettings.model_validate({"steps": 12, "inputs": inputs})
+        result = adapt(
+            load(small_llama),
+            small_design,
+            tokenizer=None,
+            out=tmp_path / inputs,
+            calibration=token_ids(),
+            settings=settings,
+        )
+        lines = [line for line in result.metrics if line["stage"] == "transfer"]
+        assert all(line["relative_error"] < line["relative_error_before"] for line in lines)
+        found[inputs] = [line["relative_error"] for line in lines]
+    assert found["student"][0] == found["teacher"][0]
+    assert found["student"][1] != found["teacher"][1]
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "gemma3"])
 def test_other_architectures_adapt(kind: str, small_design: GainCellConfig, tmp_path: Path) -> None:
     torch.manual_seed(0)

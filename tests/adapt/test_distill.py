@@ -589,6 +589,16 @@ def test_the_validation_text_is_looked_at_as_the_design_point_leaks(
     assert found[STEPS] == gaincell.perplexity(model, Letters(), text, length=48, tokens=100).perplexity
 
 
+def test_a_validation_text_that_is_learned_from_is_refused(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    row = next(row for row in token_ids().tolist() if all(row))  # `Letters` has no letter for token 0
+    text = "".join(chr(95 + token) for token in row)
+    assert Letters()(text)["input_ids"] == row
+    with pytest.raises(InputError, match="training sequence"):
+        distilled(load(small_llama), small_design, tmp_path, validation=f"a line of its own, {text}")
+
+
 def test_the_rate_rises_and_falls() -> None:
     rates = [rate(step, 100, 0.1) for step in range(100)]
     assert rates[:10] == sorted(rates[:10])

@@ -222,6 +222,7 @@ READS = [
     (design("leroux2025", 0.02, 16, 128, 2, stored_levels=8), 16, 1),
     (design("order 5", 0.02, 16, 16, 2), 16, 3),
     (design("order 5", 0.02, 80, 16, 2, stored_levels=8, query_sign="offset_binary"), 80, 3),
+    (design("leroux2025", 0.02, 16, 16, 2, stored_levels=8, storage="linearised", query_sign="differential"), 16, 3),
     (design("leroux2025", 1.6e-4, 64, 16, 3, normaliser="column", output_levels=32), 64, 3),
 ]
 
