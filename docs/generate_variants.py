@@ -1,22 +1,34 @@
 """Measure the shipped adapters with one thing changed at a time, and write the tables that show it.
 
-python docs/generate_variants.py
+gaincell characterize --mismatch 200 --out runs/cells/generic.yaml
+gaincell characterize --card sky130 --mismatch 200 --out runs/cells/sky130.yaml
+python docs/generate_variants.py runs/cells
 
 Perplexities are of 4,096 tokens at length 1,024, kept in docs/variants.json. What is there is not measured again; other
-adapters are.
+adapters are. An hour on two cores, with a process on each.
 """
 
+import hashlib
 import json
+import os
+import statistics
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from generate_hardware import table
 from generate_results import ROOT, fill
 
 import gaincell
+from gaincell.adapt import AdaptSettings
 from gaincell.aside import written_aside
+from gaincell.cell import load_cell
 from gaincell.cli.options import load_model
-from gaincell.evaluate import load_text
+from gaincell.evaluate import default_training_text, load_text
 from gaincell.hardware import estimate
 from gaincell.hardware.decoder import SMOLLM2_135M
 from gaincell.models import adapter_info, adapter_names, convert_
@@ -36,8 +48,33 @@ SWITCHED = {
 SUBTILES = {64: "64, as it was adapted", 128: "128", 256: "256", 1024: "1,024, one read-out for the whole window"}
 
 
+#: Cells that `gaincell characterize` made, and what the published one is given in place of a mismatch of its own.
+CELLS = ("sky130", "generic")
+ASSUMED = {"mismatch_gain": 0.03, "mismatch_zero_v": 0.004}
+SEEDS = (1, 2, 3)
+#: What circuits do besides their law, one at a time, by the column of the page.
+OFFSET = "`charge_to_pulse: cell`"
+CIRCUITS = {
+    OFFSET: {"charge_to_pulse": "cell"},
+    "`feedthrough`": {"feedthrough": True},
+    "`retention: table`": {"leak_per_token": None, "retention": "table"},
+    "`readout_noise=0.02, score_noise=0.005`": {"readout_noise": 0.02, "score_noise": 0.005, "noise_seed": 0},
+}
+
+
 def variants() -> dict[str, dict[str, Any]]:
-    """What is measured, by the name it has in the record: the adapter, the text, fields of the design point."""
+    """What is measured, by the name it has in the record: adapter, text, cell, fields of the design point."""
+    cells: dict[str, dict[str, Any]] = {"published, leak": {"leak_per_token": None}}
+    for cell in CELLS:
+        on = {"cell": cell}
+        cells |= {cell: on, f"{cell}, leak": {**on, "leak_per_token": None}}
+        cells |= {f"{cell}, matched": {**on, "matched": True}}
+        cells |= {f"{cell}, {name}": {**on, **fields} for name, fields in CIRCUITS.items()}
+        cells |= {f"leroux2025, {cell}": {**on, "adapter": "leroux2025"}}
+        cells |= {f"leroux2025, {cell}, matched": {**on, "adapter": "leroux2025", "matched": True}}
+    cells[f"sky130, {OFFSET} matched"] = {"cell": "sky130", **CIRCUITS[OFFSET], "matched": True}
+    for cell, fields in {"published": ASSUMED, **{cell: {"cell": cell} for cell in CELLS}}.items():
+        cells |= {f"{cell}, seed {seed}": {**fields, "mismatch_seed": seed} for seed in SEEDS}
     return {
         "softmax": {"adapter": None},
         "softmax, novel": {"adapter": None, "text": "novel"},
@@ -46,37 +83,78 @@ def variants() -> dict[str, dict[str, Any]]:
         "leroux2025, novel": {"adapter": "leroux2025", "text": "novel"},
         **SWITCHED,
         **{f"subtile {columns}": {"subtile_columns": columns} for columns in SUBTILES if columns != 64},
+        **cells,
     }
 
 
-def measure() -> None:
-    """Every perplexity that the record has not."""
-    adapters = {name: adapter_checksum(name) for name in adapter_names()}
+def measure(cells: Path) -> None:
+    """Every perplexity that the record has not, with the cell files of a folder."""
+    now = {
+        "adapters": {name: adapter_checksum(name) for name in adapter_names()},
+        "cells": {cell: figures(cells / f"{cell}.yaml") for cell in CELLS},
+    }
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.is_file() else {}
-    if record.get("adapters") != adapters:
-        record = {"adapters": adapters, "perplexities": {}}
-    for name, variant in variants().items():
-        if name not in record["perplexities"]:
-            record["perplexities"][name] = perplexity(**variant)
-            print(name, record["perplexities"][name], flush=True)
+    kept = record.get("perplexities", {}) if record.get("adapters") == now["adapters"] else {}
+    other = {cell for cell in CELLS if record.get("cells", {}).get(cell) != now["cells"][cell]}
+    found = {name: kept[name] for name, one in variants().items() if name in kept and one.get("cell") not in other}
+    pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn"), torch.set_num_threads, (1,))
+    try:
+        todo = {pool.submit(perplexity, cells, **one): name for name, one in variants().items() if name not in found}
+        for done in as_completed(todo):
+            found[todo[done]] = done.result()
+            print(todo[done], found[todo[done]], flush=True)
+            in_order = {name: found[name] for name in variants() if name in found}
             with written_aside(RECORD) as aside:
-                aside.write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+                aside.write_text(json.dumps({**now, "perplexities": in_order}, indent=2) + "\n", "utf-8")
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def perplexity(*, adapter: str | None = "extended", text: str = "speeches", **fields: Any) -> float:
+def figures(path: Path) -> dict[str, Any]:
+    """What the record keeps of a cell file: which it was, and its retention."""
+    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "tau_s": load_cell(path).retention.tau_s}
+
+
+def perplexity(
+    cells: Path,
+    *,
+    adapter: str | None = "extended",
+    text: str = "speeches",
+    cell: str | None = None,
+    matched: bool = False,
+    **fields: Any,
+) -> float:
     """Of one variant."""
-    if adapter is None:
-        model, tokenizer = gaincell.load_demo_model()
-    else:
-        model, tokenizer = load_model(adapter)
-        convert_(model, gaincell.GainCellConfig.preset(adapter).replace(**fields))
+    model, tokenizer = load_model(adapter if adapter is not None and not matched else "demo")
+    if adapter is not None:
+        changed = fields if cell is None else {"cell": str(cells / f"{cell}.yaml"), **fields}
+        point = gaincell.GainCellConfig.preset(adapter).replace(**changed)
+        if matched:
+            match(model, tokenizer, point, adapter)
+        else:
+            convert_(model, point)
     return gaincell.perplexity(model, tokenizer, load_text(text), length=1024, tokens=4096).perplexity
 
 
-def tables(found: dict[str, float]) -> dict[str, dict[str, str]]:
+def match(model: Any, tokenizer: Any, point: gaincell.GainCellConfig, adapter: str) -> None:
+    """Move an adapter to another cell, on two rows of text."""
+    with TemporaryDirectory() as folder:
+        gaincell.adapt(
+            model,
+            point,
+            tokenizer=tokenizer,
+            out=folder,
+            text=default_training_text(),
+            stages=("matching",),
+            settings=AdaptSettings(length=1024, statistics_sequences=2),
+            start=adapter,
+        )
+
+
+def tables(found: dict[str, float], tau_s: dict[str, float]) -> dict[str, dict[str, str]]:
     """By page, the tables between its marks."""
-    shown = {name: f"{value:.4g}" if value >= 100 else f"{value:.2f}" for name, value in found.items()}
-    reached = [("softmax", shown["softmax"], shown["softmax, novel"])]
+    shown = {name: digits(value) for name, value in found.items()}
+    reached: list[tuple[str, ...]] = [("softmax", shown["softmax"], shown["softmax, novel"])]
     for adapter, name in (("extended", "as it ships"), ("leroux2025", "leroux2025")):
         both = (name, "softmax"), (f"{adapter}, novel", "softmax, novel")
         cells = [f"{shown[one]} (×{found[one] / found[original]:.3g})" for one, original in both]
@@ -93,14 +171,55 @@ def tables(found: dict[str, float]) -> dict[str, dict[str, str]]:
             "switched": table(("", "perplexity"), [(name, shown[name]) for name in SWITCHED]),
         },
         "hardware.md": {"subtiles": table(("`subtile_columns`", "perplexity", "energy of a token", "area"), subtiles)},
+        "circuit.md": {"cells": laws(shown, tau_s), "circuits": circuits(found, shown)},
     }
+
+
+def digits(value: float) -> str:
+    """A perplexity as the pages have it."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}" if value >= 100 else f"{value:.2f}"
+
+
+def laws(shown: dict[str, str], tau_s: dict[str, float]) -> str:
+    """Other cells' laws and leaks, with both adapters, as they are and matched."""
+    columns = ("Cell", "`extended`", "leak by the cell's retention", "matched", "`leroux2025`", "matched")
+    tau_s = {"published": gaincell.GainCellConfig.preset("extended").cell.retention.tau_s, **tau_s}
+    leaks = {cell: f"{shown[f'{cell}, leak']} ({1e3 * tau:.3g} ms)" for cell, tau in tau_s.items()}
+    rows: list[tuple[str, ...]] = [("published", shown["as it ships"], leaks["published"], "", shown["leroux2025"], "")]
+    for cell in CELLS:
+        names = (cell, None, f"{cell}, matched", f"leroux2025, {cell}", f"leroux2025, {cell}, matched")
+        rows.append((f"`{cell}`", *(leaks[cell] if name is None else shown[name] for name in names)))
+    return table(columns, rows)
+
+
+def circuits(found: dict[str, float], shown: dict[str, str]) -> str:
+    """Draws of cells that differ, and what circuits do besides their law."""
+    named = f"draws of cells (seeds {', '.join(map(str, SEEDS))})"
+    columns = ("Cell", "`extended`", named, "their mean ± deviation", *CIRCUITS)
+    rows: list[tuple[str, ...]] = []
+    for cell in (*CELLS, "published"):
+        draws = [f"{cell}, seed {seed}" for seed in SEEDS]
+        values = [found[name] for name in draws]
+        spread = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
+        drawn = (", ".join(shown[name] for name in draws), spread)
+        if cell == "published":
+            assumed = ", ".join(f"{name}={value}" for name, value in ASSUMED.items())
+            title = f"published, deviations assumed (`{assumed}`)"
+            rows.append((title, shown["as it ships"], *drawn, *("" for _ in CIRCUITS)))
+        else:
+            alone = {name: shown[f"{cell}, {name}"] for name in CIRCUITS}
+            if f"{cell}, {OFFSET} matched" in shown:
+                alone[OFFSET] += f" (matched: {shown[f'{cell}, {OFFSET} matched']})"
+            rows.append((f"`{cell}`", shown[cell], *drawn, *alone.values()))
+    return table(columns, rows)
 
 
 def pages() -> dict[Path, str]:
     """Every page's text with its tables anew."""
-    found = json.loads(RECORD.read_text("utf-8"))["perplexities"]
+    record = json.loads(RECORD.read_text("utf-8"))
     made = {}
-    for name, parts in tables(found).items():
+    tau_s = {cell: figures["tau_s"] for cell, figures in record["cells"].items()}
+    for name, parts in tables(record["perplexities"], tau_s).items():
         page = ROOT / "docs" / name
         made[page] = page.read_text("utf-8")
         for mark, content in parts.items():
@@ -108,12 +227,16 @@ def pages() -> dict[Path, str]:
     return made
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Measure what is missing, then write."""
-    measure()
+    if len(arguments) != 1 or not all((Path(arguments[0]) / f"{cell}.yaml").is_file() for cell in CELLS):
+        raise SystemExit(
+            f"Name a folder with {' and '.join(f'{cell}.yaml' for cell in CELLS)}, by gaincell characterize:\n{__doc__}"
+        )
+    measure(Path(arguments[0]))
     for page, text in pages().items():
         page.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

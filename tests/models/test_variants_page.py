@@ -21,14 +21,27 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_tables_are_what_was_measured(made: dict[str, Any]) -> None:
     pages = made["pages"]()
-    assert {page.name for page in pages} == {"adaptation.md", "hardware.md"}
+    assert {page.name for page in pages} == {"adaptation.md", "circuit.md", "hardware.md"}
     for page, text in pages.items():
-        assert page.read_text("utf-8") == text, "run docs/generate_variants.py"
+        assert page.read_text("utf-8") == text, "run docs/generate_variants.py runs/cells"
 
 
 def test_everything_is_of_the_adapters_that_ship(made: dict[str, Any]) -> None:
     record = json.loads(made["RECORD"].read_text("utf-8"))
     assert record["adapters"] == {name: adapter_checksum(name) for name in adapter_names()}, "measure anew"
     assert record["perplexities"].keys() == made["variants"]().keys()
+    assert record["cells"].keys() == set(made["CELLS"])
     softmax = record["perplexities"]["softmax"]
     assert min(record["perplexities"].values()) == softmax
+
+
+def test_extended_is_within_a_fifth_of_softmax_on_both_texts(made: dict[str, Any]) -> None:
+    found = json.loads(made["RECORD"].read_text("utf-8"))["perplexities"]
+    assert found["as it ships"] <= 1.2 * found["softmax"]
+    assert found["extended, novel"] <= 1.2 * found["softmax, novel"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["nowhere"]])
+def test_cells_that_are_not_there_are_asked_for(made: dict[str, Any], arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="gaincell characterize"):
+        made["main"](arguments)
