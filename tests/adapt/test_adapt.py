@@ -90,6 +90,18 @@ def test_transfer_learns_on_what_the_layers_below_give_or_on_the_original_hidden
     assert found["student"][1] != found["teacher"][1]
 
 
+@pytest.mark.parametrize("rate", [1e3, 1e30])
+def test_a_rate_far_too_large_leaves_the_layers_as_they_were(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path, rate: float
+) -> None:
+    settings = AdaptSettings(steps=8, projection_lr=rate, scaler_lr=rate, predictor_lr=rate)
+    result = adapt(
+        load(small_llama), small_design, tokenizer=None, out=tmp_path, calibration=token_ids(), settings=settings
+    )
+    lines = [line for line in result.metrics if line["stage"] == "transfer"]
+    assert [line["relative_error"] for line in lines] == [line["relative_error_before"] for line in lines]
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "gemma3"])
 def test_other_architectures_adapt(kind: str, small_design: GainCellConfig, tmp_path: Path) -> None:
     torch.manual_seed(0)

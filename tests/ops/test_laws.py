@@ -213,6 +213,17 @@ def test_offset_binary_queries_have_their_levels_around_zero_and_none_there(dtyp
     torch.testing.assert_close(unquantised, q.clamp(-1, 1).to(found))
 
 
+@pytest.mark.parametrize("storage", ["uniform", "linearised"])
+def test_what_is_not_finite_stays_so_instead_of_becoming_a_level(storage: str) -> None:
+    """A model that diverged is to be seen by its loss."""
+    config = GainCellConfig.preset("leroux2025").replace(storage=storage)
+    x = torch.tensor([0.1, float("nan"), float("inf"), -float("inf")])
+    y = stored_voltage(x, config)
+    levels = code_voltage(torch.arange(8, dtype=torch.uint8), config)
+    assert y.isnan().tolist() == [False, True, False, False]
+    assert y[2:].tolist() == [levels[-1], levels[0]]
+
+
 @pytest.mark.parametrize("levels", [2, 8, 16, 255])
 @pytest.mark.parametrize("law", ["leroux2025", "order 5"])
 def test_linearised_voltages_give_evenly_spaced_charge(law: str, levels: int) -> None:

@@ -252,9 +252,10 @@ def full_scale(config: GainCellConfig) -> float:
 
 
 def _lookup(table: tuple[float, ...], level: Tensor) -> Tensor:
-    """The table's entry for every code; index_select takes half the time of advanced indexing."""
+    """The table's entry for every code, NaN for NaN; index_select takes half the time of advanced indexing."""
     entries = torch.tensor(table, dtype=level.dtype, device=level.device)
-    return entries.index_select(0, level.int().flatten()).view(level.shape)
+    index = level.int().clamp_(0, len(table) - 1)  # of NaN any integer may come
+    return entries.index_select(0, index.flatten()).view(level.shape).add_(level, alpha=0)
 
 
 @lru_cache(maxsize=64)
