@@ -46,8 +46,6 @@ SWITCHED = {
     "all four, 256 levels": {"stored_levels": 256, "query_levels": None, "output_levels": None, "leak_per_token": 0.0},
 }
 SUBTILES = {64: "64, as it was adapted", 128: "128", 256: "256", 1024: "1,024, one read-out for the whole window"}
-
-
 #: Cells that `gaincell characterize` made, and what the published one is given in place of a mismatch of its own.
 CELLS = ("sky130", "generic")
 ASSUMED = {"mismatch_gain": 0.03, "mismatch_zero_v": 0.004}
@@ -218,7 +216,7 @@ def pages() -> dict[Path, str]:
     """Every page's text with its tables anew."""
     record = json.loads(RECORD.read_text("utf-8"))
     made = {}
-    tau_s = {cell: figures["tau_s"] for cell, figures in record["cells"].items()}
+    tau_s = {cell: kept["tau_s"] for cell, kept in record["cells"].items()}
     for name, parts in tables(record["perplexities"], tau_s).items():
         page = ROOT / "docs" / name
         made[page] = page.read_text("utf-8")

@@ -295,7 +295,7 @@ def test_how_much_was_learned_is_what_was_recorded(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(table1, "evaluate", lambda *_: TASKS)
     context = Context(tmp_path)
     context.record = {"distilled": {"some": {"points": [[0, 9], [1_234_000, 3]]}, "other": {"points": [[61_440, 8]]}}}
-    assert "adapted on some 1,230,000 tokens at most, in the paper" in table1.run(context).reach
+    assert "adapted on some 1,230,000 tokens of distillation at most, in the paper" in table1.run(context).reach
 
 
 def test_recorded_losses_are_of_the_recorded_perplexities(rows: dict[str, Row], context: Context) -> None:

@@ -18,7 +18,7 @@ MODELS = {"original": "demo", "extended": "extended", "leroux2025": "leroux2025"
 def run(context: Context) -> Findings:
     """The tasks of the paper on the demo model and with the adapters that ship."""
     most = max(at for one in context.record["distilled"].values() for at, _ in one["points"])
-    learned = f"some {float(f'{most:.3g}'):,.0f} tokens at most"
+    learned = f"some {float(f'{most:.3g}'):,.0f} tokens of distillation at most"
     return findings(evaluate(MODELS, context.items, context.folder / "tasks", context.progress), BASE, learned)
 
 
