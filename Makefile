@@ -14,9 +14,13 @@ EXPORT_TOOLS ?= hwcomponents
 # More arguments for pytest: make test ARGS="tests/cell -x". They win: ARGS="-n 0 --pdb" runs in one process.
 ARGS ?=
 
+# A folder of the authors' own data that reproduction is shown beside: make figures REFERENCE=DIR. docs/reproduction.md
+# says which.
+REFERENCE ?=
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-oldest test-wheel test-export check docs clean
+.PHONY: help demo test test-oldest test-wheel test-export check docs figures clean
 
 help: ## list these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile | expand -t 20
@@ -69,6 +73,30 @@ docs: .venv/.installed ## write generated pages anew and build the documentation
 	.venv/bin/python docs/generate_parameters.py
 	.venv/bin/python docs/generate_hardware.py
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
+# In order: later lines draw on what earlier ones wrote. What took hours of learning stays as docs/record_reproduction.py
+# kept it. ngspice, `gaincell circuit fetch` and Chromium have to be there; lines of a run that was cut short go on.
+figures: .venv/.installed ## measure anew, in two hours, what the pages show of the shipped adapters and cells
+	mkdir -p runs/figures/cells
+	.venv/bin/gaincell characterize --mismatch 200 --out runs/figures/cells/generic.yaml
+	.venv/bin/gaincell characterize --card sky130 --mismatch 200 --out runs/figures/cells/sky130.yaml
+	.venv/bin/python docs/generate_variants.py runs/figures/cells
+	.venv/bin/python docs/generate_curve.py
+	.venv/bin/gaincell evaluate extended --also leroux2025 --tasks paper --limit 500 --out runs/figures/tasks
+	cp runs/figures/tasks/tasks.json docs/
+	.venv/bin/python docs/generate_tasks.py
+	.venv/bin/python docs/generate_samples.py
+	.venv/bin/gaincell cost extended --activity speeches --out runs/figures/cost-extended
+	.venv/bin/python docs/generate_hardware.py runs/figures/cost-extended
+	.venv/bin/gaincell cost leroux2025 --activity speeches --out runs/figures/cost-leroux2025
+	.venv/bin/python docs/generate_hardware.py runs/figures/cost-leroux2025
+	.venv/bin/gaincell demo --out runs/figures/demo
+	.venv/bin/python docs/generate_results.py runs/figures/demo
+	.venv/bin/python docs/generate_screenshots.py runs/figures/demo/report.html
+	.venv/bin/gaincell report extended --tasks docs/tasks.json --out runs/figures/extended.html
+	cp runs/figures/extended.html docs/reports/
+	.venv/bin/gaincell reproduce $(if $(REFERENCE),--reference "$(REFERENCE)") --out runs/figures/reproduce
+	.venv/bin/python docs/generate_reproduction.py runs/figures/reproduce
 
 clean: ## remove what make made (.venv, site, caches); runs/ stays
 	rm -rf .venv .venv-oldest .venv-wheel .venv-export site dist .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Writes docs/parameters.md from GainCellConfig, so that the page cannot disagree with the code.
+"""Writes docs/parameters.md and docs/settings.md, so that these pages cannot disagree with the code.
 
 Run `make docs`, or `.venv/bin/python docs/generate_parameters.py`.
 """
@@ -7,10 +7,35 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from gaincell.adapt import AdaptSettings
 from gaincell.cell import Cell, cell_presets, load_cell
 from gaincell.config import GainCellConfig
 
 PAGE = Path(__file__).with_name("parameters.md")
+
+SETTINGS_PAGE = Path(__file__).with_name("settings.md")
+
+SETTINGS = """\
+<!-- Written by docs/generate_parameters.py. Change src/gaincell/adapt/settings.py and run `make docs`. -->
+
+# Settings of adaptation
+
+How much text and how many steps [adaptation](adaptation.md) takes, and how fast it learns. Any of them is given at the
+command line by `--set`, and in Python as a field of `AdaptSettings`:
+
+<!-- not run: minutes of learning -->
+```bash
+gaincell adapt demo --out runs/a --set length=512 --set steps=96
+```
+
+```python
+from gaincell.adapt import AdaptSettings
+
+settings = AdaptSettings(length=512, steps=96)
+```
+
+Those that start with `distill_` are of the stage `distill`, and of the paper's recipe.
+"""
 
 INTRODUCTION = """\
 <!-- Written by docs/generate_parameters.py. Change the fields in src/gaincell/config.py and run `make docs`. -->
@@ -113,6 +138,18 @@ def page() -> str:
     return text
 
 
+def settings() -> str:
+    """The page of adaptation's settings, as Markdown."""
+    lines = [SETTINGS, "| Field | Default | Meaning |", "| --- " * 3 + "|"]
+    schema = AdaptSettings.model_json_schema()["properties"]
+    for name, field in AdaptSettings.model_fields.items():
+        options = schema[name].get("anyOf", [schema[name]])
+        choices = [f"`{choice}`" for option in options for choice in option.get("enum", ())]
+        meaning = (field.description or "") + (f"<br>*Allowed: {' or '.join(choices)}.*" if choices else "")
+        lines.append(f"| {' | '.join(entry(text) for text in (f'`{name}`', show(field.default), meaning))} |")
+    return "\n".join(lines) + "\n"
+
+
 def show(value: Any) -> str:
     """A value as a design file would have it."""
     if isinstance(value, Cell):
@@ -153,3 +190,4 @@ def entry(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), "utf-8")
+    SETTINGS_PAGE.write_text(settings(), "utf-8")

@@ -4,8 +4,8 @@ gaincell characterize --mismatch 200 --out runs/cells/generic.yaml
 gaincell characterize --card sky130 --mismatch 200 --out runs/cells/sky130.yaml
 python docs/generate_variants.py runs/cells
 
-Perplexities are of 4,096 tokens at length 1,024, kept in docs/variants.json. What is there is not measured again; other
-adapters are. An hour on two cores, with a process on each.
+Perplexities are of 4,096 tokens at length 1,024, kept in docs/variants.json. What is there is not measured again, but
+what another adapter or cell file has changed. An hour on two cores, with a process on each.
 """
 
 import hashlib
@@ -92,9 +92,15 @@ def measure(cells: Path) -> None:
         "cells": {cell: figures(cells / f"{cell}.yaml") for cell in CELLS},
     }
     record = json.loads(RECORD.read_text("utf-8")) if RECORD.is_file() else {}
-    kept = record.get("perplexities", {}) if record.get("adapters") == now["adapters"] else {}
+    kept = record.get("perplexities", {})
+    # By adapter (none: the original) and cell file.
     other = {cell for cell in CELLS if record.get("cells", {}).get(cell) != now["cells"][cell]}
-    found = {name: kept[name] for name, one in variants().items() if name in kept and one.get("cell") not in other}
+    other |= {name for name in adapter_names() if record.get("adapters", {}).get(name) != now["adapters"][name]}
+    found = {
+        name: kept[name]
+        for name, one in variants().items()
+        if name in kept and other.isdisjoint({one.get("adapter", "extended"), one.get("cell")})
+    }
     pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn"), torch.set_num_threads, (1,))
     try:
         todo = {pool.submit(perplexity, cells, **one): name for name, one in variants().items() if name not in found}

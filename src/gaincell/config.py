@@ -319,7 +319,7 @@ class GainCellConfig(BaseModel, frozen=True):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise one_sentence(error, "design point") from None
+            raise one_sentence(error, "design point", type(self).model_fields) from None
 
     @field_validator("cell", mode="before")
     @classmethod
@@ -501,9 +501,13 @@ class GainCellConfig(BaseModel, frozen=True):
             raise InputError(
                 f"design point '{path}' is neither a preset ({', '.join(cls.presets())}) nor a file; check the name."
             )
-        if path.suffix == ".json":
-            return cls(**read_json(path))
-        return cls(**read_yaml(read_text(path), str(path)))
+        fields = read_json(path) if path.suffix == ".json" else read_yaml(read_text(path), str(path))
+        if "law" in fields:
+            raise InputError(f"{path} is a cell file, not a design point; write one whose field 'cell' names it.")
+        try:
+            return cls(**fields)
+        except InputError as error:
+            raise InputError(str(error).replace("design point:", f"design point {path}:", 1)) from None
 
     def to_yaml(self) -> str:
         """The whole design point, cell included, as YAML that `load` reads back to an equal config."""

@@ -1,6 +1,8 @@
 """The one exception that means "this input cannot be used", told in one sentence."""
 
+import difflib
 import reprlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,12 +22,14 @@ class InputError(ValueError):
         super().__init__(" ".join(sentence.split()))
 
 
-def one_sentence(error: "ValidationError", where: str) -> InputError:
-    """The first complaint of a pydantic validation as a single sentence about `where`."""
+def one_sentence(error: "ValidationError", where: str, known: Iterable[str] = ()) -> InputError:
+    """The first complaint of a pydantic validation as a single sentence about `where`, whose fields are `known`."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return InputError(f"{where}: unknown field '{field}'; remove it or correct its name.")
+        close = difflib.get_close_matches(field, known, 1)
+        advice = f"did you mean '{close[0]}'?" if close else "remove it or correct its name."
+        return InputError(f"{where}: unknown field '{field}'; {advice}")
     if first["type"] == "missing":
         return InputError(f"{where}: field '{field}' is missing; add it.")
     message = first["msg"].removeprefix("Value error, ").rstrip(".")

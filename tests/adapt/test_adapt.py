@@ -369,3 +369,43 @@ def test_statistics_refuse_a_design_point_they_cannot_fit(
     with pytest.raises(InputError, match=words):
         adapt(load(small_llama), design, tokenizer=None, out=tmp_path / "run", calibration=token_ids())
     assert not (tmp_path / "run").exists()
+
+
+def tiny_gpt2(positions: int = 32, layers: int = 1) -> PreTrainedModel:
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config(n_positions=positions, n_embd=32, n_layer=layers, n_head=4, **SMALL))
+
+
+def test_a_model_writes_within_its_positions() -> None:
+    text = write_text(tiny_gpt2(), Letters(), 8, 32, 0)
+    assert text.shape == (8, 32)
+    shorter = write_text(tiny_gpt2(), Letters(), 8, 24, 0)
+    assert shorter.shape == (8, 24)
+
+
+def test_a_tokenizer_may_pad_with_a_token_that_the_model_lacks() -> None:
+    class Padding(Letters):
+        bos_token_id = eos_token_id = 0
+        pad_token_id = 97
+
+    assert torch.equal(write_text(tiny_gpt2(), Padding(), 4, 12, 0), write_text(tiny_gpt2(), Letters(), 4, 12, 0))
+
+
+def test_a_model_of_one_layer_adapts(small_design: GainCellConfig, tmp_path: Path) -> None:
+    settings = AdaptSettings(steps=2)
+    ids = token_ids(length=32)
+    result = adapt(tiny_gpt2(), small_design, tokenizer=None, out=tmp_path, calibration=ids, settings=settings)
+    assert [m["stage"] for m in result.metrics] == ["statistics", "transfer"]
+
+
+def test_rows_longer_than_the_positions_are_refused(small_design: GainCellConfig, tmp_path: Path) -> None:
+    def run(**given: Any) -> None:
+        adapt(tiny_gpt2(), small_design, tokenizer=Letters(), out=tmp_path / "run", **given)
+
+    with pytest.raises(InputError, match="48 tokens in a row, but this model has 32 positions"):
+        run(calibration=token_ids(length=48), settings=AdaptSettings(length=16))
+    with pytest.raises(InputError, match="48 tokens in a row"):
+        run(text="a text", settings=AdaptSettings(length=48))
+    with pytest.raises(InputError, match="one of them"):
+        run(text="a text", calibration=token_ids(length=16))
+    assert not (tmp_path / "run").exists()

@@ -272,3 +272,16 @@ def test_what_was_learned_is_known_again_from_one_window_in_eight(seed: int, com
         text = torch.cat((others[: 2000 - common], rows[0, :common])).tolist()
         assert share_learned(run.folder, text) == pytest.approx(common / 2000, abs=0.15)
         assert share_learned(run.folder, rows[3, :common].tolist()) == 1
+
+
+def test_share_of_what_was_learned_is_unknown_where_rows_are_shorter_than_a_window(tmp_path: Path) -> None:
+    rows = torch.arange(1024).view(-1, 16)
+    run = Run(tmp_path, {})
+    keep_learned(run, rows)
+    assert share_learned(tmp_path, rows.flatten().tolist()) is None
+
+
+def test_a_copied_window_is_found_far_down_many_rows() -> None:
+    rows = torch.randint(0, 50_000, (9000, 32), generator=torch.Generator().manual_seed(0))
+    with pytest.raises(InputError, match="training sequence 8500 at token 0"):
+        check_held_out(rows, [1, 2, 3, *rows[8500].tolist()])

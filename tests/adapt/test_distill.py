@@ -23,11 +23,13 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreT
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.adapt import AdaptResult, AdaptSettings, adapt
+from gaincell.adapt.calibration import read_sequences
 from gaincell.adapt.checkpoint import Checkpoints
 from gaincell.adapt.rows import Permuted, shares
 from gaincell.adapt.run import Run
 from gaincell.adapt.teacher import Lesson, divergence
 from gaincell.adapt.trained import leaking, rate
+from gaincell.cell import Cell
 from gaincell.models import save_adapter, scalers_of
 
 ALL = ("statistics", "transfer", "distill")
@@ -42,6 +44,8 @@ def load(path: Path) -> PreTrainedModel:
 class Letters:
     """One token a letter."""
 
+    bos_token_id = eos_token_id = pad_token_id = 0
+
     def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
         return {"input_ids": [ord(letter) % 96 + 1 for letter in text]}
 
@@ -52,7 +56,7 @@ def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
 
 def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: int = 8, **settings: Any) -> AdaptResult:
     stages = settings.pop("stages", ("statistics", "distill"))
-    teacher, validation, start = (settings.pop(name, None) for name in ("teacher", "validation", "start"))
+    given = {name: settings.pop(name, None) for name in ("teacher", "validation", "start", "progress")}
     learn = settings.pop("learn", True)
     fields = {"steps": 4, "distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_positions": 16, **settings}
     return adapt(
@@ -63,10 +67,8 @@ def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: i
         calibration=token_ids(n),
         stages=stages,
         settings=AdaptSettings(**fields),
-        teacher=teacher,
-        validation=validation,
-        start=start,
         learn=learn,
+        **given,
     )
 
 
@@ -646,3 +648,136 @@ def test_a_model_does_not_teach_itself_and_a_converted_one_is_no_original(
         with pytest.raises(InputError, match="the teacher must be another model, which attends with softmax"):
             distilled(model, small_design, tmp_path / "run", teacher=teacher)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("stage", ["transfer", "distill"])
+def test_noise_without_a_seed_of_its_own_is_the_same_after_a_kill(
+    stage: str, small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    noisy = small_design.replace(score_noise=0.01, readout_noise=0.02)
+    settings: dict[str, Any] = {"stages": ALL, "distill_checkpoint_every": 4}
+    torch.manual_seed(1)
+    whole = distilled(one := load(small_llama), noisy, tmp_path / "whole", **settings)
+
+    class KilledError(Exception):
+        pass
+
+    def kill(at: str, done: int, _: int) -> None:
+        if (at, done) == (stage, 1 if stage == "transfer" else 6):
+            raise KilledError
+
+    torch.manual_seed(2)
+    with pytest.raises(KilledError):
+        distilled(load(small_llama), noisy, tmp_path / "killed", progress=kill, **settings)
+    torch.manual_seed(3)
+    again = distilled(other := load(small_llama), noisy, tmp_path / "killed", **settings)
+    assert losses(again) == losses(whole)
+    assert all(torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
+    plain = distilled(load(small_llama), small_design, tmp_path / "plain", **settings)
+    assert losses(plain) != losses(whole), "there was noise"
+
+
+def test_a_design_point_whose_retention_is_a_table_distils(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    table = {"time": (0.0, 1.0, 5.0), "stored": ((-0.45, -0.4, -0.1), (0.45, 0.4, 0.1))}
+    cell = small_design.cell.model_dump()
+    cell["retention"] = {**cell["retention"], "table": table}
+    design = small_design.replace(cell=Cell(**cell), retention="table", leak_per_token=None, storage="uniform")
+    result = distilled(model := load(small_llama), design, tmp_path)
+    assert len(losses(result)) == STEPS
+    assert {s.config.retention for s in scalers_of(model).values()} == {"table"}
+
+
+def test_validation_must_not_be_what_an_earlier_stage_learns_from(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    text = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=2000))
+    few: dict[str, Any] = {"sequences": 8, "length": 48, "steps": 2, "distill_tokens": 48, "distill_batch": 1}
+    ids = read_sequences(Letters(), text, 8, 48, 0)
+    late = "".join(chr(95 + token) for token in ids[5].tolist())
+    with pytest.raises(InputError, match="training sequence 5"):
+        adapt(
+            load(small_llama),
+            small_design,
+            tokenizer=Letters(),
+            out=tmp_path,
+            text=text,
+            stages=ALL,
+            settings=AdaptSettings(**few),
+            validation=late,
+        )
+    assert not (tmp_path / "metrics.jsonl").exists(), "before any stage"
+
+
+def test_a_text_for_distillation_alone_need_not_be_as_long_as_other_stages_ask(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    text = "".join(chr(32 + (7 * i * i + 3 * i) % 90) for i in range(100))
+    fields: dict[str, Any] = {"length": 48, "distill_tokens": 96, "distill_batch": 1, "distill_positions": 8}
+
+    def run(*stages: str) -> AdaptResult:
+        return adapt(
+            load(small_llama),
+            small_design,
+            tokenizer=Letters(),
+            out=tmp_path / stages[0],
+            text=text,
+            stages=stages,
+            settings=AdaptSettings(**fields),
+        )
+
+    assert len(losses(run("distill"))) == 2
+    with pytest.raises(InputError, match="give a longer text"):
+        run("statistics", "distill")
+
+
+def test_a_stage_that_would_ignore_what_is_given_refuses_it(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    for ignored in ({"validation": "some words"}, {"teacher": load(small_llama)}):
+        with pytest.raises(InputError, match="stage distill"):
+            distilled(load(small_llama), small_design, tmp_path / "run", stages=("statistics",), **ignored)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_measured_before_a_kill_is_logged_once(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    def kill(stage: str, done: int, _: int) -> None:
+        if (stage, done) == ("distill", 2):
+            raise KeyboardInterrupt
+
+    settings: dict[str, Any] = {"validation": "the quick brown fox " * 9, "distill_validate_tokens": 100}
+    with pytest.raises(KeyboardInterrupt):
+        distilled(load(small_llama), small_design, tmp_path, progress=kill, **settings)
+    result = distilled(load(small_llama), small_design, tmp_path, **settings)
+    assert [m["step"] for m in result.metrics if m["stage"] == "distill"] == list(range(STEPS + 1))
+
+
+def test_a_run_with_another_budget_is_refused_before_text_is_written(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    def run(tokens: int, *, learn: bool = True) -> AdaptResult:
+        fields: dict[str, Any] = {"sequences": 2, "length": 16, "distill_tokens": tokens, "distill_batch": 2}
+        return adapt(
+            load(small_llama),
+            small_design,
+            tokenizer=Letters(),
+            out=tmp_path,
+            stages=("distill",),
+            settings=AdaptSettings(**fields),
+            learn=learn,
+        )
+
+    run(64)
+    text = tmp_path / "calibration.safetensors"
+    before = text.read_bytes()
+    for learn in (False, True):
+        with pytest.raises(InputError, match="belongs to another run"):
+            run(6400, learn=learn)
+    assert text.read_bytes() == before
+    text.unlink()
+    with pytest.raises(InputError, match="let the run go on"):
+        run(64, learn=False)
+    assert not text.exists()

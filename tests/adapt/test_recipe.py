@@ -366,3 +366,21 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, tmp_path: Path)
         adapted(load(small_llama), out)
     with pytest.raises(InputError, match="belongs to another run"):
         adapt(load(small_llama), DESIGN, tokenizer=None, out=out, calibration=token_ids())
+
+
+def test_the_linear_model_has_ideal_circuits() -> None:
+    circuit = {
+        "mismatch": {
+            "source": "a test",
+            "current": 0.05,
+            "gain": 0.03,
+            "zero_crossing_v": 0.004,
+            "samples": 9,
+            "seed": 0,
+        }
+    }
+    cell = Cell.model_validate({**DESIGN.cell.model_dump(), "name": "mine", "circuit": circuit})
+    linear = linear_design(DESIGN.replace(cell=cell, mismatch_seed=1, readout_noise=0.02))
+    assert linear is not None
+    assert linear.cell.name == "mine-linear"
+    assert not linear.imperfections

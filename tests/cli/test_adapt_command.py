@@ -374,3 +374,31 @@ def test_a_second_process_is_refused_and_a_killed_one_gone_on_from(
     assert ended.code == 0, ended
     assert first.stat().st_mtime_ns == modified
     assert (tmp_path / "run" / "adapter.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--validate", "speeches"], "--validate is for the stage distill"),
+        (["--set", "distill_tokens=5000"], "--set distill_tokens is for the stage distill"),
+        (["--stages", "transfer", "--statistics", "matching"], "--statistics is for that stage"),
+        (["--set", "step=5"], "did you mean 'steps'?"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(given: list[str], told: str, tiny: Path, gaincell: Run) -> None:
+    gaincell("adapt", tiny, "--out", "run", *given).assert_refused(told)
+    assert not Path("run").exists()
+
+
+def test_an_adapter_of_another_base_is_refused_before_anything_is_written(tiny: Path, gaincell: Run) -> None:
+    ended = gaincell("adapt", tiny, "--out", "run", "--from", "extended", "--set", "distill_tokens=64")
+    ended.assert_refused("was made for another model, 'smollm2-135m-instruct'")
+    assert not Path("run").exists()
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_at_once(
+    tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaincell.cli.options.os.access", lambda *_: False)  # root may write everywhere
+    gaincell("adapt", tiny, "--out", "there/run").assert_refused("--out there/run", "cannot be written to")
+    gaincell("fit", "nothing.csv", "--tau", "5ms", "--out", "there/cell.yaml").assert_refused("cannot be written to")

@@ -27,7 +27,7 @@ def write_json(path: Path, data: Any) -> Path:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"windw": 1024}, ["unknown field 'windw'"]),
+        ({"windw": 1024}, ["point.json", "unknown field 'windw'", "did you mean 'window'?"]),
         ({"window": -64}, ["'window'", "-64"]),
         ({"window": 100}, ["multiple", "64 or 128"]),
         ({"stored_levels": 1}, ["'stored_levels'"]),
@@ -36,6 +36,7 @@ def write_json(path: Path, data: Any) -> Path:
         ({"cell": {**CELL, "law": {"coefficients": [0.0, 19.3], "source": "test"}}}, ["law.unit", "missing"]),
         ({"cell": "no_such_cell.yaml"}, ["no_such_cell.yaml"]),
         (["not", "a", "mapping"], ["mapping"]),
+        (CELL, ["is a cell file", "'cell'"]),
     ],
     ids=lambda value: "-".join(map(str, value))[:30] if isinstance(value, dict) else "",
 )
@@ -51,6 +52,17 @@ def test_design_point(command: str, fields: Any, words: list[str], tmp_path: Pat
 def test_unknown_preset(command: list[str], gaincell: Run) -> None:
     gaincell(*command, "--config", "leroux").assert_refused("'leroux'", "leroux2025")
     assert not Path("run").exists()
+
+
+def test_yaml_that_is_none_is_told_with_its_place(tmp_path: Path, gaincell: Run) -> None:
+    point = tmp_path / "point.yaml"
+    point.write_text("name: mine\nwindow: 512\nstored_levels: [8\n")
+    gaincell("cost", "--config", point).assert_refused("point.yaml is not valid YAML", "expected ',' or ']'", "line 4")
+
+
+def test_doctor_knows_adapters(gaincell: Run) -> None:
+    ended = gaincell("doctor", "--model", "extended")
+    assert "extended is an adapter of smollm2-135m-instruct, for design point 'extended'" in ended.out
 
 
 def test_cell_file(tmp_path: Path, gaincell: Run) -> None:

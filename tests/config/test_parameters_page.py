@@ -1,4 +1,4 @@
-"""docs/parameters.md says what the code says."""
+"""docs/parameters.md and docs/settings.md say what the code says."""
 
 import runpy
 from pathlib import Path
@@ -6,6 +6,8 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_page_is_up_to_date() -> None:
-    page = runpy.run_path(str(DOCS / "generate_parameters.py"))["page"]()
-    assert (DOCS / "parameters.md").read_text("utf-8") == page, "run `make docs`"
+def test_pages_are_up_to_date() -> None:
+    made = runpy.run_path(str(DOCS / "generate_parameters.py"))
+    for name in ("parameters", "settings"):
+        page = made["page" if name == "parameters" else name]()
+        assert (DOCS / f"{name}.md").read_text("utf-8") == page, "run `make docs`"

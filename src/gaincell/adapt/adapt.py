@@ -28,8 +28,8 @@ from gaincell.adapt.prepare import (
     source_of,
     text_rows,
 )
-from gaincell.adapt.rows import Permuted
-from gaincell.adapt.run import Run
+from gaincell.adapt.rows import Permuted, drawing
+from gaincell.adapt.run import Run, check_same
 from gaincell.adapt.settings import MANNER, AdaptSettings
 from gaincell.adapt.statistics import least_squares_layer, match_layer
 from gaincell.adapt.transfer import transfer_layer
@@ -122,17 +122,20 @@ def adapt(
         raise InputError(f"unknown stages {', '.join(stages) or '(none)'}; choose from {', '.join(STAGES)}.")
     if statistics not in ("least-squares", "matching"):
         raise InputError(f"unknown statistics '{statistics}'; choose least-squares or matching.")
-    check_original(model, calibration)
+    distilling = "distill" in stages
+    check_original(model, text, calibration, settings, distilling=distilling)
     _check_statistics(config, stages, statistics)
     check_design(config.for_layers(len(check_servable(model))))
     if start is not None:
         check_start(model, config, start, stages)
     elif "matching" in stages:
         raise InputError("the stage matching moves an adapter to another cell; say which adapter to start from.")
-    distilling = "distill" in stages
     if distilling:
         check_teacher(model, teacher, settings)
-    ids = _given(tokenizer, text, calibration, settings)
+    elif validation is not None or teacher is not None:
+        raise InputError("a validation text and a teacher are for the stage distill; add it, or leave them out.")
+    # Of a text that none but `distill` learns on, no more is asked than that takes.
+    ids = calibration if set(stages) == {"distill"} else _given(tokenizer, text, calibration, settings)
     longer = text_rows(tokenizer, text, ids, settings) if distilling else None
     _check_batches(settings.sequences if ids is None else min(len(ids), settings.sequences), stages, settings)
     accelerator = None
@@ -157,23 +160,31 @@ def adapt(
             wanted = [stage for stage in STAGES[: last + 1] if stage in stages or run.holds(stage)]
             for stage in () if learn else wanted:
                 run.check_reached(stage, len(check_servable(model)))
-            if ids is None:
-                ids = own_rows(model, tokenizer, run, settings, progress, distilling=distilling)
+            about = {
+                "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in MANNER},
+                "after": wanted[:-1],
+                "teacher": None if teacher is None else base_hash(teacher),
+            }
+            if distilling:  # before hours of writing
+                check_same(run.folder / "distill", about, part=True)
+            if text is None and calibration is None:
+                ids = own_rows(model, tokenizer, run, settings, progress, distilling=distilling, learn=learn)
+            elif ids is None and wanted != ["distill"]:
+                ids = _given(tokenizer, text, calibration, settings)
         was_training = model.training
         model.eval()
         try:
-            rows, teach = None, None
+            rows, teach, validate = None, None, None
+            others = None if ids is None else ids[: settings.sequences]
             if accelerator is not None:
-                longer = cut_rows(ids, settings) if longer is None else longer
-                about = {
-                    "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in MANNER},
-                    "after": wanted[:-1],
-                    "text": fingerprint(longer),
-                    "teacher": None if teacher is None else base_hash(teacher),
-                }
+                longer = cut_rows(ids, settings) if longer is None and ids is not None else longer
+                assert longer is not None
                 with first_process_first(accelerator):
-                    Run(run.folder / "distill", about, new=learn)
+                    Run(run.folder / "distill", {**about, "text": fingerprint(longer)}, new=learn)
                 if learn:
+                    if validation is not None:
+                        learned = (longer,) if others is None or wanted == ["distill"] else (longer, others)
+                        validate = make_validation(tokenizer, validation, settings, *learned)
                     if accelerator.is_main_process:
                         keep_learned(run, longer)
                     rows, whole = Permuted(longer, settings.distill_batch, settings.seed), start is not None
@@ -183,16 +194,17 @@ def adapt(
             else:
                 load_adapter(model, start)
             with first_process_first(accelerator):
-                ids = ids[: settings.sequences]
-                for stage in wanted:
+                for stage in wanted[:-1] if distilling else wanted:
+                    assert others is not None
                     if stage == "matching":
-                        match_cell(model, config, ids[: settings.statistics_sequences].to(model.device), run, progress)
-                    elif stage != "distill":
+                        some = others[: settings.statistics_sequences].to(model.device)
+                        with drawing(stage, settings.seed):
+                            match_cell(model, config, some, run, progress)
+                    else:
                         after = "statistics" in wanted
-                        _run_stage(model, ids.to(model.device), run, stage, after, statistics, settings, progress)
+                        _run_stage(model, others.to(model.device), run, stage, after, statistics, settings, progress)
             if accelerator is not None and rows is not None and teach is not None:
                 steps = max(1, round(settings.distill_tokens / (settings.distill_batch * rows.ids.shape[1])))
-                validate = None if validation is None else make_validation(tokenizer, validation, rows.ids, settings)
                 distill(
                     model,
                     teach,
@@ -234,24 +246,28 @@ def _run_stage(
         metrics = _load(run, stage, index, module, after_statistics)
         if metrics is None:
             metrics = {"stage": stage, "layer": index}
+            noise = drawing(stage, settings.seed, index)
             if stage == "statistics":
                 heads, scalers = walk.heads(index, teaching), _scalers(module)
-                if statistics == "matching":
-                    errors = match_layer(scalers, heads)
-                elif scalers.preset is not None:
-                    errors = fit_layer(scalers, heads, teaching.inputs, softmax_scale(module))
-                else:
-                    errors = least_squares_layer(scalers, heads)
+                with noise:
+                    if statistics == "matching":
+                        errors = match_layer(scalers, heads)
+                    elif scalers.preset is not None:
+                        errors = fit_layer(scalers, heads, teaching.inputs, softmax_scale(module))
+                    else:
+                        errors = least_squares_layer(scalers, heads)
                 metrics["relative_error"] = float(errors.mean())
             else:
                 if settings.inputs == "student":
                     teaching = replace(teaching, inputs=walk.student_inputs(index))
-                before, after = transfer_layer(module, teaching, settings, settings.seed + index)
+                with noise:
+                    before, after = transfer_layer(module, teaching, settings, settings.seed + index)
                 metrics |= {"relative_error_before": before, "relative_error": after}
                 metrics["after_statistics"] = after_statistics
             run.save(stage, index, _target(module, stage).state_dict(), metrics)
         if stage == "transfer" and settings.inputs == "student":
-            walk.follow(index)
+            with drawing("follow", settings.seed, index):
+                walk.follow(index)
         if progress is not None:
             progress(stage, index + 1, len(walk.modules))
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode
+from gaincell.models.convert import positions_of
 from gaincell.models.fingerprint import base_hash
 from gaincell.models.tensorfile import read_metadata, read_tensors, write_tensors
 
@@ -47,7 +48,7 @@ INSTRUCTIONS = (
 #: Of every eight sequences, how they begin: after the token that begins texts, with a word, with a question, or amid a
 #: text: the first token is the sink of all others, whatever it is, and openers are few.
 MIX = ("word", "chat", "amid", "start", "word", "chat", "amid", "amid")
-#: Tokens that a row which begins amid a text leaves out.
+#: Tokens that a row which begins amid a text leaves out; fewer where the model has no positions for them.
 LEFT_OUT = 16
 _KEY = "gaincell_text"
 
@@ -175,17 +176,19 @@ def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Re
     state = np.random.SeedSequence([recipe.seed, number]).generate_state(1, np.uint64)
     generator = torch.Generator(device=model.device).manual_seed(int(state[0]))
     special = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id)
-    barred = sorted({token for token in special if token is not None})
+    barred: list[int] | None = None
     ends = torch.tensor(chats, device=model.device)
     cache = None
     was_training = model.training
     model.eval()
     try:
-        steps = recipe.length + LEFT_OUT
+        steps = min(recipe.length + LEFT_OUT, positions_of(model) or recipe.length + LEFT_OUT)
         for step in range(1, steps):
             result = model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = result.past_key_values
             logits = result.logits[:, -1].float() / recipe.temperature
+            if barred is None:  # a tokenizer may have a token to pad with that the model lacks
+                barred = sorted({token for token in special if token is not None and token < logits.shape[-1]})
             may_end = logits[:, tokenizer.eos_token_id].clone() if any(chats) else None
             logits[:, barred] = -torch.inf  # a text goes on to the end of its row
             if may_end is not None:  # an answer may end; the next question follows
@@ -204,7 +207,7 @@ def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Re
     finally:
         model.train(was_training)
     text = torch.cat(written, 1).cpu()
-    first = [LEFT_OUT if MIX[row % len(MIX)] == "amid" else 0 for row in rows]
+    first = [steps - recipe.length if MIX[row % len(MIX)] == "amid" else 0 for row in rows]
     return torch.stack([row[start : start + recipe.length] for row, start in zip(text, first, strict=True)])
 
 

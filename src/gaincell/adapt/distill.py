@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from gaincell.adapt.checkpoint import Checkpoints
-from gaincell.adapt.rows import Rows, Share, shares
+from gaincell.adapt.rows import Rows, Share, drawing, shares
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.teacher import Probe, Teacher, divergence, probing, relative_error
@@ -168,7 +168,7 @@ class _Loop:
         begun = checkpoints.load(self.named, self.optimiser)
         self.accelerator.wait_for_everyone()
         if main:
-            run.rewind(stage, begun)
+            run.rewind(stage, begun or -1)  # what was measured before the first step is measured again
         if validate is not None and begun == 0:
             found = validate(self.student)
             if main:
@@ -215,7 +215,9 @@ class _Loop:
             )
         ):
             with accelerator.no_sync(self.model) if number + 1 < passes else nullcontext():
-                loss, terms = self.loss(_on(share, accelerator.device), probe)
+                # The same noise for every share, so that neither processes nor passes decide what a row meets.
+                with drawing("noise", settings.seed, step):
+                    loss, terms = self.loss(_on(share, accelerator.device), probe)
                 # Processes' gradients are averaged; the loss is a mean over the rows of all of them.
                 accelerator.backward(loss.sum() * (accelerator.num_processes / settings.distill_batch))
             sums += terms

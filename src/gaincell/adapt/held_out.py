@@ -41,10 +41,15 @@ def check_held_out(training: Tensor, evaluation: Tensor | Sequence[int], n: int 
     n = min(n, rows.shape[1])
     if text.shape[1] < n or rows.size == 0 or n < 1:
         return
-    learned, asked = _hashes(rows, n), _hashes(text, n)[0]
-    hits = np.flatnonzero(np.isin(asked, learned))
+    asked = _hashes(text, n)[0]
+    found = np.full(len(asked), -1)  # the first of the rows among which a window was met
+    for start in range(0, len(rows), _ROWS):  # the rows may be larger than memory
+        found[(found < 0) & np.isin(asked, _hashes(rows[start : start + _ROWS], n))] = start
+    hits = np.flatnonzero(found >= 0)
     if len(hits):
-        row, column = np.argwhere(learned == asked[hits[0]])[0]
+        start = found[hits[0]]
+        row, column = np.argwhere(_hashes(rows[start : start + _ROWS], n) == asked[hits[0]])[0]
+        row += start
         raise InputError(
             f"{len(hits)} of {len(asked)} windows of {n} tokens of the evaluation text are in the training text, too "
             f"(first: token {hits[0]}, in training sequence {row} at token {column}); evaluate on another text."
@@ -64,13 +69,15 @@ def keep_learned(run: Run, *texts: Tensor) -> None:
 def share_learned(folder: Path, evaluation: Sequence[int]) -> float | None:
     """Share of an evaluation text, token ids (M,), that the run in a folder learns from; None where that is unknown.
 
-    Estimated from those of its windows that `keep_learned` would keep.
+    Estimated from those of its windows that `keep_learned` would keep. Of a passage that reaches over several rows of
+    training text, windows that reach from one into the next do not count: the share is one at least.
     """
     path = folder / "learned.safetensors"
     asked = _sample(np.asarray(evaluation).reshape(1, -1))
     if not path.is_file() or not len(asked):
         return None
-    return float(np.isin(asked, load_file(path)["learned"].numpy().view(np.uint64)).mean())
+    learned = load_file(path)["learned"].numpy().view(np.uint64)
+    return float(np.isin(asked, learned).mean()) if len(learned) else None
 
 
 def _sample(rows: "np.ndarray[Any, Any]") -> "np.ndarray[Any, np.dtype[np.uint64]]":

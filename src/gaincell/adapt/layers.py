@@ -98,8 +98,10 @@ def massive(model: PreTrainedModel, ids: Tensor, batch: int) -> Tensor:
     with attending(model, _SOFTMAX):
         for part in ids.split(batch):
             states = model(part, use_cache=False, output_hidden_states=True, logits_to_keep=1).hidden_states[1:-1]
-            norms = torch.stack([torch.linalg.vector_norm(state, dim=-1) for state in states])
-            found.append((norms > MASSIVE * norms.flatten(1).median(1).values[:, None, None]).any(0))
+            long = torch.zeros_like(part, dtype=torch.bool)
+            for norms in (torch.linalg.vector_norm(state, dim=-1) for state in states):
+                long |= norms > MASSIVE * norms.median()
+            found.append(long)
     return torch.cat(found)
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from gaincell.adapt.calibration import fingerprint, own_text, read_sequences
 from gaincell.adapt.held_out import check_held_out
-from gaincell.adapt.rows import Permuted
+from gaincell.adapt.rows import Permuted, drawing
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.teacher import Teacher, cache_lessons, from_cache, from_model, from_text, head_of
@@ -23,7 +23,9 @@ from gaincell.adapt.trained import untouched
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode, perplexity
-from gaincell.models import adapter_info, check_servable, scalers_of
+from gaincell.models import check_servable, positions_of, scalers_of
+from gaincell.models.adapter import check_base
+from gaincell.models.tensorfile import read_tensors
 
 #: What `matching` lets differ from the adapter's design point.
 MATCHED = {"name", "cell", "leak_per_token", "token_period_s", "storage", "charge_to_pulse"}
@@ -40,19 +42,22 @@ def first_process_first(accelerator: Accelerator | None) -> Iterator[None]:
 
 
 def make_validation(
-    tokenizer: Any, text: str, learned: Tensor, settings: AdaptSettings
+    tokenizer: Any, text: str, settings: AdaptSettings, *learned: Tensor
 ) -> Callable[[nn.Module], dict[str, float]]:
-    """Measures {"perplexity": ...} on a text, at the length of training.
+    """Measures {"perplexity": ...} on a text, at the length of training: of the first of the ids learned from, (N, T).
 
     Raises:
         InputError: the text shares a passage with what is learned from.
     """
-    length, tokens = learned.shape[1], settings.distill_validate_tokens
-    check_held_out(learned, encode(tokenizer, text, tokens))
+    length, tokens = learned[0].shape[1], settings.distill_validate_tokens
+    scored = encode(tokenizer, text, tokens)[: tokens + 1]
+    for rows in learned:
+        check_held_out(rows, scored)
 
     def validate(model: nn.Module) -> dict[str, float]:
         assert isinstance(model, PreTrainedModel)
-        return {"perplexity": perplexity(model, tokenizer, text, length=length, tokens=tokens).perplexity}
+        with drawing("validation", settings.seed):
+            return {"perplexity": perplexity(model, tokenizer, text, length=length, tokens=tokens).perplexity}
 
     return validate
 
@@ -133,8 +138,9 @@ def own_rows(
     progress: Callable[[str, int, int], None] | None,
     *,
     distilling: bool,
+    learn: bool,
 ) -> Tensor:
-    """Token ids (N, length) that the original model writes, kept in the run's folder.
+    """Token ids (N, length) that the original model writes, kept in the run's folder; without `learn`, has written.
 
     N is `settings.sequences`, or as many more as it takes that distillation meets none of them too often.
     """
@@ -144,8 +150,10 @@ def own_rows(
         if progress is not None:
             progress("text", done, total)
 
-    path = run.folder / "calibration.safetensors"
-    return own_text(model, tokenizer, path, max(settings.sequences, wanted), settings.length, settings.seed, report)
+    path, sequences = run.folder / "calibration.safetensors", max(settings.sequences, wanted)
+    if not learn and (not path.is_file() or len(read_tensors(path)["ids"]) < sequences):
+        raise InputError(f"{run.folder} has not {sequences} sequences of the model's own text yet; let the run go on.")
+    return own_text(model, tokenizer, path, sequences, settings.length, settings.seed, report)
 
 
 def source_of(text: str | None, calibration: Tensor | None) -> str:
@@ -155,12 +163,16 @@ def source_of(text: str | None, calibration: Tensor | None) -> str:
     return "written by the model itself" if text is None else f"given text {fingerprint({'text': text})}"
 
 
-def check_original(model: PreTrainedModel, calibration: Tensor | None) -> None:
-    """Raise InputError if a model is not one that adaptation starts from, or token ids are none."""
+def check_original(
+    model: PreTrainedModel, text: str | None, calibration: Tensor | None, settings: AdaptSettings, *, distilling: bool
+) -> None:
+    """Raise InputError if a model is not one that adaptation starts from, or rows to learn from not its."""
     if scalers_of(model):
         raise InputError("the model attends in gain cells already; adapt starts from the original softmax model.")
     if next(model.parameters()).dtype not in (torch.float32, torch.float64):
         raise InputError("adaptation learns in float32: load the model with dtype=torch.float32.")
+    if text is not None and calibration is not None:
+        raise InputError("text and calibration are both what to learn from; give one of them.")
     if calibration is not None and (calibration.dim() != 2 or calibration.shape[0] < 1 or calibration.shape[1] < 2):
         raise InputError(f"calibration must be token ids of shape (N, T); got {tuple(calibration.shape)}.")
     embedded: Any = model.get_input_embeddings()
@@ -168,6 +180,13 @@ def check_original(model: PreTrainedModel, calibration: Tensor | None) -> None:
     if calibration is not None and not 0 <= int(calibration.min()) <= int(calibration.max()) < words:
         raise InputError(
             f"token ids must lie in 0 ... {words - 1}, the model's vocabulary; these are another tokenizer's."
+        )
+    length = settings.length if calibration is None else calibration.shape[1]
+    length = max(length, (settings.distill_length or 0) if distilling else 0)
+    positions = positions_of(model)
+    if positions is not None and length > positions:
+        raise InputError(
+            f"adaptation asks for {length} tokens in a row, but this model has {positions} positions; use fewer."
         )
 
 
@@ -177,7 +196,10 @@ def check_start(model: PreTrainedModel, config: GainCellConfig, start: str | Pat
         raise InputError(
             "statistics and transfer begin anew; go on from an adapter with the stages matching and distill."
         )
-    found, wanted = GainCellConfig(**adapter_info(start).design_point), config.for_layers(len(check_servable(model)))
+    found, wanted = (
+        GainCellConfig(**check_base(model, start).design_point),
+        config.for_layers(len(check_servable(model))),
+    )
     if "matching" in stages:
         fields = type(config).model_fields.keys() - MATCHED
         differing = sorted(name for name in fields if getattr(found, name) != getattr(wanted, name))

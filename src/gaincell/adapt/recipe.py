@@ -21,7 +21,7 @@ from gaincell.adapt.prepare import (
     source_of,
     text_rows,
 )
-from gaincell.adapt.rows import Permuted
+from gaincell.adapt.rows import Permuted, drawing
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import MANNER, AdaptSettings
 from gaincell.adapt.teacher import from_text
@@ -98,7 +98,7 @@ def paper_recipe(
     """
     config = GainCellConfig.preset(config) if isinstance(config, str) else config
     settings = paper_settings(settings or AdaptSettings())
-    check_original(model, calibration)
+    check_original(model, text, calibration, settings, distilling=True)
     _check_digital_side(config)
     check_design(config.for_layers(len(check_servable(model))))
     ids = text_rows(tokenizer, text, calibration, settings)
@@ -120,11 +120,13 @@ def paper_recipe(
             if not learn:
                 run.check_reached("linear" if linear is None else "cubic", len(check_servable(model)))
             if ids is None:
-                ids = cut_rows(own_rows(model, tokenizer, run, settings, progress, distilling=True), settings)
+                ids = cut_rows(
+                    own_rows(model, tokenizer, run, settings, progress, distilling=True, learn=learn), settings
+                )
             if learn and accelerator.is_main_process:
                 keep_learned(run, ids)
         rows = Permuted(ids, settings.distill_batch, settings.seed)
-        validate = None if validation is None else make_validation(tokenizer, validation, ids, settings)
+        validate = None if validation is None else make_validation(tokenizer, validation, settings, ids)
         steps = split_steps(
             round(settings.distill_tokens / (settings.distill_batch * ids.shape[1])), linear is not None
         )
@@ -153,7 +155,7 @@ def paper_recipe(
             convert_(model, linear or config)
             metrics = train("linear", 0, steps[0])
             if linear is not None:
-                with first_process_first(accelerator):
+                with first_process_first(accelerator), drawing("matching", settings.seed):
                     match_model(model, config, ids[: settings.statistics_sequences].to(model.device), run, progress)
                 metrics = train("cubic", *steps)
         finally:
@@ -182,12 +184,15 @@ def split_steps(steps: int, cubic: bool = True) -> tuple[int, int]:
 
 
 def linear_design(config: GainCellConfig) -> GainCellConfig | None:
-    """The same design point with the paper's linear law, leaking as it does; None where its own law is linear."""
+    """The same design point, of ideal circuits, with the paper's linear law; None where its own law is linear.
+
+    It leaks by the same time constant.
+    """
     if not any(config.cell.model_law.coefficients[2:]):
         return None
     law, name = load_cell("leroux2025-linear").law, f"{config.cell.name}-linear"
     cell = Cell(name=name, law=law, retention=config.cell.retention)
-    return config.replace(name=f"{config.name}-linear", cell=cell)
+    return config.ideal().replace(name=f"{config.name}-linear", cell=cell)
 
 
 def _check_digital_side(config: GainCellConfig) -> None:

@@ -5,6 +5,7 @@ Neither the number of processes nor what was drawn before changes it, so that a 
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -85,5 +86,17 @@ def shares(
 
 def seeded(*key: object) -> torch.Generator:
     """A generator of its own for every key."""
+    return torch.Generator().manual_seed(_number(*key))
+
+
+@contextmanager
+def drawing(*key: object) -> Iterator[None]:
+    """Let noise without a seed of its own be what the key says, and leave torch's generator where it was."""
+    with torch.random.fork_rng(devices=[]):  # noise is drawn by a seed from the CPU's generator
+        torch.default_generator.manual_seed(_number(*key))
+        yield
+
+
+def _number(*key: object) -> int:
     digest = hashlib.sha256(repr(key).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return int.from_bytes(digest[:8], "little") >> 1

@@ -31,16 +31,7 @@ class Run:
         self.folder = Path(folder)
         path = self.folder / "config.json"
         if path.is_file():
-            try:
-                present = json.loads(path.read_text("utf-8"))
-            except ValueError:
-                raise InputError(f"{path} is not a run's config; choose another output folder.") from None
-            differing = sorted(k for k in config | present if config.get(k) != present.get(k))
-            if differing:
-                raise InputError(
-                    f"{self.folder} belongs to another run ({', '.join(differing)} differ); "
-                    "choose another output folder."
-                )
+            check_same(self.folder, config)
         elif not new:
             raise InputError(f"{self.folder} holds no run that has begun; check the path.")
         else:
@@ -114,3 +105,19 @@ class Run:
 
     def _path(self, stage: str, layer: int) -> Path:
         return self.folder / stage / f"layer-{layer:03d}.safetensors"
+
+
+def check_same(folder: Path, config: dict[str, Any], *, part: bool = False) -> None:
+    """Raise InputError if a folder holds another run; with `part`, of what this part of a config says."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return
+    try:
+        present = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        raise InputError(f"{path} is not a run's config; choose another output folder.") from None
+    differing = sorted(k for k in (config if part else config | present) if config.get(k) != present.get(k))
+    if differing:
+        raise InputError(
+            f"{folder} belongs to another run ({', '.join(differing)} differ); choose another output folder."
+        )

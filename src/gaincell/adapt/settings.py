@@ -77,7 +77,8 @@ class AdaptSettings(BaseModel):
     distill_leak: Literal["cell", "factored"] | None = Field(
         "factored",
         description="Form of the leak that `distill` learns with, see `leak_form`: 'factored' takes 0.6 of the time of "
-        "'cell'; null: the design point's own. What comes out attends as the design point says.",
+        "'cell' and stands for a table of retention, too; null: the design point's own. What comes out attends as the "
+        "design point says.",
     )
     distill_positions: int | None = Field(
         128, ge=1, description="Positions of a sequence whose next-token distributions are compared; null: all."
@@ -105,4 +106,4 @@ class AdaptSettings(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise one_sentence(error, "adaptation settings") from None
+            raise one_sentence(error, "adaptation settings", type(self).model_fields) from None

@@ -42,13 +42,18 @@ def training_only(model: PreTrainedModel, settings: AdaptSettings) -> Iterator[N
 
 @contextmanager
 def leaking(model: PreTrainedModel, form: Literal["cell", "factored"] | None) -> Iterator[None]:
-    """Let a converted model leak in another form for a while; None: as its design point says."""
+    """Let a converted model leak in another form for a while; None: as its design point says.
+
+    A table of retention has no factored form: then it is the exponential one of the cell's time constant that is.
+    """
     scalers = scalers_of(model).values()
     kept = [each.config for each in scalers]
     try:
         if form is not None:
             for each in scalers:
-                each.config = each.config.replace(leak_form=form)
+                table = each.config.retention == "table" and form == "factored"
+                retention = {"retention": "exponential"} if table else {}
+                each.config = each.config.replace(leak_form=form, **retention)
         yield
     finally:
         for each, config in zip(scalers, kept, strict=True):

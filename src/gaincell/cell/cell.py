@@ -129,8 +129,9 @@ def read_yaml(text: str, where: str) -> dict[str, Any]:
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"{where} is not valid YAML: {first}.") from None
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+        raise InputError(f"{where} is not valid YAML: {problem or str(error).splitlines()[0]}{place}.") from None
     except (ValueError, LookupError, AttributeError, TypeError, RecursionError):  # PyYAML, of a bad date, !!bool, ...
         raise InputError(f"{where} is not valid YAML: a value is malformed or nested too deeply.") from None
     return fields_of(data, where)

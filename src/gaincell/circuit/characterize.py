@@ -46,7 +46,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 1 <= self.order <= 11 or self.order + 2 > self.levels:
-            raise InputError(f"a law of order {self.order} cannot be fitted; take 3, 5 or 7.")
+            raise InputError(f"a law of order {self.order} cannot be fitted; take one of 1 to 11, 3, 5 or 7 best.")
         if self.mismatch and self.mismatch < 2:
             raise InputError("mismatch needs 2 cells at least; 200 and more give a useful deviation.")
 

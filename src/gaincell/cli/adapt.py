@@ -16,6 +16,9 @@ from gaincell.errors import InputError
 STAGES = ("matching", "statistics", "transfer", "distill")
 DEFAULT_STAGES = STAGES[1:3]
 
+#: Of a data set, at least; more where the settings ask for more tokens than are in there, at up to 8 a token.
+CHARACTERS = 10_000_000
+
 #: How much `--quick` takes: enough to see that everything works, too little to judge by.
 QUICK = {"sequences": 16, "length": 128, "steps": 8, "distill_tokens": 4096}
 
@@ -40,7 +43,10 @@ def adapt(
     ] = None,
     stages: Annotated[
         str | None,
-        typer.Option(help="Stages in order, separated by commas.", show_default=",".join(DEFAULT_STAGES)),
+        typer.Option(
+            help=f"Some of {', '.join(STAGES)}, separated by commas; they run in this order.",
+            show_default=",".join(DEFAULT_STAGES),
+        ),
     ] = None,
     statistics: Annotated[
         Literal["least-squares", "matching"] | None,
@@ -91,13 +97,13 @@ def adapt(
     default = DEFAULT_STAGES if start is None else ("distill",)
     chosen = () if recipe else parse_stages(",".join(default) if stages is None else stages)
     fields = parse_settings(given or [])
+    check_stages(chosen, fields, recipe=recipe, validate=validate, statistics=statistics)
     options.check_out(out)
     if save is not None and (save.suffix != ".safetensors" or save.is_dir()):
         raise InputError(f"--save-adapter {save} must be a file whose name ends in .safetensors.")
     from gaincell.adapt.sources import load_source, load_tokens
     from gaincell.evaluate import load_text
 
-    words = None if text is None else load_source(text)
     ids = None if tokens is None else load_tokens(tokens)
     held_out = None if validate is None else load_text(validate)
     from gaincell.adapt import AdaptSettings, paper_recipe
@@ -107,9 +113,10 @@ def adapt(
     from gaincell.models.load import save_model
 
     settings = AdaptSettings(**{"seed": seed, **(QUICK if quick else {}), **fields})
+    distilling = recipe is not None or "distill" in chosen
+    learned = max(settings.sequences * settings.length, settings.distill_tokens if distilling else 0)
+    words = None if text is None else load_source(text, characters=max(CHARACTERS, 8 * learned))
     network, tokenizer = options.load_model(model)
-    length = max(settings.length, (settings.distill_length or 0) if recipe or "distill" in chosen else 0)
-    options.check_positions(network, length, "adaptation")
     with claimed(out) if save is None else nullcontext():
         with screen.stages() as progress:
             shared: dict[str, Any] = {
@@ -159,6 +166,25 @@ def adapt(
         return
     screen.show(f"adapted to '{design_point.name}' in {seconds:.0f} s: {saved}")
     screen.say(f"evaluate it: gaincell evaluate {saved}")
+
+
+def check_stages(
+    stages: tuple[str, ...],
+    fields: Mapping[str, Any],
+    *,
+    recipe: str | None,
+    validate: str | None,
+    statistics: str | None,
+) -> None:
+    """Raise InputError for what would be ignored, since the stage that it is for is not among those that run."""
+    distilled = ["--validate"] if validate is not None else []
+    distilled += [f"--set {name}" for name in fields if name.startswith("distill_")]
+    if recipe is None and "distill" not in stages and distilled:
+        raise InputError(
+            f"{distilled[0]} is for the stage distill, which is not among {','.join(stages)}; add it to --stages."
+        )
+    if statistics is not None and "statistics" not in stages:
+        raise InputError(f"--statistics is for that stage, which is not among {','.join(stages)}; leave it out.")
 
 
 def as_command(model: str, how: Mapping[str, object], given: list[str], quick: bool) -> str:

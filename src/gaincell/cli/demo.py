@@ -28,7 +28,7 @@ def demo(
     """Put a small language model on the hardware, and report.
 
     Perplexity of the original, after plain mapping and after adaptation; samples of both; latency, energy and area. The
-    report is OUT/report.html. The adapters that ship took an hour of learning each; with --from-scratch the model
+    report is OUT/report.html. The adapters that ship took hours of learning; with --from-scratch the model
     learns here for some minutes, and is kept in OUT/extended/model.
     """
     from gaincell.cli.demo_steps import DemoSettings

@@ -161,9 +161,14 @@ _CHECKS: tuple[Callable[[], Finding], ...] = (
 
 def _model(name: str) -> Finding:
     """What a saved model would do when transformers loads it."""
+    from gaincell.models.adapter import adapter_info, is_adapter
     from gaincell.models.load import inspect_model
 
     try:
+        if is_adapter(name):
+            info = adapter_info(name)
+            point = info.design_point["name"]
+            return Finding("model", "ok", f"{name} is an adapter of {info.base_name}, for design point '{point}'")
         saved = inspect_model(name)
     except InputError as error:
         return Finding("model", "broken", str(error).rstrip("."))

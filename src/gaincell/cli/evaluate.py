@@ -119,9 +119,11 @@ def evaluate(
     if Path(model).exists() and (folder / "metrics.jsonl").is_file():
         from gaincell.adapt.held_out import share_learned
 
-        share = share_learned(folder, encode(tokenizer, words, tokens))
+        share = share_learned(folder, encode(tokenizer, words, tokens)[: tokens + 1])
     if share:
-        screen.say(f"note: {share:.0%} of what is scored is among what {folder} learned from; take another text")
+        screen.say(
+            f"note: at least {share:.0%} of what is scored is among what {folder} learned from; take another text"
+        )
     if json:
         seconds = time.monotonic() - began
         figures = {**found.to_dict(), **heads, "seconds": seconds}

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, and what they become."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,23 +54,35 @@ def check_out(out: Path) -> None:
     """Refuse an output folder that cannot be one.
 
     Raises:
-        InputError: it is a file, or lies in one.
+        InputError: it is a file, lies in one, or cannot be written to.
     """
-    for folder in (out, *out.parents):
-        if folder.exists():
-            if not folder.is_dir():
-                raise InputError(f"--out {out}: {folder} is not a folder; choose another.")
-            return
+    folder = _nearest(out)
+    if not folder.is_dir():
+        raise InputError(f"--out {out}: {folder} is not a folder; choose another.")
+    _check_writable(folder, f"--out {out}")
 
 
 def check_out_file(out: Path | None, option: str = "--out") -> None:
     """Refuse an output file, given by `option`, that cannot be one.
 
     Raises:
-        InputError: it is a folder, or lies in a file.
+        InputError: it is a folder, lies in a file, or in a folder that cannot be written to.
     """
-    if out is not None and (out.is_dir() or any(folder.is_file() for folder in out.parents)):
+    if out is None:
+        return
+    if out.is_dir() or any(folder.is_file() for folder in out.parents):
         raise InputError(f"{option} {out} cannot be a file; choose another path.")
+    _check_writable(_nearest(out.parent), f"{option} {out}")
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder itself, or the nearest above it that is there."""
+    return next((each for each in (folder, *folder.parents) if each.exists()), folder)
+
+
+def _check_writable(folder: Path, what: str) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{what}: {folder} cannot be written to; choose another place.")
 
 
 def cell_report(report: Path | None, out: Path | None) -> Path | None:
@@ -115,8 +128,10 @@ def check_positions(model: "PreTrainedModel", length: int, what: str) -> None:
     Raises:
         InputError: there are fewer positions than `length`.
     """
-    positions = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
-    if isinstance(positions, int) and length > positions:
+    from gaincell.models import positions_of
+
+    positions = positions_of(model)
+    if positions is not None and length > positions:
         raise InputError(
             f"{what} asks for {length} tokens in a row, but this model has {positions} positions; use fewer."
         )

@@ -104,8 +104,9 @@ class Bench:
 
     def at_most(self, tokens: int) -> int:
         """So many tokens, or as many as the model has positions for."""
-        config = self.loaded[0].config.get_text_config(decoder=True)
-        return min(tokens, getattr(config, "max_position_embeddings", None) or tokens)
+        from gaincell.models import positions_of
+
+        return min(tokens, positions_of(self.loaded[0]) or tokens)
 
     def watched(self) -> "Tensor":
         """(1, T) tokens that heads are watched on."""

@@ -195,7 +195,7 @@ class HardwareParameters(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise one_sentence(error, "hardware parameters") from None
+            raise one_sentence(error, "hardware parameters", type(self).model_fields) from None
         if self.write_share + self.reset_share > 1:
             raise InputError(
                 "hardware parameters: write_share and reset_share add up to more than 1; lower one of them."

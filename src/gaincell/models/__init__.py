@@ -4,7 +4,7 @@ from gaincell.models.adapter import AdapterInfo, adapter_info, adapter_names, lo
 from gaincell.models.cache import RingCache
 from gaincell.models.checkpoint import GainCellCheckpointConfig
 from gaincell.models.compare import HeadErrors, head_errors
-from gaincell.models.convert import attention_modules, check_servable, convert_, design_point, scalers_of
+from gaincell.models.convert import attention_modules, check_servable, convert_, design_point, positions_of, scalers_of
 from gaincell.models.demo import load_demo_model
 from gaincell.models.fingerprint import base_hash
 from gaincell.models.interface import register
@@ -33,6 +33,7 @@ __all__ = [
     "head_errors",
     "load_adapter",
     "load_demo_model",
+    "positions_of",
     "save_adapter",
     "scalers_of",
 ]

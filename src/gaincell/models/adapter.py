@@ -180,6 +180,18 @@ def adapter_info(name_or_path: str | Path) -> AdapterInfo:
         return _read_info(path)[0]
 
 
+def check_base(model: PreTrainedModel, name_or_path: str | Path) -> AdapterInfo:
+    """What the header of an adapter says that was made for this unconverted model; its tensors are not read.
+
+    Raises:
+        InputError: another base model, and as `adapter_info`.
+    """
+    with _located(name_or_path) as path:
+        info = _read_info(path)[0]
+        _check_base(model, info, path)
+    return info
+
+
 def adapter_checksum(name_or_path: str | Path) -> str:
     """A checksum of an adapter's file."""
     with _located(name_or_path) as path:

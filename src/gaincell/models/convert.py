@@ -102,6 +102,12 @@ def design_point(model: PreTrainedModel) -> GainCellConfig | None:
     return GainCellConfig(**fields) if isinstance(fields, dict) else None
 
 
+def positions_of(model: PreTrainedModel) -> int | None:
+    """How many tokens in a row a model has positions for; None where it does not say."""
+    positions = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return positions if isinstance(positions, int) else None
+
+
 def check_servable(model: PreTrainedModel) -> dict[str, nn.Module]:
     """Raise InputError if gain cells cannot serve this model; else its attention modules, as `attention_modules`."""
     modules = attention_modules(model)
