@@ -21,7 +21,7 @@ retention: {tau: 20, unit: us, source: a bench}
 def assert_one_sentence(error: pytest.ExceptionInfo[InputError], *words: str) -> None:
     message = str(error.value)
     assert "\n" not in message
-    assert message.endswith(".")
+    assert message.endswith((".", "?"))
     assert ". " not in message
     for word in words:
         assert word in message
@@ -252,7 +252,7 @@ def test_huge_nested_value_is_told_shortly(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         GainCellConfig.load(tmp_path / "a.yaml")
     assert_one_sentence(error, "'window'")
-    assert len(str(error.value)) < 200
+    assert len(str(error.value).replace(str(tmp_path), "")) < 200
 
 
 def test_cell_by_path_and_by_content(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def adapt(
     default = DEFAULT_STAGES if start is None else ("distill",)
     chosen = () if recipe else parse_stages(",".join(default) if stages is None else stages)
     fields = parse_settings(given or [])
-    check_stages(chosen, fields, recipe=recipe, validate=validate, statistics=statistics)
+    if save is None:  # whose options are those of the run, whatever it has reached
+        check_stages(chosen, fields, recipe=recipe, validate=validate, statistics=statistics)
     options.check_out(out)
     if save is not None and (save.suffix != ".safetensors" or save.is_dir()):
         raise InputError(f"--save-adapter {save} must be a file whose name ends in .safetensors.")

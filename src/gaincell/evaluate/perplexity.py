@@ -11,7 +11,6 @@ from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
 from gaincell.evaluate.text import default_text
-from gaincell.models.convert import positions_of
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def perplexity(
     if len(ids) < 2:
         raise InputError("the text is empty; give one with some hundred words at least.")
     ids = ids[: tokens + 1]
-    positions = positions_of(model)
+    positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and min(length, len(ids)) > positions:
         raise InputError(f"windows of length {length} exceed the model's {positions} positions; use shorter ones.")
     starts = list(range(0, max(1, len(ids) - length + stride), stride))
