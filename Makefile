@@ -86,10 +86,8 @@ figures: .venv/.installed ## measure anew, in two hours, what the pages show of 
 	cp runs/figures/tasks/tasks.json docs/
 	.venv/bin/python docs/generate_tasks.py
 	.venv/bin/python docs/generate_samples.py
-	.venv/bin/gaincell cost extended --activity speeches --out runs/figures/cost-extended
-	.venv/bin/python docs/generate_hardware.py runs/figures/cost-extended
-	.venv/bin/gaincell cost leroux2025 --activity speeches --out runs/figures/cost-leroux2025
-	.venv/bin/python docs/generate_hardware.py runs/figures/cost-leroux2025
+	.venv/bin/gaincell cost extended --activity speeches --out runs/figures/cost
+	.venv/bin/python docs/generate_hardware.py runs/figures/cost
 	.venv/bin/gaincell demo --out runs/figures/demo
 	.venv/bin/python docs/generate_results.py runs/figures/demo
 	.venv/bin/python docs/generate_screenshots.py runs/figures/demo/report.html

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: What stands for a model that was not watched: means over all heads of SmolLM2-135M at 'leroux2025', first 1,024
-#: tokens of the State of the Union addresses, by `gaincell cost leroux2025 --activity speeches --out FOLDER`. Assumed
-#: to hold for other models, texts and design points, and for the published energies, whose activity is not published.
+#: tokens of the State of the Union addresses, by `gaincell cost leroux2025 --activity speeches --out FOLDER` with an
+#: earlier adapter than the one that ships, whose means differ by up to a fifth: parts were fitted to the published
+#: energies at these. Assumed to hold for other models, texts and design points, and for the published energies, whose
+#: activity is not published.
 REFERENCE = {
     "query_pulse": 0.25,
     "query_active": 0.563,
