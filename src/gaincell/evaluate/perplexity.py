@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
+from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.text import default_text
 
 
@@ -50,8 +51,10 @@ def perplexity(
 ) -> Perplexity:
     """Perplexity of a causal model, converted or not, on a text.
 
-    Windows of `length` tokens move by `stride`; every token but the first is scored once, with at least
-    length - stride tokens before it (fewer only at the start of the text).
+    Windows of `length` tokens move by `stride`; every token is scored once, with at least length - stride tokens before
+    it (fewer only at the start of the text). What the tokenizer puts in front of a text (`prefix_of`) stands in front of
+    every window and counts towards its length: a model that needs it never saw a text without. Where there is none, the
+    first token has nothing before it and is not scored.
 
     Args:
         model, tokenizer: a causal language model and its tokenizer.
@@ -69,21 +72,28 @@ def perplexity(
     stride = length // 2 if stride is None else stride
     if not 0 < stride < length or tokens < 1:
         raise InputError(f"perplexity needs 0 < stride < length and tokens >= 1; got {stride}, {length} and {tokens}.")
+    prefix = prefix_of(tokenizer)
+    own = length - len(prefix)  # tokens of the text in a window
+    if prefix and own < stride:
+        raise InputError(
+            f"windows of {length} tokens that move by {stride} leave no room for the {len(prefix)} tokens that the "
+            "tokenizer puts in front of every text; use longer ones."
+        )
     ids = encode(tokenizer, default_text() if text is None else text, length + tokens)
     if len(ids) < 2:
         raise InputError("the text is empty; give one with some hundred words at least.")
-    ids = ids[: tokens + 1]
+    ids = ids[: tokens + (not prefix)]
     positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is not None and min(length, len(ids)) > positions:
+    if positions is not None and min(length, len(prefix) + len(ids)) > positions:
         raise InputError(f"windows of length {length} exceed the model's {positions} positions; use shorter ones.")
-    starts = list(range(0, max(1, len(ids) - length + stride), stride))
+    starts = list(range(0, max(1, len(ids) - own + stride), stride))
     was_training = model.training
     model.eval()
     scored: list[float] = []
     try:
         for i in range(0, len(starts), batch):
             group = starts[i : i + batch]
-            windows = [ids[s : s + length] for s in group]
+            windows = [prefix + ids[s : s + own] for s in group]
             if len({len(w) for w in windows}) > 1:  # only the text's last window is shorter: on its own
                 parts = [(group[:-1], windows[:-1]), (group[-1:], windows[-1:])]
             else:
@@ -91,7 +101,7 @@ def perplexity(
             for part_starts, part in parts:
                 losses = _losses(model, torch.tensor(part, device=model.device))
                 for s, row in zip(part_starts, losses, strict=True):
-                    new = row if s == 0 else row[length - stride - 1 :]
+                    new = row[length - stride - 1 if s else max(len(prefix) - 1, 0) :]
                     scored += new.double().tolist()
             if progress is not None:
                 progress(min(i + batch, len(starts)), len(starts))
