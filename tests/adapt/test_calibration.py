@@ -19,11 +19,13 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from gaincell import InputError
 from gaincell.adapt import check_held_out, load_source
-from gaincell.adapt.calibration import LEFT_OUT, OPENERS, own_text, write_text
+from gaincell.adapt.calibration import LEFT_OUT, OPENERS, own_text, read_sequences, write_text
 from gaincell.adapt.held_out import keep_learned, share_learned
+from gaincell.adapt.prepare import cut_rows, text_rows
 from gaincell.adapt.run import Run
+from gaincell.adapt.settings import AdaptSettings
 from gaincell.evaluate import default_text, library, novel
-from gaincell.models.tensorfile import read_metadata
+from gaincell.models.tensorfile import read_metadata, write_tensors
 
 
 class Letters:
@@ -40,6 +42,19 @@ class Letters:
 
     def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
         return f"U{messages[0]['content'][:3]}A"
+
+
+class Begun(Letters):
+    """Puts a first token in front of texts, as its chat template does."""
+
+    bos_token_id = 2
+
+    def __call__(self, text: str, *, add_special_tokens: bool = True, **_: Any) -> dict[str, list[int]]:
+        ids = [2 if letter == "^" else ord(letter) % 90 + 5 for letter in text]
+        return {"input_ids": [2] * add_special_tokens + ids}
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **_: Any) -> str:
+        return f"^U{messages[0]['content'][:3]}A"
 
 
 def load(path: Path) -> PreTrainedModel:
@@ -73,6 +88,60 @@ def test_openers_of_every_kind(small_llama: Path) -> None:
             assert row[place + 1 : place + 2] in (Letters()("U")["input_ids"], [])
     plain = write_text(load(small_llama), Letters(chat=False), 16, 12, 0)
     assert not (plain == Letters.eos_token_id).any()
+
+
+def test_every_row_begins_as_the_tokenizer_says(small_llama: Path, tmp_path: Path) -> None:
+    model, path = load(small_llama), tmp_path / "text.safetensors"
+    rows = own_text(model, Begun(), path, 16, 120, 0)
+    assert (rows[:, 0] == 2).all()
+    question = Begun()("U", add_special_tokens=False)["input_ids"]
+    assert all(rows[i, 1:2].tolist() == question for i in (1, 5, 9, 13))
+    asked = rows[1::4]
+    ended = (asked[:, :-1] == Begun.eos_token_id).nonzero()
+    assert len(ended)
+    assert all(asked[row, place + 1 : place + 2].tolist() == question for row, place in ended.tolist())
+    words = {Begun()(word, add_special_tokens=False)["input_ids"][0] for word in OPENERS}
+    assert {int(rows[i, 1]) for i in (0, 4, 8, 12)} <= words
+    assert torch.equal(rows[2], write_text(model, Begun(), 3, 136, 0, block=16)[2, :120]), "the same tokens left out"
+    assert (rows == 2).sum() == 16
+    # Kept by a version that left it out:
+    kept, recipe = rows.int(), read_metadata(path, "gaincell_text", "text")
+    write_tensors(path, {"ids": kept}, "gaincell_text", {k: v for k, v in recipe.items() if k != "prefix"})
+    with pytest.raises(InputError, match=r"another recipe \(prefix differ\)"):
+        own_text(model, Begun(), path, 16, 120, 0)
+
+
+def test_text_kept_by_a_version_that_knew_no_prefix_is_taken_where_there_is_none(
+    small_llama: Path, tmp_path: Path
+) -> None:
+    model, path = load(small_llama), tmp_path / "text.safetensors"
+    rows = own_text(model, Letters(), path, 4, 12, 0)
+    recipe = read_metadata(path, "gaincell_text", "text")
+    assert recipe.pop("prefix") == []
+    write_tensors(path, {"ids": rows.int()}, "gaincell_text", recipe)
+    assert torch.equal(own_text(model, Letters(), path, 4, 12, 0), rows)
+
+
+@given(letters=st.integers(20, 200), length=st.integers(8, 12), distilled=st.integers(8, 30))
+def test_rows_of_a_text_hold_it_once_behind_what_every_text_begins_with(
+    letters: int, length: int, distilled: int
+) -> None:
+    text = "".join(chr(97 + i % 26) for i in range(letters))
+    ids = Begun()(text, add_special_tokens=False)["input_ids"]
+    count = letters // (length - 1)
+    rows = read_sequences(Begun(), text, count, length)
+    assert (rows[:, 0] == 2).all()
+    assert sorted(rows[:, 1:].tolist()) == sorted(ids[i * (length - 1) :][: length - 1] for i in range(count))
+    settings = AdaptSettings(length=length, distill_length=distilled, distill_tokens=10_000)
+    if count * (length - 1) >= distilled - 1:
+        cut = cut_rows(Begun(), rows, settings)
+        assert (cut[:, 0] == 2).all()
+        whole = rows[:, 1:].flatten()
+        assert torch.equal(cut[:, 1:].flatten(), whole[: len(cut) * (distilled - 1)]) or distilled == length
+        taken = text_rows(Begun(), text, None, settings)
+        assert taken is not None
+        assert taken.shape == (letters // (distilled - 1), distilled)
+        assert (taken[:, 0] == 2).all()
 
 
 class Counted:

@@ -31,9 +31,10 @@ class Ended:
 Run = Callable[..., Ended]
 
 
-def save_tiny(folder: Path, layers: int = 2) -> None:
+def save_tiny(folder: Path, layers: int = 2, *, begins: bool = False) -> None:
+    """A random Llama and a byte tokenizer; with `begins` one that puts <s> in front of every text."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -41,6 +42,8 @@ def save_tiny(folder: Path, layers: int = 2) -> None:
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    if begins:
+        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     config = LlamaConfig(
         vocab_size=len(vocabulary),
         hidden_size=32,

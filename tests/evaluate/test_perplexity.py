@@ -10,22 +10,26 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 import gaincell
 from gaincell import GainCellConfig, InputError
+from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.text import default_text, load_text, novel
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """A real byte-level BPE without merges: one token a byte; it reads any text."""
+def byte_tokenizer(first: str = "") -> PreTrainedTokenizerFast:
+    """A real byte-level BPE without merges: one token a byte; it reads any text. It puts `first` in front."""
     bpe = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(ALPHABET)}, merges=[]))
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
+    bpe.post_processor = processors.TemplateProcessing(
+        single=[*first, "$A"], special_tokens=[(letter, ALPHABET.index(letter)) for letter in set(first)]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=bpe)
 
 
@@ -91,6 +95,32 @@ def test_every_token_has_the_context_of_its_window(
         found = gaincell.perplexity(model, TOKENIZER, text_of(61), batch=batch, **options)
         assert found.tokens == len(losses)
         assert found.perplexity == pytest.approx(math.exp(sum(losses) / len(losses)), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "in_gain_cells"])
+@pytest.mark.parametrize(("length", "stride", "tokens"), [(16, 4, 57), (16, 15, 40), (24, 12, 200), (64, 32, 200)])
+def test_what_a_tokenizer_puts_in_front_of_texts_begins_every_window(
+    kind: str, length: int, stride: int, tokens: int, request: pytest.FixtureRequest
+) -> None:
+    """Every token is scored, the first one too, after that token and what its window holds of the text."""
+    model, text, first = request.getfixturevalue(kind), text_of(61), torch.tensor([ALPHABET.index("!")])
+    assert torch.equal(torch.tensor(byte_tokenizer("!")(text)["input_ids"]), torch.cat((first, ids_of(text))))
+    assert prefix_of(byte_tokenizer("!")) == first.tolist()
+    assert prefix_of(TOKENIZER) == []
+    ids, own = ids_of(text), length - 1
+    scored = range(min(61, tokens))
+    starts = [max(0, math.ceil((t - own + 1) / stride)) * stride for t in scored]
+    losses = [nll(model, torch.cat((first, ids[s:t])), ids[t]) for t, s in zip(scored, starts, strict=True)]
+    for batch in (1, 3):
+        found = gaincell.perplexity(
+            model, byte_tokenizer("!"), text, length=length, stride=stride, tokens=tokens, batch=batch
+        )
+        assert found.losses == pytest.approx(losses, rel=1e-4, abs=1e-4)
+
+
+def test_windows_without_room_for_the_first_token_are_refused(llama: PreTrainedModel) -> None:
+    with pytest.raises(InputError, match="leave no room for the 2 tokens"):
+        gaincell.perplexity(llama, byte_tokenizer("!!"), text_of(30), length=9, stride=8, tokens=9)
 
 
 class Unigram(nn.Module):

@@ -58,6 +58,34 @@ def test_scores_are_log_likelihoods_of_the_continuations(tiny: Path) -> None:
         assert greedy == bool((logits.argmax(-1) == ids[0, start:]).all())
 
 
+def test_contexts_and_windows_begin_as_the_tokenizer_says(tiny: Path) -> None:
+    """A context, also one that is too long for the model, a request without context, and a text of two windows."""
+    from command_tools import save_tiny
+    from lm_eval.api.instance import Instance
+
+    folder = tiny.with_name("begins")
+    save_tiny(folder, begins=True)
+    model, tokenizer = load_model(folder)
+    model.config.max_position_embeddings = 24
+    scorer = Scorer(model, tokenizer, batch=3, answers=Answers(None, ""))
+
+    def score(context: str, asked: str) -> float:
+        ids = tokenizer(context + asked, return_tensors="pt").input_ids
+        assert ids.shape[1] <= 25
+        assert ids[0, 0] == 0
+        with torch.no_grad():
+            logits = model(ids[:, :-1], use_cache=False).logits[0, -len(asked) :].double().log_softmax(-1)
+        return float(logits.gather(1, ids[0, -len(asked) :, None]).sum())
+
+    requests = [("a cat", " sat"), ("a cat on a mat at home, and", " purred all day"), ("", "c")]
+    found = scorer.loglikelihood([Instance("loglikelihood", {}, request, 0) for request in requests])
+    expected = [score("a cat", " sat"), score("home, and", " purred all day"), score("", "c")]
+    assert [value for value, _ in found] == pytest.approx(expected, rel=1e-4)
+    text = "a text of more than twenty-four tokens"
+    whole = scorer.loglikelihood_rolling([Instance("loglikelihood_rolling", {}, (text,), 0)])
+    assert whole == pytest.approx([score("", text[:24]) + score("", text[24:])], rel=1e-4)
+
+
 def test_models_are_scored_on_the_same_items_and_compared(tiny: Path, tmp_path: Path) -> None:
     from lm_eval.api.metrics import mean_stderr
 

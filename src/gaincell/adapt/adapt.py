@@ -17,6 +17,7 @@ from gaincell.adapt.held_out import keep_learned
 from gaincell.adapt.layers import LayerWalk
 from gaincell.adapt.matching import match_cell
 from gaincell.adapt.prepare import (
+    begins,
     check_original,
     check_start,
     check_teacher,
@@ -123,7 +124,7 @@ def adapt(
     if statistics not in ("least-squares", "matching"):
         raise InputError(f"unknown statistics '{statistics}'; choose least-squares or matching.")
     distilling = "distill" in stages
-    check_original(model, text, calibration, settings, distilling=distilling)
+    check_original(model, tokenizer, text, calibration, settings, distilling=distilling)
     _check_statistics(config, stages, statistics)
     check_design(config.for_layers(len(check_servable(model))))
     if start is not None:
@@ -150,6 +151,7 @@ def adapt(
         "statistics": statistics,
         "model": base_hash(model),
         "text": source_of(text, calibration),
+        **({"prefix": begins(tokenizer)} if begins(tokenizer) else {}),
         **({} if start is None else {"start": adapter_checksum(start)}),
     }
     with claimed(out) if learn else nullcontext():
@@ -177,7 +179,7 @@ def adapt(
             rows, teach, validate = None, None, None
             others = None if ids is None else ids[: settings.sequences]
             if accelerator is not None:
-                longer = cut_rows(ids, settings) if longer is None and ids is not None else longer
+                longer = cut_rows(tokenizer, ids, settings) if longer is None and ids is not None else longer
                 assert longer is not None
                 with first_process_first(accelerator):
                     Run(run.folder / "distill", {**about, "text": fingerprint(longer)}, new=learn)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode
+from gaincell.evaluate.prefix import prefix_of
 from gaincell.models.convert import positions_of
 from gaincell.models.fingerprint import base_hash
 from gaincell.models.tensorfile import read_metadata, read_tensors, write_tensors
@@ -64,6 +65,7 @@ class Recipe:
         length: tokens of a sequence.
         temperature: 1 draws as the model says; lower ones favour the likelier tokens.
         block: sequences that are written side by side; a sequence depends on the seed and its block alone.
+        prefix: what the tokenizer puts in front of every text, and so in front of every sequence.
     """
 
     model: str
@@ -72,6 +74,7 @@ class Recipe:
     length: int
     temperature: float = 1.0
     block: int = 16
+    prefix: list[int] = field(default_factory=list)
 
 
 def own_text(
@@ -106,9 +109,10 @@ def own_text(
     if block is None:
         block = int(found["block"]) if isinstance(found.get("block"), int) else max(1, min(64, sequences))
     openers = fingerprint({str(row): _prompt(tokenizer, row) for row in range(len(OPENERS) * len(MIX))})
-    recipe = Recipe(base_hash(model), openers, seed, length, temperature, block)
+    recipe = Recipe(base_hash(model), openers, seed, length, temperature, block, prefix_of(tokenizer))
     held = torch.zeros(0, length, dtype=torch.int64)
     if found:
+        found = {"prefix": [], **found}  # text of a tokenizer with one was once written without
         differing = sorted(key for key, value in asdict(recipe).items() if found.get(key) != value)
         if differing:
             raise InputError(f"{path} holds text of another recipe ({', '.join(differing)} differ); choose another.")
@@ -139,6 +143,7 @@ def write_text(
 ) -> Tensor:
     """Token ids (sequences, length) that the unconverted model writes after openers of several kinds (see `MIX`).
 
+    Every row begins with what the tokenizer puts in front of a text, rows cut out of the middle of one too.
     A row depends on the seed and on its block of `block` rows alone, so that the first rows stay the same however many
     are asked for. The same seed, model and thread count give the same text.
 
@@ -150,7 +155,7 @@ def write_text(
         temperature: 1 draws as the model says.
         block: rows written side by side; more are faster, and make another text.
     """
-    recipe = Recipe("", "", seed, length, temperature, block)
+    recipe = Recipe("", "", seed, length, temperature, block, prefix_of(tokenizer))
     blocks = -(-sequences // block)
     parts = []
     for number in range(blocks):
@@ -208,7 +213,9 @@ def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Re
         model.train(was_training)
     text = torch.cat(written, 1).cpu()
     first = [steps - recipe.length if MIX[row % len(MIX)] == "amid" else 0 for row in rows]
-    return torch.stack([row[start : start + recipe.length] for row, start in zip(text, first, strict=True)])
+    cut = torch.stack([row[start : start + recipe.length] for row, start in zip(text, first, strict=True)])
+    cut[:, : len(recipe.prefix)] = torch.tensor(recipe.prefix)  # there already but for rows that begin amid a text
+    return cut
 
 
 def _kind(tokenizer: Any, row: int) -> str:
@@ -221,38 +228,49 @@ def _kind(tokenizer: Any, row: int) -> str:
 
 def _prompt(tokenizer: Any, row: int) -> list[int]:
     """The token ids that a row begins with."""
-    kind = _kind(tokenizer, row)
+    kind, prefix = _kind(tokenizer, row), prefix_of(tokenizer)
     if kind == "start":
-        return [tokenizer.bos_token_id]
+        return prefix or [tokenizer.bos_token_id]
     if kind == "chat":
-        return _question(tokenizer, row // 4)  # every fourth row asks
+        return prefix + _question(tokenizer, row // 4)  # every fourth row asks
     word = OPENERS[(row + row // len(MIX)) % len(OPENERS)]
-    return list(tokenizer(word, add_special_tokens=False)["input_ids"])
+    return prefix + list(tokenizer(word, add_special_tokens=False)["input_ids"])
 
 
 def _question(tokenizer: Any, number: int) -> list[int]:
+    """A question's token ids, without what begins a text: templates write that themselves, or leave it out."""
     messages = [{"role": "user", "content": INSTRUCTIONS[number % len(INSTRUCTIONS)]}]
     text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    ids, prefix = list(tokenizer(text, add_special_tokens=False)["input_ids"]), prefix_of(tokenizer)
+    return ids[len(prefix) :] if prefix and ids[: len(prefix)] == prefix else ids
 
 
 def read_sequences(tokenizer: Any, text: str, sequences: int, length: int, seed: int = 0) -> Tensor:
     """Rows from all over a text, in an order drawn from the seed: (sequences, length).
 
-    The text is cut into rows one after the other; more rows under the same seed begin with the same ones.
+    The text is cut into rows one after the other; more rows under the same seed begin with the same ones. Every row
+    begins with what the tokenizer puts in front of a text, which counts towards its length.
 
     Raises:
         InputError: the text is shorter than that.
     """
-    ids = encode(tokenizer, text)
-    count = len(ids) // length
+    ids, prefix = encode(tokenizer, text), prefix_of(tokenizer)
+    count = len(ids) // (length - len(prefix))
     if count < sequences:
         raise InputError(
-            f"the text holds {len(ids)} tokens, but adaptation asks for {sequences} x {length}; "
+            f"the text holds {len(ids)} tokens, but adaptation asks for {sequences} x {length - len(prefix)}; "
             "give a longer text, or fewer sequences."
         )
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:sequences]
-    return torch.tensor(ids[: count * length]).view(count, length)[order]
+    return rows_of(torch.tensor(ids), length, prefix)[order]
+
+
+def rows_of(ids: Tensor, length: int, prefix: list[int]) -> Tensor:
+    """A text's token ids (M,) as rows (N, length) one after the other, each with a prefix in front; a rest is left."""
+    own = length - len(prefix)
+    count = len(ids) // own
+    rows = ids[: count * own].view(count, own)
+    return torch.cat((torch.tensor([prefix] * count), rows), 1) if prefix else rows
 
 
 def fingerprint(value: Tensor | dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.calibration import fingerprint, own_text, read_sequences
+from gaincell.adapt.calibration import fingerprint, own_text, read_sequences, rows_of
 from gaincell.adapt.held_out import check_held_out
 from gaincell.adapt.rows import Permuted, drawing
 from gaincell.adapt.run import Run
@@ -23,6 +23,7 @@ from gaincell.adapt.trained import untouched
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode, perplexity
+from gaincell.evaluate.prefix import prefix_of
 from gaincell.models import check_servable, positions_of, scalers_of
 from gaincell.models.adapter import check_base
 from gaincell.models.tensorfile import read_tensors
@@ -111,9 +112,9 @@ def make_teacher(
 def text_rows(tokenizer: Any, text: str | None, ids: Tensor | None, settings: AdaptSettings) -> Tensor | None:
     """Rows for `distill`: of a given text as many as its budget takes, of given ids all; None if yet to be written."""
     if text is None:
-        return None if ids is None else cut_rows(ids, settings)
+        return None if ids is None else cut_rows(tokenizer, ids, settings)
     length = settings.distill_length or settings.length
-    there = len(encode(tokenizer, text)) // length
+    there = len(encode(tokenizer, text)) // (length - len(prefix_of(tokenizer)))
     if there < 1:
         raise InputError(f"the text is shorter than one row of {length} tokens; give a longer text.")
     return read_sequences(
@@ -121,13 +122,21 @@ def text_rows(tokenizer: Any, text: str | None, ids: Tensor | None, settings: Ad
     )
 
 
-def cut_rows(ids: Tensor, settings: AdaptSettings) -> Tensor:
-    """Rows of `distill_length`, cut from rows of another length one after the other."""
+def cut_rows(tokenizer: Any, ids: Tensor, settings: AdaptSettings) -> Tensor:
+    """Rows of `distill_length`, cut from rows of another length one after the other; all begin with the prefix."""
     length = settings.distill_length or ids.shape[1]
-    count = ids.numel() // length
-    if count < 1:
+    if length == ids.shape[1]:
+        return ids.cpu()
+    prefix = begins(tokenizer)
+    text = ids[:, len(prefix) :].reshape(-1).cpu()
+    if len(text) < length - len(prefix):
         raise InputError(f"there are {ids.numel()} tokens, fewer than distill_length {length}; give more.")
-    return ids.reshape(-1)[: count * length].view(count, length).cpu()
+    return rows_of(text, length, prefix)
+
+
+def begins(tokenizer: Any) -> list[int]:
+    """What every row begins with; nothing where rows were given without a tokenizer."""
+    return [] if tokenizer is None else prefix_of(tokenizer)
 
 
 def own_rows(
@@ -164,7 +173,13 @@ def source_of(text: str | None, calibration: Tensor | None) -> str:
 
 
 def check_original(
-    model: PreTrainedModel, text: str | None, calibration: Tensor | None, settings: AdaptSettings, *, distilling: bool
+    model: PreTrainedModel,
+    tokenizer: Any,
+    text: str | None,
+    calibration: Tensor | None,
+    settings: AdaptSettings,
+    *,
+    distilling: bool,
 ) -> None:
     """Raise InputError if a model is not one that adaptation starts from, or rows to learn from not its."""
     if scalers_of(model):
@@ -181,6 +196,14 @@ def check_original(
         raise InputError(
             f"token ids must lie in 0 ... {words - 1}, the model's vocabulary; these are another tokenizer's."
         )
+    prefix = begins(tokenizer)
+    if calibration is not None and prefix:
+        begun = [row == prefix for row in calibration[:, : len(prefix)].tolist()]
+        if not all(begun):
+            raise InputError(
+                f"{begun.count(False)} of {len(begun)} rows of token ids do not begin with {prefix}, which this "
+                "model's tokenizer puts in front of every text; put it in front of every row."
+            )
     length = settings.length if calibration is None else calibration.shape[1]
     length = max(length, (settings.distill_length or 0) if distilling else 0)
     positions = positions_of(model)

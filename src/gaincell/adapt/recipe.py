@@ -13,6 +13,7 @@ from gaincell.adapt.distill import check_shared, distill, make_accelerator, rest
 from gaincell.adapt.held_out import keep_learned
 from gaincell.adapt.matching import match_model
 from gaincell.adapt.prepare import (
+    begins,
     check_original,
     cut_rows,
     first_process_first,
@@ -98,7 +99,7 @@ def paper_recipe(
     """
     config = GainCellConfig.preset(config) if isinstance(config, str) else config
     settings = paper_settings(settings or AdaptSettings())
-    check_original(model, text, calibration, settings, distilling=True)
+    check_original(model, tokenizer, text, calibration, settings, distilling=True)
     _check_digital_side(config)
     check_design(config.for_layers(len(check_servable(model))))
     ids = text_rows(tokenizer, text, calibration, settings)
@@ -112,6 +113,7 @@ def paper_recipe(
         "settings": {name: value for name, value in fields.items() if name not in MANNER},
         "model": base_hash(model),
         "text": source_of(text, calibration),
+        **({"prefix": begins(tokenizer)} if begins(tokenizer) else {}),
     }
     linear = linear_design(config)
     with claimed(out) if learn else nullcontext():
@@ -121,7 +123,9 @@ def paper_recipe(
                 run.check_reached("linear" if linear is None else "cubic", len(check_servable(model)))
             if ids is None:
                 ids = cut_rows(
-                    own_rows(model, tokenizer, run, settings, progress, distilling=True, learn=learn), settings
+                    tokenizer,
+                    own_rows(model, tokenizer, run, settings, progress, distilling=True, learn=learn),
+                    settings,
                 )
             if learn and accelerator.is_main_process:
                 keep_learned(run, ids)

@@ -104,6 +104,7 @@ def _take(
 
     from gaincell.evaluate import load_text
     from gaincell.evaluate.perplexity import encode
+    from gaincell.evaluate.prefix import prefix_of
 
     words = load_text(text)
     network, tokenizer = options.load_model(source)
@@ -118,7 +119,7 @@ def _take(
     convert_(network, point.ideal().replace(cell=cell, name=f"{point.name}, {cell.name}"))
     config = design_point(network)
     assert config is not None
-    ids = torch.tensor([encode(tokenizer, words, length)[:length]])
+    ids = torch.tensor([(prefix_of(tokenizer) + encode(tokenizer, words, length))[:length]])
     tiles = take_subtiles(network, ids, (columns + 1) // 2, seed=seed)
     if whole:
         tiles += take_subtiles(network, ids, whole, tokens=config.subtile_columns, channels=4, seed=seed + 1)

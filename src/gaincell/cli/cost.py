@@ -218,6 +218,7 @@ def _activity(spec: str, model: _Model, point: "GainCellConfig") -> "Activity":
 
     from gaincell.evaluate import load_text
     from gaincell.evaluate.perplexity import encode
+    from gaincell.evaluate.prefix import prefix_of
 
     words = load_text(spec)
     network, tokenizer = options.load_model(model.loads)
@@ -225,7 +226,7 @@ def _activity(spec: str, model: _Model, point: "GainCellConfig") -> "Activity":
 
     if design_point(network) != point:
         convert_(network, point)
-    ids = encode(tokenizer, words, WATCHED)[: min(WATCHED, point.window)]
+    ids = (prefix_of(tokenizer) + encode(tokenizer, words, WATCHED))[: min(WATCHED, point.window)]
     screen.say(f"watching the arrays over {len(ids)} tokens of '{spec}'")
     return attention_activity(network, torch.tensor([ids]), f"{len(ids)} tokens of '{spec}'")
 

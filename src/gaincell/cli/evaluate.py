@@ -82,6 +82,7 @@ def evaluate(
     from gaincell.adapt.sources import load_source
     from gaincell.evaluate import load_text, perplexity
     from gaincell.evaluate.perplexity import encode
+    from gaincell.evaluate.prefix import prefix_of
     from gaincell.report.numbers import number
 
     is_data_set = "/" in text and not Path(text).exists()
@@ -105,9 +106,8 @@ def evaluate(
     attends = "softmax" if point is None else point.name
     heads: dict[str, float] = {}
     if point is not None:
-        activity = attention_activity(
-            network, torch.tensor([encode(tokenizer, words, ACTIVITY)[: min(length, ACTIVITY)]])
-        )
+        watched = (prefix_of(tokenizer) + encode(tokenizer, words, ACTIVITY))[: min(length, ACTIVITY)]
+        activity = attention_activity(network, torch.tensor([watched]))
         heads = {
             "heads": activity.dead.size,
             "dead_heads": int(activity.dead.sum()),

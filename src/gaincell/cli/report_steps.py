@@ -114,8 +114,11 @@ class Bench:
 
         from gaincell.evaluate import default_text
         from gaincell.evaluate.perplexity import encode
+        from gaincell.evaluate.prefix import prefix_of
 
-        return torch.tensor([encode(self.loaded[1], default_text(), WATCHED)[: self.at_most(WATCHED)]])
+        tokenizer = self.loaded[1]
+        ids = prefix_of(tokenizer) + encode(tokenizer, default_text(), WATCHED)
+        return torch.tensor([ids[: self.at_most(WATCHED)]])
 
     def perplexity(self, name: str | None, progress: Stages) -> dict[str, Any]:
         """Step: perplexity of the original, or of an adapted model, with the loss of every token."""
@@ -168,13 +171,14 @@ class Bench:
         """Step: attention maps of all models."""
         import torch
 
+        from gaincell.evaluate.prefix import prefix_of
         from gaincell.hardware import read_shape
         from gaincell.models import attention_maps
         from gaincell.report.maps import packed, tokens_that_fit
 
         model, tokenizer = self.loaded
         shape, names = read_shape(model.config), list(self.source.adapted)
-        encoded = tokenizer(self.sentence, add_special_tokens=False)["input_ids"]
+        encoded = prefix_of(tokenizer) + list(tokenizer(self.sentence, add_special_tokens=False)["input_ids"])
         ids = torch.tensor(
             encoded[: tokens_that_fit(shape.num_hidden_layers * shape.num_attention_heads, len(names) + 1)]
         )

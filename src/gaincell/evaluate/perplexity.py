@@ -52,9 +52,9 @@ def perplexity(
     """Perplexity of a causal model, converted or not, on a text.
 
     Windows of `length` tokens move by `stride`; every token is scored once, with at least length - stride tokens before
-    it (fewer only at the start of the text). What the tokenizer puts in front of a text (`prefix_of`) stands in front of
-    every window and counts towards its length: a model that needs it never saw a text without. Where there is none, the
-    first token has nothing before it and is not scored.
+    it (fewer only at the start of the text). What the tokenizer puts in front of a text (`prefix_of`) begins every
+    window and counts towards its length: a model that needs it never saw a text without. Where there is none, the first
+    token has nothing before it and is not scored.
 
     Args:
         model, tokenizer: a causal language model and its tokenizer.

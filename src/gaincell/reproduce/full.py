@@ -141,7 +141,8 @@ def write_tokens(
         documents: the text.
         tokenizer: the model's.
         path: written whole or not at all.
-        length: tokens of a row; what is left over of the last one is dropped.
+        length: tokens of a row, with what the tokenizer puts in front of every text; what is left over of the last one
+            is dropped.
         most: rows to write at most.
         progress: called with (rows, most).
 
@@ -155,8 +156,11 @@ def write_tokens(
     from numpy.lib import format as npy
 
     from gaincell.aside import written_aside
+    from gaincell.evaluate.prefix import prefix_of
 
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    prefix = np.array(prefix_of(tokenizer), np.int32)
+    own = length - len(prefix)
 
     def header(rows: int) -> dict[str, Any]:
         return {"descr": "<i4", "fortran_order": False, "shape": (rows, length)}
@@ -168,9 +172,10 @@ def write_tokens(
         while rows < most and (group := list(islice(documents, _DOCUMENTS))):
             encoded = tokenizer(group, add_special_tokens=False, verbose=False)["input_ids"]
             left = np.concatenate([left, *(np.array(ids + end, np.int32) for ids in encoded)])
-            count = min(len(left) // length, most - rows)
-            left[: count * length].astype("<i4").tofile(file)
-            rows, left = rows + count, left[count * length :]
+            count = min(len(left) // own, most - rows)
+            text = left[: count * own].reshape(count, own)
+            np.hstack((np.tile(prefix, (count, 1)), text)).astype("<i4").tofile(file)
+            rows, left = rows + count, left[count * own :]
             progress(min(rows, most - 1), most)
         if rows < 1:
             raise InputError(f"the text is shorter than one row of {length} tokens; give a longer text.")

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from gaincell import __version__
 from gaincell.errors import InputError
+from gaincell.evaluate.prefix import prefix_of
 from gaincell.models import base_hash, design_point
 
 Answer = tuple[float, bool]
@@ -25,7 +26,9 @@ _Harness: Any = HFLM  # a decorator hides its type
 class Scorer(_Harness):
     """The harness's own wrapper of a Hugging Face model, which sorts by length and pads on the right.
 
-    Causal attention never reaches what is padded on the right, so a converted model needs no mask.
+    Causal attention never reaches what is padded on the right, so a converted model needs no mask. What the tokenizer
+    puts in front of every text stands in front of every context, of one that had to be cut and of every window, too:
+    the harness itself loses it there.
 
     Args:
         model, tokenizer: a causal language model and its tokenizer.
@@ -46,6 +49,7 @@ class Scorer(_Harness):
         super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch)
         model.eval()
         self._answers, self._progress, self._asked = answers, progress, (0, 0)
+        self._prefix = prefix_of(tokenizer)
         self.set_cache_hook(self)
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[Answer]:
@@ -69,9 +73,12 @@ class Scorer(_Harness):
             self._tell(0)
             if self._answers.find(self._whole(request.args)) is None:
                 with patch.object(self, "batch_size_per_gpu", 1):
-                    super().loglikelihood_rolling([request], disable_tqdm=disable_tqdm)
+                    if self._prefix:
+                        self.add_partial("loglikelihood_rolling", request.args, self._in_windows(*request.args))
+                    else:
+                        super().loglikelihood_rolling([request], disable_tqdm=disable_tqdm)
             answer = self._answers.find(self._whole(request.args))
-            assert answer is not None  # the harness has called `add_partial`
+            assert answer is not None  # `add_partial` was called
             found.append(answer[0])
         self._asked = (len(requests), len(requests))
         self._tell(0)
@@ -86,11 +93,26 @@ class Scorer(_Harness):
             self._answers.keep(self._whole(request), (answer, False))
 
     def _whole(self, request: tuple[str, ...]) -> tuple[Any, ...]:
-        """A whole text, with what its windows depend on: how long they are, and which token comes first."""
-        return *request, self.max_length, self.prefix_token_id
+        """A whole text, with what its windows depend on: how long they are, and which tokens come first."""
+        return *request, self.max_length, self._prefix or self.prefix_token_id
+
+    def _in_windows(self, text: str) -> float:
+        """Log-likelihood of a text cut into windows, each of which begins with the prefix."""
+        ids = self.tok_encode(text, add_special_tokens=False)
+        own = self.max_length + 1 - len(self._prefix)  # the last token is asked for and not read
+        windows = [(None, self._prefix, ids[start : start + own]) for start in range(0, len(ids), own)]
+        return sum(score for score, _ in self._loglikelihood_tokens(windows))
 
     def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, override_bs: int | None = None) -> Any:
+        requests = [(words, self._cut(context, len(asked)), asked) for words, context, asked in requests]
         return super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
+
+    def _cut(self, context: list[int], asked: int) -> list[int]:
+        """A context as it is where the model has the positions for it and its continuation, else its end."""
+        prefix = self._prefix
+        room = self.max_length + 1 - asked - len(prefix)
+        over = len(context) - len(prefix) > room >= 0 and context[: len(prefix)] == prefix
+        return prefix + context[len(context) - room :] if prefix and over else context
 
     def _tell(self, new: int) -> None:
         done, asked = self._asked
