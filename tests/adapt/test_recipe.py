@@ -257,7 +257,7 @@ def test_two_processes_learn_what_one_does(before: str, small_llama: Path, tmp_p
     processes = [
         child(small_llama, out, {}, design, before, "float64", RANK=rank, LOCAL_RANK=rank, **shared) for rank in "01"
     ]
-    assert [process.wait(120) for process in processes] == [0, 0]
+    assert [process.wait(500) for process in processes] == [0, 0]
     two = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     losses = [[line["loss"] for line in metrics if "loss" in line] for metrics in (one.metrics, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
