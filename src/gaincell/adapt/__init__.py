@@ -9,8 +9,9 @@ from gaincell.adapt.held_out import check_held_out
 from gaincell.adapt.recipe import paper_recipe
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.sources import load_source
+from gaincell.adapt.text import mixture_rows
 
-__all__ = ["AdaptResult", "AdaptSettings", "adapt", "check_held_out", "load_source", "paper_recipe"]
+__all__ = ["AdaptResult", "AdaptSettings", "adapt", "check_held_out", "load_source", "mixture_rows", "paper_recipe"]
 
 
 class _CallablePackage(ModuleType):

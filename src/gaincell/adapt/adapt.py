@@ -1,6 +1,6 @@
 """`gaincell.adapt`: from a pre-trained model to one that fits the hardware."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from gaincell.adapt.prepare import (
     check_start,
     check_teacher,
     cut_rows,
+    distill_rows,
     first_process_first,
     make_teacher,
     make_validation,
@@ -70,6 +71,8 @@ def adapt(
     out: Path | str,
     text: str | None = None,
     calibration: Tensor | None = None,
+    distill_calibration: Tensor | None = None,
+    calibration_of: Mapping[str, Any] | None = None,
     stages: Sequence[str] = DEFAULT_STAGES,
     statistics: Literal["least-squares", "matching"] = "least-squares",
     settings: AdaptSettings | None = None,
@@ -101,6 +104,8 @@ def adapt(
         text: text to learn from; by default the model writes its own (cached in the run directory).
         calibration: (N, T) token ids to learn from instead of text; stages before `distill` take the first
             `settings.sequences` rows.
+        distill_calibration: (M, L) token ids that `distill` learns on, where they are others than `calibration`.
+        calibration_of: what these ids are, for the run's `config.json`.
         stages: any of "statistics", "transfer" and "distill", or with `start` of "matching" and "distill"; they run in
             that order, on top of those that the folder holds.
         statistics: which statistics.
@@ -138,6 +143,8 @@ def adapt(
     # Of a text that none but `distill` learns on, no more is asked than that takes.
     ids = calibration if set(stages) == {"distill"} else _given(tokenizer, text, calibration, settings)
     longer = text_rows(tokenizer, text, ids, settings) if distilling else None
+    if distill_calibration is not None:
+        longer = distill_rows(model, tokenizer, calibration, distill_calibration, settings, distilling=distilling)
     _check_batches(settings.sequences if ids is None else min(len(ids), settings.sequences), stages, settings)
     accelerator = None
     if distilling:
@@ -152,6 +159,7 @@ def adapt(
         "model": base_hash(model),
         "text": source_of(text, calibration),
         **({"prefix": begins(tokenizer)} if begins(tokenizer) else {}),
+        **({} if calibration_of is None else {"calibration_of": dict(calibration_of)}),
         **({} if start is None else {"start": adapter_checksum(start)}),
     }
     with claimed(out) if learn else nullcontext():

@@ -41,14 +41,14 @@ def check_held_out(training: Tensor, evaluation: Tensor | Sequence[int], n: int 
     n = min(n, rows.shape[1])
     if text.shape[1] < n or rows.size == 0 or n < 1:
         return
-    asked = _hashes(text, n)[0]
+    asked = hash_windows(text, n)[0]
     found = np.full(len(asked), -1)  # the first of the rows among which a window was met
     for start in range(0, len(rows), _ROWS):  # the rows may be larger than memory
-        found[(found < 0) & np.isin(asked, _hashes(rows[start : start + _ROWS], n))] = start
+        found[(found < 0) & np.isin(asked, hash_windows(rows[start : start + _ROWS], n))] = start
     hits = np.flatnonzero(found >= 0)
     if len(hits):
         start = found[hits[0]]
-        row, column = np.argwhere(_hashes(rows[start : start + _ROWS], n) == asked[hits[0]])[0]
+        row, column = np.argwhere(hash_windows(rows[start : start + _ROWS], n) == asked[hits[0]])[0]
         row += start
         raise InputError(
             f"{len(hits)} of {len(asked)} windows of {n} tokens of the evaluation text are in the training text, too "
@@ -86,12 +86,12 @@ def _sample(rows: "np.ndarray[Any, Any]") -> "np.ndarray[Any, np.dtype[np.uint64
         return np.zeros(0, np.uint64)
     kept = []
     for start in range(0, len(rows), _ROWS):  # the rows may be larger than memory
-        found = _hashes(rows[start : start + _ROWS], WINDOW).ravel()
+        found = hash_windows(rows[start : start + _ROWS], WINDOW).ravel()
         kept.append(found[found >> np.uint64(61) == 0])
     return np.concatenate(kept)
 
 
-def _hashes(rows: "np.ndarray[Any, Any]", n: int) -> "np.ndarray[Any, np.dtype[np.uint64]]":
+def hash_windows(rows: "np.ndarray[Any, Any]", n: int) -> "np.ndarray[Any, np.dtype[np.uint64]]":
     """A hash of every window of n ids: rows (N, T) give (N, T - n + 1)."""
     x = (rows.astype(np.uint64) + np.uint64(1)) * _STEP  # arrays wrap around silently
     x = (x ^ (x >> np.uint64(30))) * _MIX1

@@ -122,6 +122,26 @@ def text_rows(tokenizer: Any, text: str | None, ids: Tensor | None, settings: Ad
     )
 
 
+def distill_rows(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    calibration: Tensor | None,
+    ids: Tensor,
+    settings: AdaptSettings,
+    *,
+    distilling: bool,
+) -> Tensor:
+    """Rows (M, L) that were given to `distill` alone.
+
+    Raises:
+        InputError: there is no `distill` or nothing else to learn from, or they are not this model's rows.
+    """
+    if calibration is None or not distilling:
+        raise InputError("rows for the stage distill alone come beside calibration, and with that stage; add them.")
+    check_original(model, tokenizer, None, ids, settings, distilling=True)
+    return ids.cpu()
+
+
 def cut_rows(tokenizer: Any, ids: Tensor, settings: AdaptSettings) -> Tensor:
     """Rows of `distill_length`, cut from rows of another length one after the other; all begin with the prefix."""
     length = settings.distill_length or ids.shape[1]

@@ -1,5 +1,6 @@
 """The paper's own adaptation: train a linear hardware model, match the nonlinear one to it, and train that."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ def paper_recipe(
     out: Path | str,
     text: str | None = None,
     calibration: Tensor | None = None,
+    calibration_of: Mapping[str, Any] | None = None,
     settings: AdaptSettings | None = None,
     validation: str | None = None,
     progress: Progress | None = None,
@@ -88,6 +90,7 @@ def paper_recipe(
         out: the run directory, with a folder for each stage; a run that was interrupted goes on where it stopped.
         text: text to learn from; by default the model writes its own (cached in the run directory).
         calibration: (N, T) token ids to learn from instead of text.
+        calibration_of: what these ids are, for the run's `config.json`.
         settings: amounts; what is set explicitly also overrides the paper's own choices, but for `distill_loss`.
         validation: text, not to be learned from, whose perplexity both trainings log every now and then.
         progress: called with (stage, done, total).
@@ -114,6 +117,7 @@ def paper_recipe(
         "model": base_hash(model),
         "text": source_of(text, calibration),
         **({"prefix": begins(tokenizer)} if begins(tokenizer) else {}),
+        **({} if calibration_of is None else {"calibration_of": dict(calibration_of)}),
     }
     linear = linear_design(config)
     with claimed(out) if learn else nullcontext():

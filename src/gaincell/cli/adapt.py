@@ -31,9 +31,13 @@ def adapt(
         str | None,
         typer.Option(
             "--text",
-            help="A UTF-8 text file; 'packaged' prose, or a 'library' of it; or a data set: a folder or a hub's name.",
+            help="A UTF-8 text file; 'packaged' prose, or a 'library' of it; 'mixture' for text of every kind, or a "
+            "mixture file (.yaml); or a data set: a folder or a hub's name.",
         ),
     ] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Of a mixture: go on without the sources that cannot be fetched.")
+    ] = False,
     tokens: Annotated[
         Path | None, typer.Option("--tokens", help="Token ids instead of a text: a .npy file of rows, as int32.")
     ] = None,
@@ -94,6 +98,9 @@ def adapt(
         raise InputError(f"--recipe {recipe} has stages of its own; leave --stages, --statistics and --from out.")
     if text is not None and tokens is not None:
         raise InputError("--text and --tokens are both what to learn from; give one of them.")
+    mixed = text is not None and (text == "mixture" or text.endswith((".yaml", ".yml")))
+    if allow_missing and not mixed:
+        raise InputError("--allow-missing is for a mixture's sources; give one by --text, or leave it out.")
     default = DEFAULT_STAGES if start is None else ("distill",)
     chosen = () if recipe else parse_stages(",".join(default) if stages is None else stages)
     fields = parse_settings(given or [])
@@ -110,13 +117,17 @@ def adapt(
     from gaincell.adapt import AdaptSettings, paper_recipe
     from gaincell.adapt import adapt as run_adapt
     from gaincell.adapt.claim import claimed
+    from gaincell.adapt.distill import make_accelerator
+    from gaincell.adapt.prepare import first_process_first
+    from gaincell.adapt.text import load_mixture, mixed_calibration
     from gaincell.models import save_adapter
     from gaincell.models.load import save_model
 
     settings = AdaptSettings(**{"seed": seed, **(QUICK if quick else {}), **fields})
     distilling = recipe is not None or "distill" in chosen
     learned = max(settings.sequences * settings.length, settings.distill_tokens if distilling else 0)
-    words = None if text is None else load_source(text, characters=max(CHARACTERS, 8 * learned))
+    mixture = load_mixture(text) if mixed and text is not None else None
+    words = None if text is None or mixed else load_source(text, characters=max(CHARACTERS, 8 * learned))
     network, tokenizer = options.load_model(model)
     with claimed(out) if save is None else nullcontext():
         with screen.stages() as progress:
@@ -130,6 +141,24 @@ def adapt(
                 "progress": progress,
                 "learn": save is None,
             }
+            if mixture is not None:
+                accelerator = make_accelerator() if distilling else None
+                with first_process_first(accelerator):
+                    learned_from = mixed_calibration(
+                        network,
+                        tokenizer,
+                        mixture,
+                        settings,
+                        progress,
+                        distilling=distilling,
+                        learn=save is None,
+                        allow_missing=allow_missing,
+                    )
+                shared |= {"calibration": learned_from.rows, "calibration_of": learned_from.about}
+                if recipe:
+                    shared |= {"calibration": learned_from.distill}
+                else:
+                    shared |= {"distill_calibration": learned_from.distill}
             if recipe:
                 result = paper_recipe(network, design_point, **shared)
             else:
@@ -142,7 +171,7 @@ def adapt(
         # The model was adapted in place: its weights as they were are read again rather than held all the while.
         given_stages = {"from": start, "recipe": recipe, "stages": ",".join(chosen) or None, "statistics": statistics}
         how = {"config": config, "text": text, "tokens": tokens, **given_stages, "seed": seed, "rank": rank}
-        notes = as_command(model, how, given or [], quick)
+        notes = as_command(model, how, given or [], quick) + " --allow-missing" * allow_missing
         last = result.metrics[-1]
         reached = f"the checkpoint after {last['tokens']:,} tokens of {last['stage']}" if "tokens" in last else None
         if save is not None and reached is not None:
