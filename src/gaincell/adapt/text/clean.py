@@ -26,7 +26,7 @@ STOP_WORDS = frozenset(
     i if in into is it its may more most no not of on one only or other our out she should so some such than that the
     their them then there these they this to up us use used was we were what when where which who will with would you
     your
-    """.split()
+    """.split()  # noqa: SIM905
 )
 _WORD = re.compile(r"[a-z0-9]+")
 _LICENCE = re.compile(
