@@ -11,8 +11,9 @@ decays at its own rate (`Terms`), so each product is one matrix product a power,
 that all blocks and heads share: an age never exceeds the window, so nothing overflows however long the sequence.
 """
 
+import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -50,6 +51,9 @@ _ROWS = 4096
 #: One term's factor of a product, block by block.
 _Factor = tuple[Tensor, ...]
 
+#: Some heads, and some tokens.
+_Index = tuple[slice, slice]
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -73,7 +77,6 @@ class _Block:
     index: int
     rows: slice
     tail: int  # from this row on the block is being overwritten
-    new: int  # the first query that no earlier block is read out for
 
 
 class _Buffers:
@@ -108,12 +111,7 @@ class _Plan:
             self.back_key, self.back_value = Terms.of(back_law, config, score), Terms.of(back_law, config, output)
         self.through_key, self.through_value = (Terms.of_feedthrough(config, scale) for scale in (score, output))
         self.buffer = _Buffers(like)
-        self.blocks = []
-        for first in range(0, tokens, self.columns):
-            end = min(tokens, first + self.window + self.columns)
-            tail = min(self.window, end - first)
-            new = 0 if not first else min(tokens, first - self.columns + self.window)
-            self.blocks.append(_Block(first // self.columns, slice(first, end), tail, new))
+        self.blocks = self.blocks_of(tokens)
         self.longest = min(tokens, self.window + self.columns)
         self.rounding = rounding(config, like.dtype)
         age = torch.arange(self.longest)[:, None] - torch.arange(self.columns)
@@ -132,6 +130,14 @@ class _Plan:
         }
         self.views: dict[tuple[int, int], Tensor] = {}
 
+    def blocks_of(self, tokens: int) -> list[_Block]:
+        """The sub-tiles of so many tokens."""
+        blocks = []
+        for first in range(0, tokens, self.columns):
+            end = min(tokens, first + self.window + self.columns)
+            blocks.append(_Block(first // self.columns, slice(first, end), min(self.window, end - first)))
+        return blocks
+
     def decay(self, step: int, rows: int) -> Tensor:
         """e^{-step leak age} of a block's first rows: (rows, C)."""
         found = self.views.get((step, rows))
@@ -146,13 +152,33 @@ class _Plan:
             x[:, block.tail :].triu_(1)
         return x
 
-    def parts(self, q: Tensor, yk: Tensor) -> Iterator[tuple[slice, slice]]:
-        """Which query heads to work on at once, and their key/value heads."""
-        groups = len(q) // len(yk)
-        step = max(1, round(_ROWS / (self.longest * groups)))
-        for first in range(0, len(yk), step):
-            last = min(first + step, len(yk))
-            yield slice(first * groups, last * groups), slice(first, last)
+    def fired(self, heads: int) -> Tensor:
+        """Zeros for the pulses of every block's sub-tile, by query from the block's first on: (blocks, heads, tail)."""
+        return self.like.new_zeros(len(self.blocks), heads, max(block.tail for block in self.blocks))
+
+    def pieces(self, groups: int, kv_heads: int) -> "Iterator[tuple[_Plan, _Index, _Index]]":
+        """Plans of some sub-tiles each, and what they look at: which heads and tokens of the queries, and of the keys.
+
+        The later a sub-tile comes, the fewer queries see it, and the more heads are worked on at once: starting an
+        operation is not to take longer than the operation. Past the window as many queries see every sub-tile.
+        """
+        first = 0
+        while first < self.tokens:
+            plan, tokens = copy.copy(self), self.tokens - first
+            plan.tokens, plan.longest, plan.blocks = tokens, min(tokens, self.longest), self.blocks_of(tokens)
+            plan.place = replace(self.place, start=self.place.start + first)
+            step = max(1, round(_ROWS / (plan.longest * groups)))
+            if self.tokens <= self.window and step < kv_heads:
+                plan.blocks = plan.blocks[: -(-len(plan.blocks) // 2)]
+            end = min(first + len(plan.blocks) * self.columns, self.tokens)
+            for head in range(0, kv_heads, step):
+                last = min(head + step, kv_heads)
+                yield (
+                    plan,
+                    (slice(head * groups, last * groups), slice(first, None)),
+                    (slice(head, last), slice(first, end)),
+                )
+            first = end
 
 
 class _Heads:
@@ -164,8 +190,8 @@ class _Heads:
     def __init__(
         self,
         plan: _Plan,
-        part: slice,
-        kv_part: slice,
+        queries: _Index,
+        keys: _Index,
         q: Tensor,
         k: Tensor,
         v: Tensor,
@@ -173,7 +199,7 @@ class _Heads:
         absent: Tensor,
         buffers: tuple[str, str] = ("k", "v"),
     ) -> None:
-        q, k, v, preset, absent = q[part], k[kv_part], v[kv_part], preset[part], absent[kv_part]
+        q, preset, k, v, absent = q[queries], preset[queries], k[keys], v[keys], absent[keys]
         self.plan, self.buffer = plan, plan.buffer
         (self.count, _, self.dim), self.groups = q.shape, len(q) // len(k)
         # Converted here, for a few heads at a time, while they are in the cache.
@@ -182,7 +208,7 @@ class _Heads:
         self.key_cells = self.value_cells = None
         if plan.config.imperfections:
             kv_heads = plan.place.kv_heads
-            row = torch.arange(kv_part.start, kv_part.stop, device=q.device)
+            row = torch.arange(keys[0].start, keys[0].stop, device=q.device)
             start = plan.place.start[row // kv_heads, None]
             if plan.arrays is not None:
                 column = (start + torch.arange(self.yk.shape[1], device=q.device)) % plan.window
@@ -190,7 +216,9 @@ class _Heads:
                     array.at((row % kv_heads)[:, None], column) for array in plan.arrays
                 )
             # By query head, (n, 1): which of its sequence it is, and how many tokens were written before.
-            self.head = torch.arange(part.start, part.stop, device=q.device)[:, None] % (kv_heads * self.groups)
+            self.head = torch.arange(queries[0].start, queries[0].stop, device=q.device)[:, None] % (
+                kv_heads * self.groups
+            )
             self.start = start.repeat_interleave(self.groups, 0)
         if plan.through_key and plan.through_value:
             self.fired = fired(self.q, plan.config)
@@ -213,17 +241,19 @@ class _Heads:
             stored_voltage(x, plan.config, y[:, :tokens])
         return y
 
-    def present(self, absent: Tensor) -> tuple[Tensor, ...]:
-        """For every block 1 at its columns that are stored, else 0: (n, 1, C) from absent (m, T)."""
+    def present(self, absent: Tensor) -> list[Tensor | None]:
+        """For every block 1 at its columns that are stored, else 0: (n, 1, C) from absent (m, T); None if all are."""
         plan = self.plan
         present = absent.new_ones(len(absent), len(plan.blocks) * plan.columns).to(self.q)
-        present[:, : plan.tokens].masked_fill_(absent, 0.0)
-        return present.repeat_interleave(self.groups, 0).unflatten(1, (-1, 1, plan.columns)).unbind(1)
+        present[:, : absent.shape[1]].masked_fill_(absent, 0.0)
+        blocks = present.repeat_interleave(self.groups, 0).unflatten(1, (-1, 1, plan.columns)).unbind(1)
+        whole = (present.unflatten(1, (-1, plan.columns)).amin((0, 2)) == 1.0).tolist()
+        return [None if full else block for block, full in zip(blocks, whole, strict=True)]
 
     def mask_(self, x: Tensor, block: _Block) -> Tensor:
         """Zero what a row does not see of a block's columns (n, r, C), or what is not there."""
-        x = self.plan.mask_(x, block)
-        return x if self.stored is None else x.mul_(self.stored[block.index])
+        x, stored = self.plan.mask_(x, block), None if self.stored is None else self.stored[block.index]
+        return x if stored is None else x.mul_(stored)
 
     def factors(self, name: str, y: Tensor, terms: Terms, cells: Cells | None) -> list[_Factor]:
         """The factor of a product for every term and block: (n, C, D)."""
@@ -321,62 +351,67 @@ class _Heads:
         return [self.buffer(f"{name}{p}", *shape) for p in range(len(terms.rates))]
 
     def fold(self, gradients: list[Tensor], y: Tensor, terms: Terms, cells: Cells | None) -> Tensor:
-        """Gradients of every block's factors (blocks, n, C, D) -> gradient of the stored voltages (m, T, D)."""
+        """Gradients of every block's factors (blocks, n, C, D) -> gradient of the stored voltages (m, T', D)."""
         total = torch.zeros_like(y)
         for x, slope in zip(gradients, terms.slopes(y, cells), strict=True):
             x = x.transpose(0, 1).flatten(1, 2)
             total.addcmul_(x.unflatten(0, (-1, self.groups)).sum(1) if self.groups > 1 else x, slope)
-        return total[:, : self.plan.tokens]
+        return total
 
 
 class _Products(torch.autograd.Function):
     @staticmethod
     @outside_autocast
     def forward(ctx, q, k, v, preset, absent, config, converted, place, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        plan, full, edge = _Plan(config, q, converted, place), full_scale(config), readout_edge(config)
-        out, z = torch.empty_like(q), q.new_zeros(q.shape[:2])
+        whole, full, edge = _Plan(config, q, converted, place), full_scale(config), readout_edge(config)
+        out, z = torch.zeros_like(q), q.new_zeros(q.shape[:2])
         # For the way back: where a sub-tile that two blocks share stayed open, and which blocks were clamped at all.
-        past = grad and plan.tokens > config.window
+        past = grad and whole.tokens > config.window
         opened = torch.ones_like(q, dtype=torch.bool) if past else q.new_empty(0, dtype=torch.bool)
         clamped: set[tuple[int, int]] = set()
+        normalised = config.normaliser != "none"
         beyond: dict[tuple[int, int], Tensor] = {}  # where more pulses fired in a sub-tile than the normaliser holds
-        for part, kv_part in plan.parts(q, k):
-            heads = _Heads(plan, part, kv_part, q, k, v, preset, absent, ("gate", "charge"))
+        for piece, (plan, queries, stored) in enumerate(whole.pieces(len(q) // len(k), len(k))):
+            heads = _Heads(plan, queries, stored, q, k, v, preset, absent, ("gate", "charge"))
+            read, normaliser = out[queries], z[queries]
             keys, values = heads.operands()
             tails: dict[int, Tensor] = {}
-            fired_tails: dict[int, Tensor] = {}
+            fired = plan.fired(heads.count) if normalised else []
+            extremes = []
             for block in plan.blocks:
                 gate = heads.gate(block, keys)
                 phi = heads.mask_(pulse_width(gate, config, out=gate), block)
                 rows = slice(block.rows.start, block.rows.start + block.tail)
-                if config.normaliser != "none":
-                    fired = phi.sum(2)
-                    before = fired_tails.pop(block.index - config.tiles, None)
-                    if before is not None:
-                        fired[:, : before.shape[1]].add_(before)
-                    if fired.shape[1] > block.tail:
-                        fired_tails[block.index] = fired[:, block.tail :]
-                    fired = fired[:, : block.tail]
-                    z[part, rows].add_(normaliser_readout(fired, config))
-                    if grad and config.normaliser == "column" and bool((lost := beyond_ranges(fired, config)).any()):
-                        beyond[part.start, block.index] = lost
+                if normalised:
+                    pulses = phi.sum(2)
+                    fired[block.index][:, : block.tail].add_(pulses[:, : block.tail])
+                    if pulses.shape[1] > block.tail:
+                        later = pulses[:, block.tail :]
+                        fired[block.index + config.tiles][:, : later.shape[1]].add_(later)
                 charge = heads.charge(phi, block, values)
                 before = tails.pop(block.index - config.tiles, None)
                 if before is not None:
                     charge[:, : before.shape[1]].add_(before)
                 if charge.shape[1] > block.tail:
                     tails[block.index] = charge[:, block.tail :].clone()
-                read = charge[:, : block.tail]
+                    charge = charge[:, : block.tail]
                 if config.readout_noise:
-                    read = read.add_(heads.readout_noise(block, read))
-                if grad and max(abs(float(x)) for x in torch.aminmax(read)) > edge:
-                    clamped.add((part.start, block.index))
+                    charge.add_(heads.readout_noise(block, charge))
+                if grad:
+                    extremes += torch.aminmax(charge)
                     if before is not None:
                         shared = slice(rows.start, rows.start + before.shape[1])
-                        opened[part, shared] = read[:, : before.shape[1]].abs() <= edge
-                code, new = readout_(read, config), block.new
-                out[part, rows.start : new].add_(code[:, : new - rows.start])
-                out[part, new : rows.stop].copy_(code[:, new - rows.start :])
+                        opened[queries][:, shared] = charge[:, : before.shape[1]].abs() <= edge
+                read[:, rows].add_(readout_(charge, config))
+            if extremes:
+                largest = torch.stack(extremes).abs_().view(-1, 2).amax(1).tolist()
+                clamped |= {(piece, n) for n, x in enumerate(largest) if x > edge}
+            if normalised:
+                lost = beyond_ranges(fired, config) if grad and config.normaliser == "column" else None
+                if lost is not None and bool(lost.any()):
+                    beyond |= {(piece, n): x for n, x in enumerate(lost) if bool(x.any())}
+                for block, pulses in zip(plan.blocks, normaliser_readout(fired, config), strict=True):
+                    normaliser[:, block.rows][:, : block.tail].add_(pulses[:, : block.tail])
         ctx.save_for_backward(q, k, v, preset, absent, opened)
         ctx.config, ctx.converted, ctx.clamped, ctx.beyond = config, converted, clamped, beyond
         ctx.place = place
@@ -388,13 +423,14 @@ class _Products(torch.autograd.Function):
     def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
         q, k, v, preset, absent, opened = ctx.saved_tensors
         config: GainCellConfig = ctx.config
-        plan, full, edge = _Plan(config, q, ctx.converted, ctx.place), full_scale(config), readout_edge(config)
+        whole, full, edge = _Plan(config, q, ctx.converted, ctx.place), full_scale(config), readout_edge(config)
         # d read-out / d charge in counts is one count, straight through.
-        grad_out, grad_z = grads[0] / full, grads[1][..., None]
+        grad_outs, grad_zs = grads[0] / full, grads[1][..., None]
         grad_q, grad_k, grad_v = torch.zeros_like(q), torch.empty_like(k), torch.empty_like(v)
         grad_preset = torch.zeros_like(preset)
-        for part, kv_part in plan.parts(q, k):
-            heads = _Heads(plan, part, kv_part, q, k, v, preset, absent)
+        for piece, (plan, queries, stored) in enumerate(whole.pieces(len(q) // len(k), len(k))):
+            heads = _Heads(plan, queries, stored, q, k, v, preset, absent)
+            grad_out, grad_z, grad_pulse, grad_start = (x[queries] for x in (grad_outs, grad_zs, grad_q, grad_preset))
             keys, values = heads.operands()
             back_keys, back_values = keys, values
             if plan.back_key is not plan.key:
@@ -405,10 +441,10 @@ class _Products(torch.autograd.Function):
                 gate = heads.gate(block, keys)
                 phi = pulse_width(gate, config, out=heads.buffer("phi", *gate.shape))
                 heads.mask_(phi, block)
-                slope = grad_out[part, block.rows]
-                if {(part.start, block.index), (part.start, block.index + config.tiles)} & ctx.clamped:
+                slope = grad_out[:, block.rows]
+                if {(piece, block.index), (piece, block.index + config.tiles)} & ctx.clamped:
                     # No gradient passes where the sub-tile was clamped.
-                    open_ = opened[part, block.rows] if len(opened) else opened
+                    open_ = opened[queries][:, block.rows] if len(opened) else opened
                     charge = heads.charge(heads.buffer("spare", *phi.shape).copy_(phi), block, values)
                     if config.readout_noise:
                         charge.add_(heads.readout_noise(block, charge))
@@ -426,10 +462,10 @@ class _Products(torch.autograd.Function):
                 if plan.back_value.constant:
                     gradient.add_(slope.sum(2, keepdim=True), alpha=plan.back_value.constant)
                 if config.normaliser != "none":
-                    pulses = grad_z[part, block.rows]
+                    pulses = grad_z[:, block.rows]
                     # The block's own sub-tile, and the one that overwrites it.
                     for first, index in ((0, block.index), (block.tail, block.index + config.tiles)):
-                        lost = ctx.beyond.get((part.start, index))
+                        lost = ctx.beyond.get((piece, index))
                         if lost is not None and first < pulses.shape[1]:
                             lost = lost[:, : pulses.shape[1] - first, None]
                             pulses = pulses.clone()
@@ -440,16 +476,20 @@ class _Products(torch.autograd.Function):
                 heads.mask_(phi, block)
                 if plan.back_key.constant or preset.numel():
                     total = phi.sum(2, keepdim=True)
-                    grad_q[part, block.rows].add_(total, alpha=plan.back_key.constant)
+                    if plan.back_key.constant:
+                        grad_pulse[:, block.rows].add_(total, alpha=plan.back_key.constant)
                     if preset.numel():
-                        grad_preset[part, block.rows].add_(total[..., 0])
+                        grad_start[:, block.rows].add_(total[..., 0])
                 lines = heads.buffer("charge", *slope.shape)
                 for p, weighted, steep in heads.weigh_(phi, plan.back_key):
                     matmul(steep.mT, heads.q[:, block.rows], grad_keys[p][block.index], plan.rounding)
                     matmul(weighted, back_keys[p][block.index], lines, plan.rounding, add=p > 0)
-                grad_q[part, block.rows].add_(lines)
-            grad_k[kv_part] = heads.fold(grad_keys, heads.yk, plan.back_key, heads.key_cells)
-            grad_v[kv_part] = heads.fold(grad_values, heads.yv, plan.back_value, heads.value_cells)
+                grad_pulse[:, block.rows].add_(lines)
+            for grad, y, folded in (
+                (grad_k, k, heads.fold(grad_keys, heads.yk, plan.back_key, heads.key_cells)),
+                (grad_v, v, heads.fold(grad_values, heads.yv, plan.back_value, heads.value_cells)),
+            ):
+                grad[stored] = folded[:, : y[stored].shape[1]]
         if not ctx.converted:
             grad_q = query_gradient(grad_q, q, config)
             grad_k, grad_v = stored_gradient(grad_k, k, config), stored_gradient(grad_v, v, config)

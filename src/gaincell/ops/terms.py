@@ -1,7 +1,7 @@
 """The charge of an aged cell as a sum of terms, each with its own decay: what makes both products matrix products."""
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import pairwise
 from math import comb
 
@@ -73,7 +73,7 @@ class Terms:
         rates = torch.tensor(self.rates, dtype=torch.float64, device=age.device)
         return torch.exp(-leak * rates.view(-1, *[1] * age.dim()) * age.double())
 
-    @property
+    @cached_property
     def steps(self) -> tuple[int, ...]:
         """How much faster each term decays than the one before it, or than no decay for the first."""
         return tuple(b - a for a, b in zip((0, *self.rates), self.rates, strict=False))
