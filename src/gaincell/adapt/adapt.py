@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from gaincell.adapt.calibration import fingerprint, read_sequences
+from gaincell.adapt.check_panel import check_panel
 from gaincell.adapt.claim import claimed
 from gaincell.adapt.distill import check_shared, distill, make_accelerator, restore
 from gaincell.adapt.fit import fit_layer
@@ -145,6 +146,9 @@ def adapt(
     longer = text_rows(tokenizer, text, ids, settings) if distilling else None
     if distill_calibration is not None:
         longer = distill_rows(model, tokenizer, calibration, distill_calibration, settings, distilling=distilling)
+    if learn:
+        check_panel(tokenizer, text, calibration)
+        check_panel(tokenizer, None, distill_calibration)
     _check_batches(settings.sequences if ids is None else min(len(ids), settings.sequences), stages, settings)
     accelerator = None
     if distilling:

@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from gaincell.adapt.adapt import AdaptResult, Progress
+from gaincell.adapt.check_panel import check_panel
 from gaincell.adapt.claim import claimed
 from gaincell.adapt.distill import check_shared, distill, make_accelerator, restore
 from gaincell.adapt.held_out import keep_learned
@@ -106,6 +107,8 @@ def paper_recipe(
     _check_digital_side(config)
     check_design(config.for_layers(len(check_servable(model))))
     ids = text_rows(tokenizer, text, calibration, settings)
+    if learn:
+        check_panel(tokenizer, text, calibration)
     accelerator = make_accelerator()
     check_shared(settings, accelerator.num_processes)
     model.to(accelerator.device)

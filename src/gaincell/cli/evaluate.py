@@ -25,11 +25,13 @@ def evaluate(
             "set on the hub, such as Salesforce/wikitext:wikitext-2-raw-v1.",
         ),
     ] = "speeches",
-    length: Annotated[int, typer.Option(min=2, help="Tokens of a window.")] = 512,
+    length: Annotated[
+        int | None, typer.Option(min=2, help="Tokens of a window; 512 by default, of the panel 1024.")
+    ] = None,
     stride: Annotated[
         int | None, typer.Option(min=1, help="Tokens between windows; half the length by default.")
     ] = None,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens to score at most.")] = 8192,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens to score at most; of the panel, of each text.")] = 8192,
     mismatch_seed: Annotated[
         int | None,
         typer.Option(min=0, help="Draw arrays whose cells differ, by the design point's figures; a seed, an array."),
@@ -42,25 +44,37 @@ def evaluate(
         ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items of a task at most, drawn at random.")] = None,
+    panel: Annotated[
+        bool,
+        typer.Option(
+            "--panel",
+            help="In place of one text, the panel: texts of nine kinds, what the model writes, and what it finds in "
+            "its context; beside its original.",
+        ),
+    ] = False,
     also: Annotated[
-        list[str] | None, typer.Option(metavar="MODEL", help="A further model on the same items; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="With --tasks or --panel: a further model on the same; repeatable."),
     ] = None,
     online: Annotated[
         bool, typer.Option("--online", help="The harness's own tasks, from the hub, WikiText-2 among them.")
     ] = False,
     batch: Annotated[int, typer.Option(min=1, help="Requests of tasks in one forward pass.")] = 16,
     out: Annotated[
-        Path | None, typer.Option(help="A folder for tasks.json and the answers of tasks; the same one goes on.")
+        Path | None,
+        typer.Option(help="A folder for tasks.json or panel.json, and the answers on the way; the same one goes on."),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Measure a model's perplexity, or its accuracy on tasks.
+    """Measure a model's perplexity on a text, or on texts of many kinds, or its accuracy on tasks.
 
     With --config, an unconverted model is mapped as it is, without adaptation, and a converted one moves there.
 
     Example: gaincell evaluate extended --tasks paper --limit 60 --out runs/tasks
     """
     if tasks is not None:
+        if panel:
+            raise InputError("--tasks and --panel measure different things; give one of them at a time.")
         if (option := _given(context, "config", "mismatch_seed")) is not None:
             raise InputError(f"--tasks scores models as they are; leave {option} out, or save a model at that point.")
         if (option := _given(context, "text", "length", "stride", "tokens")) is not None:
@@ -69,8 +83,20 @@ def evaluate(
 
         evaluate_tasks(model, tasks, also=also or [], limit=limit, online=online, batch=batch, out=out, json=json)
         return
-    if (option := _given(context, "limit", "also", "online", "batch", "out")) is not None:
-        raise InputError(f"{option} goes with --tasks; add that.")
+    if (option := _given(context, "limit", "online", "batch")) is not None:
+        raise InputError(f"{option} goes with --tasks; {'leave it out' if panel else 'add that'}.")
+    if panel:
+        if (option := _given(context, "config", "mismatch_seed")) is not None:
+            raise InputError(f"--panel measures models as they are; leave {option} out, or save a model at that point.")
+        if (option := _given(context, "text", "stride")) is not None:
+            raise InputError(f"--panel has texts of its own, in windows that do not overlap; leave {option} out.")
+        from gaincell.cli.evaluate_panel import evaluate_panel
+
+        evaluate_panel(model, also=also or [], tokens=tokens, length=length or 1024, out=out, json=json)
+        return
+    if (option := _given(context, "also", "out")) is not None:
+        raise InputError(f"{option} goes with --tasks or --panel; add one of them.")
+    length = length or 512
     from gaincell.config import GainCellConfig
 
     began = time.monotonic()

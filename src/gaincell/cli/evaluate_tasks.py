@@ -31,7 +31,7 @@ def evaluate_tasks(
     began = time.monotonic()
     from gaincell.evaluate.tasks.run import evaluate_tasks as evaluate
 
-    names = _labels((model, *also))
+    names = labels((model, *also))
     if out is None:
         screen.say("note: nothing is kept; with --out FOLDER an interrupted run goes on where it was")
     with screen.stages() as progress:
@@ -53,7 +53,7 @@ def evaluate_tasks(
         screen.show(line)
 
 
-def _labels(given: Sequence[str]) -> dict[str, str]:
+def labels(given: Sequence[str]) -> dict[str, str]:
     """What each model is called, and what it is loaded by; adapters have their original before them.
 
     Raises:

@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gaincell.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Tokens that are drawn together, since the losses of neighbours go together (assumption: those further apart do not).
 BLOCK = 64
@@ -29,6 +33,37 @@ def ratio_interval(losses: Sequence[float], baseline: Sequence[float], seed: int
     Raises:
         InputError: different numbers of tokens.
     """
+    means = _drawn_means(losses, baseline, np.random.default_rng(seed))
+    return None if means is None else _edges(means)
+
+
+def mean_ratio_interval(
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of the geometric mean of the ratios of several texts, each drawn anew from its own blocks.
+
+    It says what other passages of these very texts would give, and nothing about texts of another kind.
+
+    Args:
+        pairs: of each text the losses of both models, as `ratio_interval` takes them.
+        seed: of the draws.
+
+    Returns:
+        Lower and upper bound, or None where a text has too few blocks, or there is no text.
+
+    Raises:
+        InputError: different numbers of tokens.
+    """
+    generator = np.random.default_rng(seed)
+    means = [_drawn_means(losses, baseline, generator) for losses, baseline in pairs]
+    drawn = [mean for mean in means if mean is not None]
+    return _edges(np.mean(drawn, 0)) if drawn and len(drawn) == len(means) else None
+
+
+def _drawn_means(
+    losses: Sequence[float], baseline: Sequence[float], generator: np.random.Generator
+) -> "NDArray[np.float64] | None":
+    """The mean difference of each draw; None where there are too few blocks to draw from."""
     if len(losses) != len(baseline):
         raise InputError(f"losses of {len(losses)} and {len(baseline)} tokens cannot be paired; score the same text.")
     difference = np.subtract(losses, baseline)
@@ -36,6 +71,10 @@ def ratio_interval(losses: Sequence[float], baseline: Sequence[float], seed: int
     if len(blocks) < 8:
         return None
     sums, counts = np.array([block.sum() for block in blocks]), np.array([len(block) for block in blocks])
-    drawn = np.random.default_rng(seed).integers(len(blocks), size=(_DRAWS, len(blocks)))
-    low, high = np.quantile(sums[drawn].sum(1) / counts[drawn].sum(1), (0.025, 0.975))
+    drawn = generator.integers(len(blocks), size=(_DRAWS, len(blocks)))
+    return sums[drawn].sum(1) / counts[drawn].sum(1)
+
+
+def _edges(means: "NDArray[np.float64]") -> tuple[float, float]:
+    low, high = np.quantile(means, (0.025, 0.975))
     return math.exp(low), math.exp(high)

@@ -23,9 +23,10 @@ from transformers import PreTrainedModel
 
 from gaincell.aside import written_aside
 from gaincell.errors import InputError
+from gaincell.evaluate.identity import identity
 from gaincell.evaluate.tasks.names import TASKS, Task, paper_tasks, refuse_offline
 from gaincell.evaluate.tasks.paired import Z95, compare, compare_texts
-from gaincell.evaluate.tasks.scorer import Answers, Scorer, identity
+from gaincell.evaluate.tasks.scorer import Answers, Scorer
 
 #: Grows when tasks.json changes its form.
 VERSION = 1

@@ -13,10 +13,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedModel
 
-from gaincell import __version__
 from gaincell.errors import InputError
 from gaincell.evaluate.prefix import prefix_of
-from gaincell.models import base_hash, design_point
 
 Answer = tuple[float, bool]
 
@@ -182,16 +180,6 @@ class Answers:
         if theirs != model:
             raise InputError(f"{path} holds answers of another model or version; give another --out.")
         return whole
-
-
-def identity(model: PreTrainedModel) -> str:
-    """A model's weights, scalers included, its design point and this package's version, as one word."""
-    point = design_point(model)
-    weights = {name: p.detach() for name, p in model.named_parameters()}
-    # Defaults are the version's: a field that a design point leaves alone does not make it another one.
-    changed = None if point is None else point.model_dump(mode="json", exclude_defaults=True)
-    described = [base_hash(model, weights), changed, __version__]
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def _key(request: tuple[Any, ...]) -> str:
