@@ -11,6 +11,7 @@ import numpy as np
 
 from gaincell.adapt.held_out import hash_windows
 from gaincell.adapt.text.mixture import Filters, Source
+from gaincell.evaluate.panel import GENRES
 from gaincell.evaluate.text import PACKAGED
 
 #: Words of a window: some 64 characters, longer than what two texts have in common by chance.
@@ -63,8 +64,8 @@ def shares_with(texts: Iterable[str]) -> Callable[[str], bool]:
 
 
 def evaluation_texts() -> list[str]:
-    """The texts that gaincell scores on, which nothing may be learned from."""
-    return [text() for text in PACKAGED.values()]
+    """The texts that gaincell scores on, the panel's among them, which nothing may be learned from."""
+    return [text() for text in PACKAGED.values()] + [genre.text() for genre in GENRES]
 
 
 def is_english(text: str, filters: Filters) -> bool:

@@ -22,6 +22,7 @@ from gaincell.adapt.text.mixture import Mixture, Source, load_mixture
 from gaincell.adapt.text.readers import documents
 from gaincell.aside import written_aside
 from gaincell.errors import InputError
+from gaincell.evaluate.panel import PanelPassages
 from gaincell.evaluate.perplexity import encode
 from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.text import TO_LEARN
@@ -121,8 +122,12 @@ def mix(
     found = None if left_out is not None else _kept(path, mixture)
     if found is not None:
         return found
-    scored = shares_with(evaluation_texts())
-    cleaner = Cleaner(mixture.filters, lambda text: scored(text) or (left_out is not None and left_out(text)))
+    scored, passages = shares_with(evaluation_texts()), PanelPassages()
+
+    def unwanted(text: str) -> bool:
+        return scored(text) or passages.find(text) is not None or (left_out is not None and left_out(text))
+
+    cleaner = Cleaner(mixture.filters, unwanted)
     parts, counts, done = [], {}, 0
     numbers = _numbers(mixture, count)
     for source, archive, wanted in zip(mixture.sources, archives, numbers, strict=True):
