@@ -402,3 +402,55 @@ def test_a_folder_that_cannot_be_written_to_is_refused_at_once(
     monkeypatch.setattr("gaincell.cli.options.os.access", lambda *_: False)  # root may write everywhere
     gaincell("adapt", tiny, "--out", "there/run").assert_refused("--out there/run", "cannot be written to")
     gaincell("fit", "nothing.csv", "--tau", "5ms", "--out", "there/cell.yaml").assert_refused("cannot be written to")
+
+
+def a_mixture(folder: Path, *, own: float, **fields: Any) -> Path:
+    """A mixture file of one source: small documents in a file of JSON."""
+    texts = [
+        {"t": f"This is text {i} of the ones that are made for it, and it is like none of them: {i * i}."}
+        for i in range(99)
+    ]
+    (folder / "texts.json").write_text(json.dumps(texts), "utf-8")
+    source = {"name": "made", "genre": "prose", "kind": "file", "package": "texts.json", "licence": "CC0-1.0"}
+    source |= {"share": 1 - own, "reader": "json", "fields": ["t"], "shortest": 20, **fields}
+    path = folder / "mine.yaml"
+    path.write_text(json.dumps({"own": own, "sources": [source]}), "utf-8")  # JSON is YAML
+    return path
+
+
+def test_adapt_learns_from_a_mixture_beside_its_own_text(
+    tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
+    mixture = a_mixture(tmp_path, own=0.5)
+    stages = ("--stages", "statistics,transfer,distill", "--set", "distill_tokens=384", "--set", "distill_length=48")
+    args = ("adapt", tiny, "--out", "run", "--text", mixture, "--quick", *stages)
+    ended = gaincell(*args)
+    assert ended.code == 0, ended.err
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["calibration_of"]["shares"] == {"own": 0.5, "made": 0.5}
+    assert len(config["calibration_of"]["mixture"]) == 16
+    assert [line["stage"] for line in map(json.loads, Path("run/metrics.jsonl").read_text().splitlines())].count(
+        "distill"
+    ) == 2
+    assert len(list((tmp_path / "cache" / "texts" / "own").glob("*.safetensors"))) == 1
+    again = gaincell(*args)
+    assert again.code == 0, again.err
+    assert json.loads(Path("run/config.json").read_text()) == config
+    other = gaincell(*args[:-1], "distill_length=24")
+    assert (other.code, other.out) == (2, "")
+    assert other.err.strip().splitlines()[-1].startswith("error: run belongs to another run")
+
+
+def test_a_mixture_that_cannot_be_served_is_refused(tiny: Path, gaincell: Run, tmp_path: Path) -> None:
+    adapt = ("adapt", tiny, "--out", "run", "--quick")
+    gaincell(*adapt, "--allow-missing").assert_refused("--allow-missing is for a mixture's sources")
+    gaincell(*adapt, "--text", "nowhere.yaml").assert_refused("mixture 'nowhere.yaml' is no file")
+    gaincell(*adapt, "--text", a_mixture(tmp_path, own=0.5, share=0.4)).assert_refused("add up to 0.9 instead of 1")
+    gaincell(*adapt, "--text", a_mixture(tmp_path, own=0.5, flavour="x")).assert_refused(
+        "unknown field 'sources.0.flavour'"
+    )
+    lost = a_mixture(tmp_path, own=0.5, package="nowhere.json")
+    assert not Path("run").exists()
+    gaincell(*adapt, "--text", lost).assert_refused("source 'made'", "--allow-missing")
+    assert not Path("run").exists()

@@ -104,6 +104,9 @@ def _debian_data(file: IO[bytes], path: Path) -> bytes:
                 raise InputError(
                     f"{path} is compressed with zstd, which this Python cannot read; choose another package."
                 )
-            return file.read(size)
+            data = file.read(size)
+            if len(data) < size:
+                raise InputError(f"{path} is damaged: it ends amid {name}.")
+            return data
         file.seek(size + size % 2, 1)
     raise InputError(f"{path} is no Debian package: it holds no data.tar.")

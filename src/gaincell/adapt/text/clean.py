@@ -5,13 +5,14 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from gaincell.adapt.held_out import hash_windows
 from gaincell.adapt.text.mixture import Filters, Source
-from gaincell.evaluate.panel import GENRES
+from gaincell.evaluate.panel import GENRES, PanelPassages
 from gaincell.evaluate.text import PACKAGED
 
 #: Words of a window: some 64 characters, longer than what two texts have in common by chance.
@@ -21,6 +22,7 @@ SAMPLED = 8
 #: Documents of a source, at least, before a line in many of them is taken for a menu's.
 PAGES = 20
 
+_WORD = re.compile(r"[^\W_]+")
 STOP_WORDS = frozenset(
     """
     a about after all also an and any are as at be been but by can could do each for from had has have he her his how
@@ -29,7 +31,6 @@ STOP_WORDS = frozenset(
     your
     """.split()  # noqa: SIM905
 )
-_WORD = re.compile(r"[a-z0-9]+")
 _LICENCE = re.compile(
     r"copyright (\(c\)|©|\d{4})|\(c\) copyright|all rights reserved|permission is hereby granted|spdx-license|"
     r"licensed under the|redistribution and use in source|without warranty of any kind|permission to copy|"
@@ -66,6 +67,13 @@ def shares_with(texts: Iterable[str]) -> Callable[[str], bool]:
 def evaluation_texts() -> list[str]:
     """The texts that gaincell scores on, the panel's among them, which nothing may be learned from."""
     return [text() for text in PACKAGED.values()] + [genre.text() for genre in GENRES]
+
+
+@cache
+def is_scored_on() -> Callable[[str], bool]:
+    """Whether a document shares a passage with a text that gaincell scores on."""
+    scored, passages = shares_with(evaluation_texts()), PanelPassages()
+    return lambda text: scored(text) or passages.find(text) is not None
 
 
 def is_english(text: str, filters: Filters) -> bool:

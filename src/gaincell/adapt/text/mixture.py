@@ -21,24 +21,21 @@ class _Data(BaseModel):
 
 
 class Filters(_Data):
-    """What is no text to learn from; the thresholds are ours, set by looking at what they leave out."""
+    """What is no text to learn from; the thresholds are ours, set by looking at what they leave out.
 
-    ascii_share: float = Field(default=0.85, ge=0, le=1, description="Of the characters that must be ASCII, at least.")
-    stop_words: float = Field(
-        default=0.12, ge=0, le=1, description="Share of English stop words among the words, at least."
-    )
-    repeated_lines: float = Field(
-        default=0.3, ge=0, le=1, description="Of the lines that may repeat others of the document."
-    )
-    common_lines: float = Field(
-        default=0.1,
-        gt=0,
-        le=1,
-        description="A line in more than this share of a source's HTML pages is a menu's or a footer's.",
-    )
-    near: float = Field(
-        default=0.5, gt=0, le=1, description="Share of windows that make a document another's near duplicate."
-    )
+    Attributes:
+        ascii_share: of the characters that must be ASCII, at least.
+        stop_words: of the words that must be English stop words, at least.
+        repeated_lines: of a document's lines that may repeat others of it.
+        common_lines: a line in more than this share of a source's HTML pages is a menu's or a footer's.
+        near: of a document's windows; more of them in earlier documents make it a near duplicate.
+    """
+
+    ascii_share: float = Field(default=0.85, ge=0, le=1)
+    stop_words: float = Field(default=0.12, ge=0, le=1)
+    repeated_lines: float = Field(default=0.3, ge=0, le=1)
+    common_lines: float = Field(default=0.1, gt=0, le=1)
+    near: float = Field(default=0.5, gt=0, le=1)
 
 
 class Source(_Data):
@@ -151,8 +148,9 @@ def _parse(text: str, where: str, folder: Path) -> Mixture:
     try:
         found = Mixture(**data)
     except ValidationError as error:
-        known = [*Mixture.model_fields, *Source.model_fields, *Filters.model_fields]
-        raise one_sentence(error, where, known) from None
+        place = error.errors(include_url=False)[0]["loc"]
+        part = {"sources": Source, "filters": Filters}.get(str(place[0]) if len(place) > 1 else "", Mixture)
+        raise one_sentence(error, where, part.model_fields) from None
     local = {source.name: str(folder / source.package) for source in found.sources if source.kind == "file"}
     sources = tuple(
         source.model_copy(update={"package": local[source.name]}) if source.name in local else source

@@ -16,13 +16,12 @@ from torch import Tensor
 
 from gaincell.adapt.rows import seeded
 from gaincell.adapt.text.archive import members
-from gaincell.adapt.text.clean import Cleaner, evaluation_texts, pieces, shares_with, without_common_lines
+from gaincell.adapt.text.clean import Cleaner, evaluation_texts, is_scored_on, pieces, without_common_lines
 from gaincell.adapt.text.fetch import fetch, texts_folder
 from gaincell.adapt.text.mixture import Mixture, Source, load_mixture
 from gaincell.adapt.text.readers import documents
 from gaincell.aside import written_aside
 from gaincell.errors import InputError
-from gaincell.evaluate.panel import PanelPassages
 from gaincell.evaluate.perplexity import encode
 from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.text import TO_LEARN
@@ -122,12 +121,8 @@ def mix(
     found = None if left_out is not None else _kept(path, mixture)
     if found is not None:
         return found
-    scored, passages = shares_with(evaluation_texts()), PanelPassages()
-
-    def unwanted(text: str) -> bool:
-        return scored(text) or passages.find(text) is not None or (left_out is not None and left_out(text))
-
-    cleaner = Cleaner(mixture.filters, unwanted)
+    scored = is_scored_on()
+    cleaner = Cleaner(mixture.filters, lambda text: scored(text) or (left_out is not None and left_out(text)))
     parts, counts, done = [], {}, 0
     numbers = _numbers(mixture, count)
     for source, archive, wanted in zip(mixture.sources, archives, numbers, strict=True):
@@ -299,7 +294,7 @@ def _kept(path: Path, mixture: Mixture) -> MixedRows | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             ids, of, counts = held["ids"], held["sources"], json.loads(str(held["counts"]))
     except Exception:  # whatever a damaged file provokes: it is made anew
         logger.warning("%s is damaged; its rows are made anew", path)
