@@ -100,6 +100,7 @@ def test_a_rate_far_too_large_leaves_the_layers_as_they_were(
     )
     lines = [line for line in result.metrics if line["stage"] == "transfer"]
     assert [line["relative_error"] for line in lines] == [line["relative_error_before"] for line in lines]
+    assert [line["kept"] for line in lines] == [True, True]
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "gemma3"])

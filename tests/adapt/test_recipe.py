@@ -350,8 +350,9 @@ def test_what_is_set_explicitly_overrides_the_paper() -> None:
     settings = paper_settings(AdaptSettings(distill_lr=1e-3, distill_leak="factored"))
     assert (settings.distill_lr, settings.distill_leak) == (1e-3, "factored")
     assert (settings.distill_betas, settings.distill_weight_decay) == ((0.9, 0.95), 0.1)
-    named = {"a.weight": torch.nn.Parameter(torch.ones(2, 2)), "a.gaincell.q_scale": torch.nn.Parameter(torch.ones(2))}
-    assert [(g["peak"], g["weight_decay"]) for g in groups(named, settings)] == [(1e-3, 0.1), (1e-3, 0.0)]
+    model = torch.nn.Linear(2, 2, bias=False)  # whose weights are smaller than 1: its rates are absolute all the same
+    model.gaincell = torch.nn.ParameterDict({"q_scale": torch.full((2,), 0.5)})
+    assert [(g["peak"], g["weight_decay"]) for g in groups(model, settings)] == [(1e-3, 0.1), (1e-3, 0.0)]
 
 
 def test_bad_input_is_refused_in_one_sentence(small_llama: Path, tmp_path: Path) -> None:

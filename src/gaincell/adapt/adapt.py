@@ -275,9 +275,9 @@ def _run_stage(
                 if settings.inputs == "student":
                     teaching = replace(teaching, inputs=walk.student_inputs(index))
                 with noise:
-                    before, after = transfer_layer(module, teaching, settings, settings.seed + index)
-                metrics |= {"relative_error_before": before, "relative_error": after}
-                metrics["after_statistics"] = after_statistics
+                    went = transfer_layer(module, teaching, settings, settings.seed + index)
+                metrics |= {"relative_error_before": went.before, "relative_error": went.after}
+                metrics |= {"rate": went.rate, "kept": went.kept, "after_statistics": after_statistics}
             run.save(stage, index, _target(module, stage).state_dict(), metrics)
         if stage == "transfer" and settings.inputs == "student":
             with drawing("follow", settings.seed, index):

@@ -94,7 +94,7 @@ def distill(
     sharded = accelerator.distributed_type == DistributedType.FSDP
     with training_only(model, settings):
         student = copy.deepcopy(model) if sharded else model
-        optimiser = torch.optim.AdamW(groups(_trained(student), settings), betas=settings.distill_betas)
+        optimiser = torch.optim.AdamW(groups(student, settings), betas=settings.distill_betas)
         prepared: Any = accelerator.prepare(student, optimiser)[0]
         try:
             loop = _Loop(prepared, optimiser, teacher, rows, steps, settings, accelerator)

@@ -41,8 +41,9 @@ LINEAR_ITERATIONS, CUBIC_ITERATIONS = 2900, 5900
 PAPER: dict[str, Any] = {
     "distill_loss": "next-token",
     "distill_train": "all",
+    "distill_relative": False,
     "distill_lr": 6e-4,
-    "distill_scaler_factor": None,
+    "distill_scaler_factor": 1.0,
     "distill_betas": (0.9, 0.95),
     "distill_weight_decay": 0.1,
     "distill_clip": 1.0,

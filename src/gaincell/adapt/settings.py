@@ -34,10 +34,24 @@ class AdaptSettings(BaseModel):
         "student",
         description="What `transfer` learns on: the adapted layers' hidden states, or the original's.",
     )
-    projection_lr: float = Field(3e-3, gt=0, description="Peak learning rate of the attention's projections (Adam).")
+    projection_lr: float = Field(
+        1.6e-2,
+        gt=0,
+        description="Peak learning rate of the attention's projections, and of norms and biases in it, relative to "
+        "their size: of a matrix by row and column (Adam).",
+    )
     scaler_lr: float = Field(1e-2, gt=0, description="Peak learning rate of a scaler relative to its size (Adam).")
     predictor_lr: float = Field(
-        1e-4, gt=0, description="Peak learning rate of the weights that score preset and sinks are predicted with."
+        3e-3,
+        gt=0,
+        description="Peak learning rate of the weights that score preset and sinks are predicted with, relative to "
+        "their size (Adam).",
+    )
+    tries: int = Field(
+        3,
+        ge=1,
+        description="How often `transfer` tries a layer: where its error rose, again from its start at a third of the "
+        "rates; then it stays as it was.",
     )
     sink_weight: float = Field(
         1.0,
@@ -64,11 +78,16 @@ class AdaptSettings(BaseModel):
         description="What learns beside the scalers: the attention modules and norms, adapters of low rank, or all.",
     )
     distill_lora_rank: int = Field(16, ge=1, description="Rank of the adapters ('lora').")
-    distill_lr: float = Field(4e-4, gt=0, description="Peak learning rate of the weights (AdamW).")
-    distill_scaler_factor: float | None = Field(
-        4.0,
-        gt=0,
-        description="Learning rate of a scaler relative to its size, over `distill_lr`; null: `distill_lr` itself.",
+    distill_relative: bool = Field(
+        True,
+        description="Whether the learning rates of `distill` are relative to each parameter's size, its root mean "
+        "square, or absolute as the paper's.",
+    )
+    distill_lr: float = Field(
+        2e-3, gt=0, description="Peak learning rate of the weights, relative as `distill_relative` says (AdamW)."
+    )
+    distill_scaler_factor: float = Field(
+        0.8, gt=0, description="Learning rate of scalers and predictors over `distill_lr`, relative alike."
     )
     distill_betas: tuple[float, float] = Field((0.9, 0.98), description="Decay of AdamW's two averages.")
     distill_weight_decay: float = Field(0.0, ge=0, description="Decay of the weights (scalers and norms have none).")

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from gaincell.adapt.rates import is_scaler, rms, sizes
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.errors import InputError
 from gaincell.models import attention_modules, scalers_of
@@ -66,24 +67,21 @@ def untouched(model: PreTrainedModel, settings: AdaptSettings) -> list[nn.Parame
     return [p for name, p in model.named_parameters() if name not in names]
 
 
-def groups(named: dict[str, nn.Parameter], settings: AdaptSettings) -> list[dict[str, Any]]:
-    """AdamW's groups: weights, norms and biases, and each scaler, at a rate in proportion to its size if there is one.
+def groups(model: nn.Module, settings: AdaptSettings) -> list[dict[str, Any]]:
+    """AdamW's groups of what a model trains, each of one rate and decay; `peak` is the rate that `rate` scales.
 
-    `peak` is the rate that `rate` scales.
+    Matrices decay. With `distill_relative` a rate is in proportion to the parameter's size.
     """
-    weights = [p for name, p in named.items() if ".gaincell." not in name and p.dim() > 1]
-    vectors = [p for name, p in named.items() if ".gaincell." not in name and p.dim() <= 1]
-    found = [
-        {"params": weights, "peak": settings.distill_lr, "weight_decay": settings.distill_weight_decay},
-        {"params": vectors, "peak": settings.distill_lr, "weight_decay": 0.0},
-    ]
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    large = dict.fromkeys(named, 1.0)
+    if settings.distill_relative:
+        large = {name: float(rms(size)) for name, size in sizes(model).items()}
+    found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in named.items():
-        if ".gaincell." in name:
-            # As in `transfer`: a small bias may still move.
-            size = max(float(p.detach().abs().mean()), 0.1)
-            relative = 1.0 if settings.distill_scaler_factor is None else settings.distill_scaler_factor * size
-            found.append({"params": [p], "peak": settings.distill_lr * relative, "weight_decay": 0.0})
-    return [group for group in found if group["params"]]
+        peak = settings.distill_lr * large[name] * (settings.distill_scaler_factor if is_scaler(name) else 1.0)
+        decay = settings.distill_weight_decay if p.dim() > 1 and not is_scaler(name) else 0.0
+        found.setdefault((peak, decay), []).append(p)
+    return [{"params": some, "peak": peak, "weight_decay": decay} for (peak, decay), some in found.items()]
 
 
 def rate(step: int, steps: int, warmup: float) -> float:

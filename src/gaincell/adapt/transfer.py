@@ -1,33 +1,70 @@
 """Layer-wise transfer: each gain-cell layer learns to put out what the softmax layer in its place did."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from gaincell.adapt.layers import Teaching, without_mask
+from gaincell.adapt.rates import is_predictor, is_scaler, sizes
 from gaincell.adapt.settings import AdaptSettings
 
+#: What rates are multiplied by when a layer is tried again.
+LOWER = 1 / 3
+#: Power of an output that is zero everywhere: an absolute one would count on how large outputs are.
+TINY = torch.finfo(torch.float32).tiny
 
-def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed: int) -> tuple[float, float]:
+
+@dataclass(frozen=True)
+class Transferred:
+    """How a layer's transfer went.
+
+    Attributes:
+        before, after: relative error of the output on the first sequences.
+        rate: what the rates were multiplied by in the try that counts: 1 in the first, then a third of the one before.
+        kept: whether every try made it worse, so that the layer is as it was.
+    """
+
+    before: float
+    after: float
+    rate: float
+    kept: bool
+
+
+def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed: int) -> Transferred:
     """Train one attention module's parameters (projections, norms of queries and keys, scalers) towards the teacher's.
 
     The loss is the mean squared error of the module's output (after its projection) over the output's power, plus that
     of the first tokens alone: one token in hundreds, but later layers make of it the sink that all others attend to.
-    Adam with beta = (0.9, 0.98), a cosine to zero, quantisers straight-through, `settings.steps` steps. A layer whose
-    error rose is left as it was.
+    Adam with beta = (0.9, 0.98), rates relative to each parameter's size, a cosine to zero, quantisers
+    straight-through, `settings.steps` steps. A layer whose error rose, up to one that is not finite, tries again from
+    its start at a third of the rates, `settings.tries` times in all; then it is left as it was.
 
     Args:
         module: an attention module that attends in gain cells.
         teaching: the inputs to learn on and the softmax layer's outputs, (N, T, hidden).
         settings: steps, batch, learning rates.
         seed: of the order in which sequences are seen.
-
-    Returns:
-        Relative error of the output on the first sequences, before and after.
     """
+    before = relative_error(module, teaching, settings.batch)
+    start = {name: value.clone() for name, value in module.state_dict().items()}
+    rate = 1.0
+    for _ in range(settings.tries):
+        _learn(module, teaching, settings, seed, rate)
+        after = relative_error(module, teaching, settings.batch)
+        if after <= before:
+            return Transferred(before, after, rate, kept=False)
+        module.load_state_dict(start)
+        rate *= LOWER
+    return Transferred(before, before, rate / LOWER, kept=True)
+
+
+def _learn(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed: int, rate: float) -> None:
+    """All steps of one try."""
     parameters = dict(module.named_parameters())
-    groups = [{"params": [p], "lr": _rate(name, p, settings)} for name, p in parameters.items()]
+    large = list(sizes(module).values())
+    groups = [{"params": [p], "lr": rate * _relative(name, settings)} for name, p in parameters.items()]
     trained = [p.requires_grad for p in parameters.values()]
     for p in parameters.values():
         p.requires_grad_(True)
@@ -38,12 +75,10 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
     first = torch.zeros_like(teaching.sinks)
     first[:, 0] = True
     others = teaching.sinks & ~first
-    power = teaching.outputs.square().mean().clamp(min=1e-12)
+    power = teaching.outputs.square().mean().clamp(min=TINY)
     # Own terms: (which tokens, their power), tokens spread over the steps as they come.
-    apart = [(x, teaching.outputs[x].square().mean().clamp(min=1e-12)) for x in (first, others) if x.any()]
+    apart = [(x, teaching.outputs[x].square().mean().clamp(min=TINY)) for x in (first, others) if x.any()]
     generator = torch.Generator().manual_seed(seed)
-    before = relative_error(module, teaching, settings.batch)
-    start = {name: value.clone() for name, value in module.state_dict().items()}
     order: list[int] = []
     for _ in range(settings.steps):
         if len(order) < settings.batch:
@@ -57,25 +92,22 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
             loss = loss + settings.sink_weight * error[which[rows]].sum() / (expected * own)
         optimiser.zero_grad()
         loss.backward()
+        before = [p.detach().clone() for p in parameters.values()]
         optimiser.step()
+        with torch.no_grad():
+            for p, was, size in zip(parameters.values(), before, large, strict=True):
+                p.copy_(was + size * (p - was))  # Adam's step is of about the rate, of every entry
         schedule.step()
     optimiser.zero_grad()
     for p, required in zip(parameters.values(), trained, strict=True):
         p.requires_grad_(required)
-    after = relative_error(module, teaching, settings.batch)
-    if not after <= before:  # a rate too large for this layer, up to one that is not finite
-        module.load_state_dict(start)
-        after = before
-    return before, after
 
 
-def _rate(name: str, parameter: nn.Parameter, settings: AdaptSettings) -> float:
-    """Peak learning rate of a parameter."""
-    if name.startswith("gaincell.") and name.endswith(".weight"):
+def _relative(name: str, settings: AdaptSettings) -> float:
+    """Peak learning rate of a parameter over its size."""
+    if is_predictor(name):
         return settings.predictor_lr
-    if name.startswith("gaincell."):
-        return settings.scaler_lr * max(float(parameter.detach().abs().mean()), 0.1)
-    return settings.projection_lr
+    return settings.scaler_lr if is_scaler(name) else settings.projection_lr
 
 
 @torch.no_grad()
@@ -87,7 +119,7 @@ def relative_error(module: nn.Module, teaching: Teaching, batch: int) -> float:
         target = teaching.outputs[rows]
         error += float((_run(module, teaching, rows) - target).square().sum())
         power += float(target.square().sum())
-    return error / max(power, 1e-12)
+    return error / max(power, TINY)
 
 
 def _run(module: nn.Module, teaching: Teaching, rows: Tensor | list[int]) -> Tensor:
