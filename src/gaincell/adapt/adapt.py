@@ -17,6 +17,7 @@ from gaincell.adapt.fit import fit_layer
 from gaincell.adapt.held_out import keep_learned
 from gaincell.adapt.layers import LayerWalk
 from gaincell.adapt.matching import match_cell
+from gaincell.adapt.precision import keep, settled
 from gaincell.adapt.prepare import (
     begins,
     check_original,
@@ -158,7 +159,7 @@ def adapt(
     fields = settings.model_dump(mode="json")
     source = {
         "design_point": config.model_dump(mode="json"),
-        "settings": {name: value for name, value in fields.items() if not name.startswith("distill_")},
+        "settings": {k: v for k, v in fields.items() if not k.startswith("distill_") and k != "precision"},
         "statistics": statistics,
         "model": base_hash(model),
         "text": source_of(text, calibration),
@@ -168,14 +169,19 @@ def adapt(
     }
     with claimed(out) if learn else nullcontext():
         with first_process_first(accelerator):
+            if distilling or "transfer" in stages or (text is None and calibration is None):
+                settings = settled(settings, out, model, learn=learn)
             run = Run(out, source, new=learn)
+            if learn:
+                keep(settings, run.folder)
             # What the folder holds of an earlier stage is what a later one starts from, in whichever call it was made.
             last = max(STAGES.index(stage) for stage in stages)
             wanted = [stage for stage in STAGES[: last + 1] if stage in stages or run.holds(stage)]
             for stage in () if learn else wanted:
                 run.check_reached(stage, len(check_servable(model)))
             about = {
-                "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in MANNER},
+                "settings": {k: v for k, v in fields.items() if k.startswith("distill_") and k not in MANNER}
+                | {"distill_precision": settings.precision},
                 "after": wanted[:-1],
                 "teacher": None if teacher is None else base_hash(teacher),
             }

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from gaincell.adapt.checkpoint import Checkpoints
+from gaincell.adapt.precision import computing
 from gaincell.adapt.rows import Rows, Share, drawing, shares
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
@@ -28,7 +29,7 @@ def make_accelerator() -> Accelerator:
     """What runs on one CPU, one GPU or many: as `accelerate launch` says, or the device that is there.
 
     Other processes wait for as long as the first one takes for the stages before, steps are counted here, and precision
-    is `distill_precision`'s to say.
+    is the setting `precision`'s to say.
 
     Raises:
         InputError: several processes were launched, but accelerate does not join them (shards on CPUs, for one).
@@ -97,7 +98,7 @@ def distill(
         optimiser = torch.optim.AdamW(groups(student, settings), betas=settings.distill_betas)
         prepared: Any = accelerator.prepare(student, optimiser)[0]
         try:
-            loop = _Loop(prepared, optimiser, teacher, rows, steps, settings, accelerator)
+            loop = Loop(prepared, optimiser, teacher, rows, steps, settings, accelerator)
             loop.run(run, stage, checkpoints, validate, progress)
         finally:
             student.__dict__.pop("_is_accelerate_prepared", None)
@@ -136,7 +137,7 @@ def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-class _Loop:
+class Loop:
     """The steps of `distill`, on one of its processes."""
 
     def __init__(
@@ -239,8 +240,7 @@ class _Loop:
     def loss(self, share: Share, probe: Probe) -> tuple[Tensor, Tensor]:
         """A share's loss per row (b,), and the sums of its two terms (2,)."""
         settings = self.settings
-        bf16 = settings.distill_precision == "bf16"
-        with torch.autocast(share.ids.device.type, torch.bfloat16, enabled=bf16):
+        with computing(settings, share.ids.device):
             lesson = self.teacher(share)
             logits, hidden = probe.ask(self.model, share.ids, share.positions)
         kl = divergence(logits, lesson, 1.0 if self.next_token else settings.distill_temperature)

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from gaincell.adapt.calibration import fingerprint, own_text, read_sequences, rows_of
 from gaincell.adapt.check_panel import check_panel
 from gaincell.adapt.held_out import check_held_out
+from gaincell.adapt.precision import computing
 from gaincell.adapt.rows import Permuted, drawing
 from gaincell.adapt.run import Run
 from gaincell.adapt.settings import AdaptSettings
@@ -183,7 +184,8 @@ def own_rows(
     path, sequences = run.folder / "calibration.safetensors", max(settings.sequences, wanted)
     if not learn and (not path.is_file() or len(read_tensors(path)["ids"]) < sequences):
         raise InputError(f"{run.folder} has not {sequences} sequences of the model's own text yet; let the run go on.")
-    rows = own_text(model, tokenizer, path, sequences, settings.length, settings.seed, report)
+    with computing(settings, model.device):
+        rows = own_text(model, tokenizer, path, sequences, settings.length, settings.seed, report)
     if learn:
         check_panel(tokenizer, None, rows)
     return rows

@@ -14,6 +14,7 @@ from gaincell.adapt.claim import claimed
 from gaincell.adapt.distill import check_shared, distill, make_accelerator, restore
 from gaincell.adapt.held_out import keep_learned
 from gaincell.adapt.matching import match_model
+from gaincell.adapt.precision import settled
 from gaincell.adapt.prepare import (
     begins,
     check_original,
@@ -113,11 +114,10 @@ def paper_recipe(
     accelerator = make_accelerator()
     check_shared(settings, accelerator.num_processes)
     model.to(accelerator.device)
-    fields = settings.model_dump(mode="json")
+    fields = settings.model_dump(mode="json", exclude={"precision", *MANNER})
     source = {
         "recipe": "paper",
         "design_point": config.model_dump(mode="json"),
-        "settings": {name: value for name, value in fields.items() if name not in MANNER},
         "model": base_hash(model),
         "text": source_of(text, calibration),
         **({"prefix": begins(tokenizer)} if begins(tokenizer) else {}),
@@ -126,7 +126,8 @@ def paper_recipe(
     linear = linear_design(config)
     with claimed(out) if learn else nullcontext():
         with first_process_first(accelerator):
-            run = Run(out, source, new=learn)
+            settings = settled(settings, out, model, learn=learn)
+            run = Run(out, source | {"settings": fields | {"distill_precision": settings.precision}}, new=learn)
             if not learn:
                 run.check_reached("linear" if linear is None else "cubic", len(check_servable(model)))
             if ids is None:

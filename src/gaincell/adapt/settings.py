@@ -30,6 +30,12 @@ class AdaptSettings(BaseModel):
     statistics_sequences: int = Field(8, ge=1, description="Sequences that `statistics` looks at.")
     batch: int = Field(4, ge=1, description="Sequences of a learning step.")
     steps: int = Field(48, ge=1, description="Learning steps of a layer.")
+    precision: Literal["auto", "no", "bf16"] = Field(
+        "auto",
+        description="What the model's own text, `transfer` and `distill` are computed in: float32 ('no'); bfloat16 "
+        "with sums in float32 ('bf16'); or the faster of them where the run begins, which it then stays in. Weights "
+        "and conversions are float32 either way. `distill_precision` is its older name.",
+    )
     inputs: Literal["student", "teacher"] = Field(
         "student",
         description="What `transfer` learns on: the adapted layers' hidden states, or the original's.",
@@ -108,7 +114,6 @@ class AdaptSettings(BaseModel):
         "model", description="The original model itself, or its most likely tokens, computed once and kept on disk."
     )
     distill_cached_tokens: int = Field(64, ge=1, description="Tokens a position keeps ('cached').")
-    distill_precision: Literal["no", "bf16"] = Field("no", description="Mixed precision: none, or bfloat16.")
     distill_accumulation: int = Field(1, ge=1, description="Forward passes a process takes for one step.")
     distill_validate_every: int = Field(50, ge=1, description="Steps between two looks at the validation text.")
     distill_validate_tokens: int = Field(4096, ge=2, description="Tokens of that text, at the length of training.")
@@ -122,6 +127,8 @@ class AdaptSettings(BaseModel):
         return betas
 
     def __init__(self, **fields: object) -> None:
+        if "distill_precision" in fields:
+            fields["precision"] = fields.pop("distill_precision")
         try:
             super().__init__(**fields)
         except ValidationError as error:

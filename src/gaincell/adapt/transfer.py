@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gaincell.adapt.layers import Teaching, without_mask
+from gaincell.adapt.precision import computing
 from gaincell.adapt.rates import is_predictor, is_scaler, sizes
 from gaincell.adapt.settings import AdaptSettings
 
@@ -47,12 +48,12 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
         settings: steps, batch, learning rates.
         seed: of the order in which sequences are seen.
     """
-    before = relative_error(module, teaching, settings.batch)
+    before = relative_error(module, teaching, settings)
     start = {name: value.clone() for name, value in module.state_dict().items()}
     rate = 1.0
     for _ in range(settings.tries):
         _learn(module, teaching, settings, seed, rate)
-        after = relative_error(module, teaching, settings.batch)
+        after = relative_error(module, teaching, settings)
         if after <= before:
             return Transferred(before, after, rate, kept=False)
         module.load_state_dict(start)
@@ -84,7 +85,7 @@ def _learn(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed:
         if len(order) < settings.batch:
             order += torch.randperm(len(teaching.inputs), generator=generator).tolist()
         rows, order = order[: settings.batch], order[settings.batch :]
-        error = (_run(module, teaching, rows) - teaching.outputs[rows]).square()
+        error = (_run(module, teaching, rows, settings) - teaching.outputs[rows]).square()
         loss = error.mean() / power
         for which, own in apart:
             # Over the tokens expected in a batch, so that one of them weighs the same in every step.
@@ -111,16 +112,18 @@ def _relative(name: str, settings: AdaptSettings) -> float:
 
 
 @torch.no_grad()
-def relative_error(module: nn.Module, teaching: Teaching, batch: int) -> float:
+def relative_error(module: nn.Module, teaching: Teaching, settings: AdaptSettings) -> float:
     """Squared error of a module's output over its power, on the first whole batches: some four sequences."""
-    error, power = 0.0, 0.0
+    error, power, batch = 0.0, 0.0, settings.batch
     count = min(max(4 // batch, 1), len(teaching.inputs) // batch) * batch
     for rows in torch.arange(count).split(batch):
         target = teaching.outputs[rows]
-        error += float((_run(module, teaching, rows) - target).square().sum())
+        error += float((_run(module, teaching, rows, settings) - target).square().sum())
         power += float(target.square().sum())
     return error / max(power, TINY)
 
 
-def _run(module: nn.Module, teaching: Teaching, rows: Tensor | list[int]) -> Tensor:
-    return module(hidden_states=teaching.inputs[rows], **without_mask(teaching.kwargs))[0]
+def _run(module: nn.Module, teaching: Teaching, rows: Tensor | list[int], settings: AdaptSettings) -> Tensor:
+    with computing(settings, teaching.inputs.device):
+        out = module(hidden_states=teaching.inputs[rows], **without_mask(teaching.kwargs))[0]
+    return out.to(teaching.outputs.dtype)

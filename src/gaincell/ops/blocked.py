@@ -369,20 +369,19 @@ class _Products(torch.autograd.Function):
         past = grad and whole.tokens > config.window
         opened = torch.ones_like(q, dtype=torch.bool) if past else q.new_empty(0, dtype=torch.bool)
         clamped: set[tuple[int, int]] = set()
-        normalised = config.normaliser != "none"
         beyond: dict[tuple[int, int], Tensor] = {}  # where more pulses fired in a sub-tile than the normaliser holds
         for piece, (plan, queries, stored) in enumerate(whole.pieces(len(q) // len(k), len(k))):
             heads = _Heads(plan, queries, stored, q, k, v, preset, absent, ("gate", "charge"))
             read, normaliser = out[queries], z[queries]
             keys, values = heads.operands()
             tails: dict[int, Tensor] = {}
-            fired = plan.fired(heads.count) if normalised else []
+            fired = plan.fired(heads.count) if config.normaliser != "none" else None
             extremes = []
             for block in plan.blocks:
                 gate = heads.gate(block, keys)
                 phi = heads.mask_(pulse_width(gate, config, out=gate), block)
                 rows = slice(block.rows.start, block.rows.start + block.tail)
-                if normalised:
+                if fired is not None:
                     pulses = phi.sum(2)
                     fired[block.index][:, : block.tail].add_(pulses[:, : block.tail])
                     if pulses.shape[1] > block.tail:
@@ -406,7 +405,7 @@ class _Products(torch.autograd.Function):
             if extremes:
                 largest = torch.stack(extremes).abs_().view(-1, 2).amax(1).tolist()
                 clamped |= {(piece, n) for n, x in enumerate(largest) if x > edge}
-            if normalised:
+            if fired is not None:
                 lost = beyond_ranges(fired, config) if grad and config.normaliser == "column" else None
                 if lost is not None and bool(lost.any()):
                     beyond |= {(piece, n): x for n, x in enumerate(lost) if bool(x.any())}
