@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from gaincell.adapt.rows import Share
 from gaincell.aside import written_aside
+from gaincell.ops.precision import widen
 
 #: Rows of a file of cached outputs.
 CACHED_ROWS = 16
@@ -88,7 +89,7 @@ def from_model(model: PreTrainedModel, temperature: float) -> Teacher:
     def teach(share: Share) -> Lesson:
         with probing(model) as probe:
             logits, hidden = probe.ask(model, share.ids, share.positions)
-        return Lesson((logits.float() / temperature).log_softmax(-1), None, None, hidden)
+        return Lesson((widen(logits) / temperature).log_softmax(-1), None, None, hidden)
 
     return teach
 
@@ -183,7 +184,7 @@ def divergence(logits: Tensor, lesson: Lesson, temperature: float) -> Tensor:
     A lesson of k tokens compares k + 1 outcomes, the last being any other token; that is never more than the KL over
     the whole vocabulary, and equal to it at k = vocabulary. The square keeps the gradient's size [Hinton et al. 2015].
     """
-    student = logits.float() / temperature if temperature != 1.0 else logits.float()
+    student = widen(logits) / temperature if temperature != 1.0 else widen(logits)
     original = lesson.log_probs
     if lesson.tokens is None:
         kl = _Divergence.apply(student, original)
@@ -219,5 +220,5 @@ class _Divergence(torch.autograd.Function):
 
 def relative_error(hidden: Tensor, target: Tensor) -> Tensor:
     """Squared error of a row's hidden states (b, T, hidden) over their power, (b,)."""
-    target = target.float()
-    return (hidden.float() - target).square().sum((1, 2)) / target.square().sum((1, 2)).clamp(min=1e-12)
+    target = widen(target)
+    return (widen(hidden) - target).square().sum((1, 2)) / target.square().sum((1, 2)).clamp(min=1e-12)
