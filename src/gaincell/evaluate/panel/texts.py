@@ -46,7 +46,7 @@ GENRES = (
     Genre("conversation", "conversation", "d223e511fdaf9da596f7f022c9e2e56546ff5ecb88a8f16a00a353d0baa60b63"),
     Genre("code", "source code", "5ebdbf35d2a28c97db4d1162b14068fa2780aa8badca8e62d9c982b1f73b6ba6"),
     Genre("science", "science", "cfdb3ba544f766af75677efc7cade042cb222b9ba735fad927c4b82c1882c12d"),
-    Genre("own", "written by the original model", "d33ef05b80673baa4ee954435fedc602fac04506e5758290dad0ed501dc04489"),
+    Genre("own", "written by the original model", "dcc23b38edabfbc1ec22f263e7f7bbc1a0f8ef8f1723b378db164a92ddef9d9d"),
 )
 
 
