@@ -51,5 +51,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    page = ROOT / "docs" / "texts.md"
-    page.write_text(fill(page.read_text("utf-8"), "sources", table()), "utf-8")
+    lines, page = table(), ROOT / "docs" / "texts.md"
+    page.write_text(fill(page.read_text("utf-8"), "sources", lines), "utf-8")
