@@ -113,9 +113,11 @@ def machine(device: torch.device) -> dict[str, Any]:
     cuda = device.type == "cuda"
     return {
         "cpu": facts.get("model name", platform.processor() or platform.machine()),
+        "family": " ".join(facts[x] for x in ("cpu family", "model") if x in facts) or None,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "matrix_units": "amx_tile" in facts["flags"] if "flags" in facts else None,
+        "bfloat16": any(x in facts["flags"] for x in ("avx512_bf16", "amx_bf16")) if "flags" in facts else None,
         "gpu": torch.cuda.get_device_name(device) if cuda else None,
         "load": os.getloadavg()[0],
         "system": platform.platform(),
@@ -133,19 +135,24 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+def new_record(module: str, arguments: list[str], device: torch.device, settings: dict[str, Any]) -> dict[str, Any]:
+    """What a file of results says before there are any."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": " ".join((f"python -m {module}", *arguments)),
+        "machine": machine(device),
+        "versions": versions(),
+        "settings": settings,
+        "results": {},
+    }
+
+
 def main(arguments: list[str]) -> None:
     """Measure, print and write what is asked for."""
     chosen = parse(arguments)
     torch.set_num_threads(chosen.threads)
     sections = Sections(chosen)
-    record: dict[str, Any] = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(("python -m benchmarks.attention", *arguments)),
-        "machine": machine(sections.device),
-        "versions": versions(),
-        "settings": vars(chosen),
-        "results": {},
-    }
+    record = new_record("benchmarks.attention", arguments, sections.device, vars(chosen))
     path = None
     if chosen.json is not None:
         path = Path(chosen.json or RESULTS / f"{record['date'][:10]}-{sections.device.type}-attention.json")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention as sdpa
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 import gaincell
 from benchmarks.eager import eager_attention
@@ -180,21 +181,18 @@ def matrix_products(device: torch.device) -> list[Contender]:
     return found
 
 
+def tiny_model() -> PreTrainedModel:
+    """A random model of two layers."""
+    shape = LlamaConfig(vocab_size=99, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
+    return LlamaForCausalLM(shape)
+
+
 def generating(tokens: int, device: torch.device, tiny: bool) -> list[Contender]:
     """Greedy `generate` of so many tokens from a prompt as long: the demo model as it is, and with shipped adapters.
 
     `tiny`: a random model of two layers in its place, converted and not adapted.
     """
-    if tiny:
-        from transformers import LlamaConfig, LlamaForCausalLM
-
-        shape = LlamaConfig(
-            vocab_size=99, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2
-        )
-        original = LlamaForCausalLM(shape)
-    else:
-        original = gaincell.load_demo_model()[0]
-    original = original.eval().to(device)
+    original = (tiny_model() if tiny else gaincell.load_demo_model()[0]).eval().to(device)
     models = {"softmax": original}
     for name in ("leroux2025", "extended"):
         models[name] = (gaincell.convert_ if tiny else gaincell.load_adapter)(deepcopy(original), name)

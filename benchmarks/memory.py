@@ -46,12 +46,12 @@ def peak_extra(call, device: torch.device) -> int:
         return torch.cuda.max_memory_allocated() - before
     # Linux's high-water mark, set back first: getrusage's would start at that of the process that started this one.
     Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    before = status_bytes("VmRSS")
     call()
-    return max(_status("VmHWM") - before, 0)
+    return max(status_bytes("VmHWM") - before, 0)
 
 
-def _status(name: str) -> int:
+def status_bytes(name: str) -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 

@@ -11,6 +11,7 @@ from gaincell.report.numbers import number
 
 PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
 BEGIN, END = "<!-- benchmark:attention -->", "<!-- /benchmark -->"
+STEP_BEGIN, STEP_END = "<!-- benchmark:adaptation -->", "<!-- /benchmark:adaptation -->"
 
 Column = tuple[str, Callable[[Row], Any]]
 
@@ -89,9 +90,38 @@ SECTIONS: dict[str, tuple[str, list[Column]]] = {
 }
 
 
+#: The same of a step of adaptation.
+STEP: dict[str, tuple[str, list[Column]]] = {
+    "step": (
+        "One step",
+        [
+            ("step", lambda row: row["name"]),
+            ("median, CPU s", _of("median_s")),
+            ("minimum, CPU s", _of("min_s")),
+            ("over the plain step: medians", _of("ratio_median")),
+            ("minima", _of("ratio_min")),
+        ],
+    ),
+    "parts": (
+        "Where the time of a step of `distill` goes",
+        [
+            ("part", lambda row: row["part"]),
+            ("share, %", _of("share", 100.0, 2)),
+        ],
+    ),
+    "peak": (
+        "Peak memory of a process that takes steps",
+        [
+            ("step", lambda row: row["name"]),
+            ("GB", _of("peak_bytes", 1e-9)),
+        ],
+    ),
+}
+
+
 def table(section: str, rows: list[Row]) -> str:
     """One section in Markdown."""
-    title, columns = SECTIONS[section]
+    title, columns = (SECTIONS | STEP)[section]
     lines = [[name for name, _ in columns], ["---"] * len(columns)]
     lines += [[str(cell(row)) for _, cell in columns] for row in rows]
     return "\n".join((f"{title}:", "", *(f"| {' | '.join(line)} |" for line in lines)))
@@ -101,25 +131,33 @@ def tables(record: dict[str, Any]) -> str:
     """One machine's record in Markdown."""
     machine, versions, settings = record["machine"], record["versions"], record["settings"]
     units = {True: ", with matrix units", False: ", without matrix units", None: ""}[machine["matrix_units"]]
-    cpu = f"{machine['cpu']}{units}, {machine['cores']} cores, {settings['threads']} threads"
+    family = f" (family {machine['family']})".replace(" (family None)", "") if "family" in machine else ""
+    cpu = f"{machine['cpu']}{family}{units}, {machine['cores']} cores, {settings['threads']} threads"
     heading = f"### {machine['gpu'] or cpu}"
     software = ", ".join(f"{package} {version}" for package, version in versions.items() if version)
-    facts = (
-        f"{record['date'][:10]}; {settings['heads']} heads of {settings['head_dim']}, window {settings['window']:,}, "
-        f"batch 1, float32 where nothing else is said; {software}. `{record['command']}`"
-    )
+    if "heads" in settings:
+        heads = f"{settings['heads']} heads of {settings['head_dim']}, window {settings['window']:,}"
+        about = f"{heads}, batch 1, float32 where nothing else is said"
+    else:
+        about = f"one row of {settings['tokens']:,} tokens"
+    facts = f"{record['date'][:10]}; {about}; {software}. `{record['command']}`"
     return "\n\n".join((heading, facts, *(table(name, rows) for name, rows in record["results"].items())))
 
 
 def main(paths: list[str]) -> None:
-    """Put the tables of every file between the page's marks."""
+    """Put the tables of every file between the page's marks for files of its kind."""
+    records = [json.loads(Path(path).read_text("utf-8")) for path in paths]
     text = PAGE.read_text("utf-8")
-    before, begun, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    if not paths or not begun or not ended:
-        raise SystemExit(f"usage: python -m benchmarks.report PATH.json ...; {PAGE} needs {BEGIN} ... {END}")
-    content = "\n\n".join(tables(json.loads(Path(path).read_text("utf-8"))) for path in paths)
-    PAGE.write_text(f"{before}{BEGIN}\n{content}\n{END}{after}", "utf-8")
+    for begin, end, sections in ((BEGIN, END, SECTIONS), (STEP_BEGIN, STEP_END, STEP)):
+        found = [record for record in records if record["results"].keys() <= sections.keys()]
+        before, begun, rest = text.partition(begin)
+        _, ended, after = rest.partition(end)
+        if not paths or (found and (not begun or not ended)):
+            raise SystemExit(f"usage: python -m benchmarks.report PATH.json ...; {PAGE} needs {begin} ... {end}")
+        if found:
+            content = "\n\n".join(tables(record) for record in found)
+            text = f"{before}{begin}\n{content}\n{end}{after}"
+    PAGE.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":
