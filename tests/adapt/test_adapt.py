@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from letters import Letters
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
@@ -292,15 +293,6 @@ def test_the_public_name_stays_callable_once_the_package_is_imported() -> None:
     with pytest.raises(InputError, match="unknown stages"):
         gaincell.adapt(None, "extended", tokenizer=None, out="nowhere", stages=["magic"])  # type: ignore[arg-type]
     assert next(iter(inspect.signature(gaincell.adapt).parameters)) == "model"
-
-
-class Letters:
-    """One token a letter: as much of a tokenizer as the calibration text needs."""
-
-    bos_token_id = eos_token_id = pad_token_id = 0
-
-    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
-        return {"input_ids": [ord(letter) % 96 + 1 for letter in text]}
 
 
 def test_the_model_writes_the_same_text_for_the_same_seed(small_llama: Path) -> None:

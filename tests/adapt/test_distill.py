@@ -17,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from hypothesis import given
 from hypothesis import strategies as st
+from letters import Letters
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
@@ -39,15 +40,6 @@ TOKENS = STEPS * 4 * 48  # of 4 rows of 48
 
 def load(path: Path) -> PreTrainedModel:
     return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-
-
-class Letters:
-    """One token a letter."""
-
-    bos_token_id = eos_token_id = pad_token_id = 0
-
-    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
-        return {"input_ids": [ord(letter) % 96 + 1 for letter in text]}
 
 
 def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:

@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from hypothesis import given
 from hypothesis import strategies as st
+from letters import Letters
 from test_distill import _SHARDING as SHARDING
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -49,15 +50,6 @@ def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
         likely = torch.rand(n, generator=generator) < 0.8
         rows[:, t] = torch.where(likely, (rows[:, t - 1] * 7 + 3) % 97, rows[:, t])
     return rows
-
-
-class Letters:
-    """One token a letter."""
-
-    bos_token_id = eos_token_id = pad_token_id = 0
-
-    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
-        return {"input_ids": [ord(letter) % 96 + 1 for letter in text]}
 
 
 def adapted(model: PreTrainedModel, out: Path, design: Any = DESIGN, **arguments: Any) -> AdaptResult:

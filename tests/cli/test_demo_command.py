@@ -56,7 +56,7 @@ def forbidden() -> Any:
 
 def test_demo_leaves_report_results_and_model(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
-    assert names == {"calibration.safetensors", "extended", "leroux2025", *PAGE, "results.json"}
+    assert names == {"answers", "calibration.safetensors", "extended", "leroux2025", *PAGE, "results.json"}
     data = json.loads((finished / "results.json").read_text("utf-8"))
     assert list(data["steps"]) == STEPS
     assert all(step["seconds"] >= 0 for step in data["steps"].values())
@@ -70,7 +70,11 @@ def test_demo_leaves_report_results_and_model(finished: Path) -> None:
         ("leroux2025", "mapped as it is"),
         ("leroux2025", "scalers from statistics"),
     ]
-    assert results["perplexities"][0]["ratio"] == 1
+    assert (results["perplexities"][0]["ratio"], results["perplexities"][0]["worst"]) == (1, None)
+    for row in results["perplexities"][1:]:
+        # The worst kind of text is worse than the mean, which is one of all kinds.
+        assert row["worst"]["ratio"] > row["ratio"]
+        assert row["perplexity"] == pytest.approx(row["ratio"] * results["perplexities"][0]["perplexity"])
     assert [sample["prompt"] for sample in results["samples"]] == list(PROMPTS)
     assert "Quick figures" in results["note"]
     assert results["summary"] in (finished / "report.html").read_text("utf-8").replace("&#39;", "'")
@@ -171,7 +175,7 @@ def test_demo_puts_adapters_on_without_learning(
     plan = PointPlan("extended", ("adapter",), str(tmp_path / "mine.safetensors"))
     settings = dataclasses.replace(LITTLE, plans=(plan,))
     results, _ = run_demo(settings, tmp_path / "demo", lambda: load_model(tiny), "tiny")
-    assert {path.name for path in (tmp_path / "demo").iterdir()} == {*PAGE, "results.json"}
+    assert {path.name for path in (tmp_path / "demo").iterdir()} == {"answers", *PAGE, "results.json"}
     learned = json.loads((finished / "results.json").read_text("utf-8"))["results"]
     stages = [row["stage"] for row in results["perplexities"]]
     assert stages == ["as it came", "mapped as it is", "adapter that ships"]

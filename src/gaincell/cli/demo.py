@@ -11,6 +11,7 @@ from gaincell.cli import options, screen
 if TYPE_CHECKING:
     from gaincell.cli.demo_steps import DemoSettings, Loader
     from gaincell.report import Results
+    from gaincell.report.results import PerplexityRow
 
 
 def demo(
@@ -27,9 +28,9 @@ def demo(
 ) -> None:
     """Put a small language model on the hardware, and report.
 
-    Perplexity of the original, after plain mapping and after adaptation; samples of both; latency, energy and area. The
-    report is OUT/report.html. The adapters that ship took hours of learning; with --from-scratch the model
-    learns here for some minutes, and is kept in OUT/extended/model.
+    Perplexity on many kinds of text, of the original, after plain mapping and after adaptation; samples of both;
+    latency, energy and area. The report is OUT/report.html. The adapters that ship took hours of learning; with
+    --from-scratch the model learns here for some minutes, and is kept in OUT/extended/model.
     """
     from gaincell.cli.demo_steps import DemoSettings
 
@@ -95,12 +96,16 @@ def show_results(results: "Results") -> None:
             row["stage"],
             number(row["perplexity"]),
             number(row["ratio"], 3),
+            _worst(row),
             f"{row['seconds']:.0f}",
         )
         for row in results["perplexities"]
     ]
     screen.show_table(
-        ("attention", "stage", "perplexity", "times the original", "seconds"), rows, "Perplexity", text_columns=2
+        ("attention", "stage", "perplexity", "times the original", "at worst", "seconds"),
+        rows,
+        "Perplexity",
+        text_columns=2,
     )
     screen.show(results["evaluation"])
     screen.show()
@@ -127,3 +132,10 @@ def show_results(results: "Results") -> None:
     screen.show_table(columns, published, "The paper's own model, GPT-2 at 'leroux2025'")
     screen.show(results["caveat"])
     screen.show()
+
+
+def _worst(row: "PerplexityRow") -> str:
+    from gaincell.report.numbers import number
+
+    worst = row.get("worst")
+    return "" if worst is None else f"{number(worst['ratio'], 3)} ({worst['genre']})"

@@ -1,7 +1,6 @@
 """What `gaincell demo` does, step by step, and what its report is written from."""
 
 import copy
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -12,6 +11,7 @@ from gaincell.cli import options
 from gaincell.cli.estimates import costs, estimated, published
 from gaincell.cli.record import Record, Step
 from gaincell.cli.screen import Stages
+from gaincell.cli.short_panel import how_scored, perplexity_row, score_beside, score_original
 from gaincell.config import GainCellConfig
 from gaincell.report.numbers import number
 
@@ -70,7 +70,7 @@ class DemoSettings:
         plans: the design points; the samples, and the model that is saved where the run adapts it, are of the first.
         sequences, length: calibration text, and the length that adaptation works at; where the run adapts.
         steps: learning steps of a layer in the stage 'transfer'.
-        evaluate_tokens, evaluate_length: perplexity.
+        evaluate_tokens, evaluate_length: perplexity, of each text of the panel.
         sample_tokens, temperature: samples.
         seed: of everything drawn at random.
     """
@@ -83,8 +83,8 @@ class DemoSettings:
     sequences: int = 64
     length: int = 256
     steps: int = 48
-    evaluate_tokens: int = 8192
-    evaluate_length: int = 512
+    evaluate_tokens: int = 1024
+    evaluate_length: int = 1024
     sample_tokens: int = 48
     temperature: float = 0.0
     seed: int = 0
@@ -97,7 +97,7 @@ class DemoSettings:
             plans = tuple(PointPlan(plan.name, ("statistics", "transfer")) for plan in plans)
         if not quick:
             return cls(plans=plans)
-        return cls(quick=True, plans=plans, sequences=16, length=128, steps=8, evaluate_tokens=1024, sample_tokens=32)
+        return cls(quick=True, plans=plans, sequences=16, length=128, steps=8, evaluate_tokens=128, sample_tokens=32)
 
 
 class Workbench:
@@ -146,16 +146,12 @@ class Workbench:
 
     def write_calibration(self, progress: Stages) -> dict[str, Any]:
         """Let the original model write the text that all design points learn from."""
-        from gaincell.adapt import check_held_out
         from gaincell.adapt.calibration import fingerprint, own_text
-        from gaincell.evaluate import default_text
-        from gaincell.evaluate.perplexity import encode
 
         s = self.settings
         model, tokenizer = self.loaded
         written = progress.of("writing text")
         ids = own_text(model, tokenizer, self.calibration_file, s.sequences, s.length, s.seed, written)
-        check_held_out(ids, encode(tokenizer, default_text(), s.evaluate_tokens))
         return {
             "sequences": s.sequences,
             "length": s.length,
@@ -169,43 +165,26 @@ class Workbench:
 
         return read_tensors(self.calibration_file)["ids"][: self.settings.sequences].long()
 
-    def perplexity(self, model: "PreTrainedModel", progress: Stages) -> dict[str, Any]:
-        """Perplexity of one model on the packaged text."""
-        from gaincell.evaluate import perplexity
-
+    def score(self, name: str, model: "PreTrainedModel", progress: Stages) -> dict[str, Any]:
+        """One model on the panel's short form, beside the original."""
         s = self.settings
-        found = perplexity(
-            model,
-            self.tokenizer,
-            length=s.evaluate_length,
-            tokens=s.evaluate_tokens,
-            progress=progress.of("perplexity"),
-        )
-        return found.to_dict()
+        how = (s.evaluate_tokens, s.evaluate_length, self.out, progress)
+        return score_beside(lambda: self.loaded, name, model, *how)
 
     def original(self, progress: Stages) -> dict[str, Any]:
-        """Step: the original model's perplexity."""
-        import torch
-        import transformers
-
-        versions = {
-            "Python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        }
-        model, _ = self.loaded
-        progress("loading the model", 1, 1)
-        found = self.perplexity(model, progress)
-        return {**found, "versions": versions, "threads": torch.get_num_threads()}
+        """Step: the original model on the panel's short form."""
+        s = self.settings
+        progress("loading the model", int(bool(self.loaded)), 1)
+        return score_original(lambda: self.loaded, s.evaluate_tokens, s.evaluate_length, self.out, progress)
 
     def naive(self, plan: PointPlan, progress: Stages) -> dict[str, Any]:
-        """Step: perplexity of the model mapped without adaptation."""
+        """Step: the model mapped without adaptation."""
         from gaincell.models import convert_
 
-        return self.perplexity(convert_(self.copy_of_original(), self.config_of(plan)), progress)
+        return self.score(plan.name, convert_(self.copy_of_original(), self.config_of(plan)), progress)
 
     def adapted(self, plan: PointPlan, stages: tuple[str, ...], progress: Stages) -> dict[str, Any]:
-        """Step: adapt with these stages (the earlier ones come from the run folder), and take the perplexity."""
+        """Step: adapt with these stages (the earlier ones come from the run folder), and score the model."""
         from gaincell.adapt import adapt
         from gaincell.models.load import save_model
 
@@ -221,18 +200,18 @@ class Workbench:
         )
         if self.is_saved(plan, stages):
             save_model(result.model, self.tokenizer, self.model_folder(plan))
-        return self.perplexity(result.model, progress)
+        return self.score(plan.name, result.model, progress)
 
     def is_saved(self, plan: PointPlan, stages: tuple[str, ...]) -> bool:
         """Whether the model is saved after these stages: the first design point's, after its last."""
         return plan.learns and plan == self.settings.plans[0] and stages == plan.stages
 
     def with_adapter(self, plan: PointPlan, progress: Stages) -> dict[str, Any]:
-        """Step: put the adapter on, and take the perplexity."""
+        """Step: put the adapter on, and score the model."""
         from gaincell.models import adapter_info
 
         assert plan.adapter is not None
-        return {**self.perplexity(self.final(plan), progress), "adapter": adapter_info(plan.adapter).notes}
+        return {**self.score(plan.name, self.final(plan), progress), "adapter": adapter_info(plan.adapter).notes}
 
     def final(self, plan: PointPlan) -> "PreTrainedModel":
         """The adapted model, read from where it is kept."""
@@ -258,7 +237,7 @@ class Workbench:
 
 def demo_steps(bench: Workbench) -> list[Step]:
     """The steps in order."""
-    steps = [Step("original", "perplexity of the original model", bench.original)]
+    steps = [Step("original", "the original model", bench.original)]
     if any(plan.learns for plan in bench.settings.plans):
         steps.append(Step("calibration", "text to learn from", bench.write_calibration, (bench.calibration_file,)))
     for plan in bench.settings.plans:
@@ -284,7 +263,6 @@ def summarise(settings: DemoSettings, record: Record) -> "Results":
     cost = record.result("cost")
     rows = _perplexities(settings, record)
     first = settings.plans[0]
-    evaluation = record.result("original")
     names = [plan.name for plan in settings.plans]
     how = "greedily" if settings.temperature == 0 else f"at temperature {settings.temperature:g}, seed {settings.seed},"
     note = "Quick figures: little text and few steps, to see that everything works; run without --quick to quote any."
@@ -293,9 +271,7 @@ def summarise(settings: DemoSettings, record: Record) -> "Results":
         "summary": _sentence(cost, rows, first.name),
         "note": note if settings.quick else "",
         "model": cost["model"],
-        "evaluation": "Perplexity on State of the Union addresses since 1950: "
-        f"{evaluation['tokens']} tokens, windows of {evaluation['length']} that move by {evaluation['stride']}. "
-        "Lower is better.",
+        "evaluation": how_scored(record.result("original")),
         "perplexities": rows,
         "sampling": f"Both models continue the same prompts {how} with up to {settings.sample_tokens} tokens.",
         "samples": record.result("samples")["samples"],
@@ -309,32 +285,25 @@ def summarise(settings: DemoSettings, record: Record) -> "Results":
 
 
 def _perplexities(settings: DemoSettings, record: Record) -> "list[Any]":
-    original = record.result("original")["perplexity"]
-
-    def row(attention: str, stage: str, name: str) -> dict[str, Any]:
-        value = record.result(name)["perplexity"]
-        return {
-            "attention": attention,
-            "stage": STAGES[stage],
-            "perplexity": value,
-            "ratio": value / original,
-            "seconds": record.seconds(name),
-        }
-
-    rows = [row("softmax", "original", "original")]
+    names = [("softmax", "original", "original")]
     for plan in settings.plans:
-        rows += [row(plan.name, stage, f"{plan.name}/{stage}") for stage in ("naive", *plan.stages)]
-    return rows
+        names += [(plan.name, stage, f"{plan.name}/{stage}") for stage in ("naive", *plan.stages)]
+    return [
+        perplexity_row(attention, STAGES[stage], record.result(name), record.seconds(name))
+        for attention, stage, name in names
+    ]
 
 
 def _sentence(cost: dict[str, Any], rows: "list[Any]", point: str) -> str:
     ours = [row for row in rows if row["attention"] == point]
     naive, final = ours[0], ours[-1]
     estimate = cost["estimates"][point]
+    worst = final["worst"]
     return (
-        f"{cost['model']} has perplexity {number(rows[0]['perplexity'])} with softmax, {number(naive['perplexity'])} "
-        f"when mapped as it is to the design point '{point}', and {number(final['perplexity'])} after adaptation "
-        f"({number(final['ratio'], 3)} times the original); its attention then takes "
+        f"Over many kinds of text {cost['model']} has perplexity {number(rows[0]['perplexity'])} with softmax, "
+        f"{number(naive['perplexity'])} when mapped as it is to the design point '{point}', and "
+        f"{number(final['perplexity'])} after adaptation ({number(final['ratio'], 3)} times the original; at worst "
+        f"{number(worst['ratio'], 3)} times, on {worst['genre']}); its attention then takes "
         f"{estimate['latency_s'] * 1e6:.3g} µs and {estimate['energy_j'] * 1e6:.3g} µJ per token, by estimate."
     )
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -13,6 +12,7 @@ from gaincell.cli import screen
 from gaincell.cli.estimates import costs, estimated, published
 from gaincell.cli.record import Record, Step, run_steps
 from gaincell.cli.screen import Stages
+from gaincell.cli.short_panel import how_scored, perplexity_row, score_beside, score_original
 from gaincell.config import GainCellConfig
 from gaincell.report.numbers import number
 
@@ -32,8 +32,8 @@ SENTENCE = (
 )
 #: Tokens of the speeches that heads are watched on: maps of them take memory with their square.
 WATCHED = 512
-#: Tokens that perplexity is taken on, in windows of so many.
-SCORED, LENGTH = 2048, 512
+#: Tokens of each text of the panel that perplexity is taken on, in windows of so many.
+SCORED, LENGTH = 1024, 1024
 #: Tokens of a sample.
 WRITTEN = 48
 
@@ -120,23 +120,14 @@ class Bench:
         ids = prefix_of(tokenizer) + encode(tokenizer, default_text(), WATCHED)
         return torch.tensor([ids[: self.at_most(WATCHED)]])
 
-    def perplexity(self, name: str | None, progress: Stages) -> dict[str, Any]:
-        """Step: perplexity of the original, or of an adapted model, with the loss of every token."""
-        import torch
-        import transformers
+    def original(self, progress: Stages) -> dict[str, Any]:
+        """Step: the original model on the panel's short form."""
+        return score_original(lambda: self.loaded, SCORED, self.at_most(LENGTH), None, progress)
 
-        from gaincell.evaluate import perplexity
-
-        model = self.loaded[0] if name is None else self.adapted(name)
-        length, tell = self.at_most(LENGTH), progress.of("perplexity")
-        found = perplexity(model, self.loaded[1], length=length, tokens=SCORED, progress=tell)
-        versions = {
-            "Python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        }
-        losses = [float(f"{loss:.5g}") for loss in found.losses]
-        return {**found.to_dict(), "losses": losses, "versions": versions}
+    def score(self, name: str, progress: Stages) -> dict[str, Any]:
+        """Step: an adapted model there, beside the original."""
+        how = (SCORED, self.at_most(LENGTH), None, progress)
+        return score_beside(lambda: self.loaded, name, self.adapted(name), *how)
 
     def samples(self, name: str, progress: Stages) -> dict[str, Any]:
         """Step: both models go on from the same prompts, greedily."""
@@ -207,10 +198,9 @@ def measure(source: Source, sentence: str, path: Path) -> Record:
     steps.append(Step(maps, "attention maps", bench.maps))
     if source.results is None:
         first = next(iter(source.adapted))
-        own = [Step("original/perplexity", "perplexity of the original model", partial(bench.perplexity, None))]
+        own = [Step("original/perplexity", "perplexity of the original model", bench.original)]
         own += [
-            Step(f"{name}/perplexity", f"{name}: perplexity", partial(bench.perplexity, name))
-            for name in source.adapted
+            Step(f"{name}/perplexity", f"{name}: perplexity", partial(bench.score, name)) for name in source.adapted
         ]
         own.append(Step("samples", "samples of both models", partial(bench.samples, first)))
         own.append(Step("cost", "latency, energy and area", bench.cost))
@@ -258,28 +248,26 @@ def _maps_step(sentence: str) -> str:
 
 def _results(source: Source, record: Record) -> "Results":
     """Quality, samples and cost, from what was measured here."""
-    from gaincell.evaluate.ratio import BLOCK, ratio_interval
+    from gaincell.evaluate.ratio import BLOCK
 
     cost, first = record.result("cost"), next(iter(source.adapted))
     original = record.result("original/perplexity")
-    rows: list[Any] = [_row("softmax", "as it came", original, original, record.seconds("original/perplexity"), None)]
-    for name in source.adapted:
-        found = record.result(f"{name}/perplexity")
-        interval = ratio_interval(found["losses"], original["losses"])
-        rows.append(_row(name, "adapted", found, original, record.seconds(f"{name}/perplexity"), interval))
+    rows = [perplexity_row("softmax", "as it came", original, record.seconds("original/perplexity"))]
+    rows += [
+        perplexity_row(name, "adapted", record.result(f"{name}/perplexity"), record.seconds(f"{name}/perplexity"))
+        for name in source.adapted
+    ]
     last, estimate = rows[1], cost["estimates"][first]
     seconds = sum(step["seconds"] for step in record.data["steps"].values())
     return {
         "title": f"{cost['model']} in gain cells",
-        "summary": f"{cost['model']} has perplexity {number(rows[0]['perplexity'])} with softmax and "
-        f"{number(last['perplexity'])} adapted to the design point '{first}' ({number(last['ratio'], 3)} times the "
-        f"original); its attention then takes {estimate['latency_s'] * 1e6:.3g} µs and "
+        "summary": f"Over many kinds of text {cost['model']} has perplexity {number(rows[0]['perplexity'])} with "
+        f"softmax and {number(last['perplexity'])} adapted to the design point '{first}' ({number(last['ratio'], 3)} "
+        f"times the original); its attention then takes {estimate['latency_s'] * 1e6:.3g} µs and "
         f"{estimate['energy_j'] * 1e6:.3g} µJ per token, by estimate.",
         "note": "",
         "model": cost["model"],
-        "evaluation": f"Perplexity on State of the Union addresses since 1950: {original['tokens']} tokens, windows of "
-        f"{original['length']} that move by {original['stride']}. Lower is better. Intervals by drawing blocks of "
-        f"{BLOCK} tokens anew (bootstrap).",
+        "evaluation": f"{how_scored(original)} Intervals by drawing blocks of {BLOCK} tokens anew (bootstrap).",
         "perplexities": rows,
         "sampling": f"Both models continue the same prompts greedily with up to {WRITTEN} tokens.",
         "samples": record.result("samples")["samples"],
@@ -294,15 +282,4 @@ def _results(source: Source, record: Record) -> "Results":
             **source.about,
             "time to measure": f"{seconds:.0f} s",
         },
-    }
-
-
-def _row(attention: str, stage: str, found: Any, original: Any, seconds: float, interval: Any) -> dict[str, Any]:
-    return {
-        "attention": attention,
-        "stage": stage,
-        "perplexity": found["perplexity"],
-        "ratio": found["perplexity"] / original["perplexity"],
-        "seconds": seconds,
-        "interval": None if interval is None else list(interval),
     }

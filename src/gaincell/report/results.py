@@ -6,10 +6,18 @@ from gaincell.report.curves import Curve
 from gaincell.report.tasks import Tasks
 
 
+class WorstGenre(TypedDict):
+    """The kind of text that a model does worst, and how many times the original's perplexity it has there."""
+
+    genre: str
+    ratio: float
+
+
 class PerplexityRow(TypedDict):
     """One model's perplexity; `ratio` is over the original model's, `seconds` what it took to get there.
 
-    `interval`, where it is known, is the 95 % interval of the ratio.
+    Perplexity and ratio are geometric means over kinds of text. `interval`, where it is known, is the 95 % interval of
+    the ratio; `worst` is None of the original.
     """
 
     attention: str
@@ -18,6 +26,7 @@ class PerplexityRow(TypedDict):
     ratio: float
     seconds: float
     interval: NotRequired[list[float] | None]
+    worst: NotRequired[WorstGenre | None]
 
 
 class Sample(TypedDict):
