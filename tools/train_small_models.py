@@ -187,7 +187,7 @@ def tell(model: PreTrainedModel, folder: Path, learned: str) -> None:
         surprise = -(counts / counts.sum()).log()[encode(tokenizer, text)].mean()
         figures = [f"unigram {surprise.exp():.0f}"]
         for length in (8, 16, 64, 256, 512):
-            found = perplexity(model, tokenizer, text, length=length, tokens=16384, batch=8)
+            found = perplexity(model, tokenizer, text, length=length, tokens=8192, batch=8)
             figures.append(f"{length} tokens {found.perplexity:.1f}")
         print(f"{name}: perplexity by " + ", ".join(figures), flush=True)
 
