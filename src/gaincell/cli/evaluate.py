@@ -66,7 +66,7 @@ def evaluate(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Measure a model's perplexity (on one text, or a panel) or accuracy.
+    """Measure a model: a text's perplexity, a panel, or tasks.
 
     With --config, an unconverted model is mapped as it is, without adaptation, and a converted one moves there.
 
