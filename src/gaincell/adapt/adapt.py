@@ -17,6 +17,7 @@ from gaincell.adapt.fit import fit_layer
 from gaincell.adapt.held_out import keep_learned
 from gaincell.adapt.layers import LayerWalk
 from gaincell.adapt.matching import match_cell
+from gaincell.adapt.outcome import Outcome, conclude, hold_back
 from gaincell.adapt.precision import keep, settled
 from gaincell.adapt.prepare import (
     begins,
@@ -58,11 +59,14 @@ class AdaptResult:
         metrics: of the stages that the model has been through: one entry per layer of `statistics`, `transfer` and
             `matching`, with its relative error; one per step of `distill`, `linear` and `cubic`.
         folder: the run directory.
+        outcome: how near the model came to the original, on rows that were held back; None where nothing was learned
+            in this call or `AdaptSettings.held_back` is 0, without a tokenizer, and in all processes but the first.
     """
 
     model: PreTrainedModel
     metrics: list[dict[str, Any]]
     folder: Path
+    outcome: Outcome | None = None
 
 
 def adapt(
@@ -159,7 +163,9 @@ def adapt(
     fields = settings.model_dump(mode="json")
     source = {
         "design_point": config.model_dump(mode="json"),
-        "settings": {k: v for k, v in fields.items() if not k.startswith("distill_") and k != "precision"},
+        "settings": {
+            k: v for k, v in fields.items() if not k.startswith("distill_") and k not in {"precision", *MANNER}
+        },
         "statistics": statistics,
         "model": base_hash(model),
         "text": source_of(text, calibration),
@@ -194,7 +200,7 @@ def adapt(
         was_training = model.training
         model.eval()
         try:
-            rows, teach, validate = None, None, None
+            rows, teach, validate, held = None, None, None, None
             others = None if ids is None else ids[: settings.sequences]
             if accelerator is not None:
                 longer = cut_rows(tokenizer, ids, settings) if longer is None and ids is not None else longer
@@ -209,6 +215,12 @@ def adapt(
                         keep_learned(run, longer)
                     rows, whole = Permuted(longer, settings.distill_batch, settings.seed), start is not None
                     teach = make_teacher(model, teacher, rows, run, settings, accelerator, progress, whole=whole)
+            first = accelerator is None or accelerator.is_main_process
+            learned_on = others if accelerator is None else longer
+            assert learned_on is not None
+            trained = learned_on.shape[1]
+            if learn and first:  # while the model is still the original
+                held = hold_back(model, tokenizer, config, run, settings, trained, progress)
             if start is None:
                 convert_(model, config)
             else:
@@ -237,9 +249,10 @@ def adapt(
                     progress=progress,
                 )
             metrics = run.metrics() if learn or not distilling else restore(model, run, "distill", settings)
+            outcome = conclude(model, held, run, wanted, settings, trained, progress)
         finally:
             model.train(was_training)
-        return AdaptResult(model, [line for line in metrics if line["stage"] in wanted], run.folder)
+        return AdaptResult(model, [line for line in metrics if line["stage"] in wanted], run.folder, outcome)
 
 
 def _run_stage(

@@ -14,6 +14,7 @@ from gaincell.adapt.claim import claimed
 from gaincell.adapt.distill import check_shared, distill, make_accelerator, restore
 from gaincell.adapt.held_out import keep_learned
 from gaincell.adapt.matching import match_model
+from gaincell.adapt.outcome import STAGE, conclude, hold_back
 from gaincell.adapt.precision import settled
 from gaincell.adapt.prepare import (
     begins,
@@ -165,15 +166,21 @@ def paper_recipe(
         was_training = model.training
         model.eval()
         try:
+            held, trained = None, ids.shape[1]
+            if learn and accelerator.is_main_process:  # while the model is still the original
+                held = hold_back(model, tokenizer, config, run, settings, trained, progress)
             convert_(model, linear or config)
             metrics = train("linear", 0, steps[0])
             if linear is not None:
                 with first_process_first(accelerator), drawing("matching", settings.seed):
                     match_model(model, config, ids[: settings.statistics_sequences].to(model.device), run, progress)
                 metrics = train("cubic", *steps)
+            metrics = [line for line in metrics if line["stage"] != STAGE]
+            stages = ("linear",) if linear is None else ("linear", "matching", "cubic")
+            outcome = conclude(model, held, run, stages, settings, trained, progress)
         finally:
             model.train(was_training)
-        return AdaptResult(model, metrics, run.folder)
+        return AdaptResult(model, metrics, run.folder, outcome)
 
 
 def paper_settings(settings: AdaptSettings) -> AdaptSettings:

@@ -14,7 +14,8 @@ from gaincell.errors import InputError
 class Run:
     """The folder of one adaptation: `config.json`, `metrics.jsonl`, and one safetensors file per finished layer.
 
-    A line of metrics is a finished layer's, written with `save`, or a step's, written with `log`.
+    A line of metrics is a finished layer's, written with `save`, a step's, written with `log`, or what came out at
+    the end, written with `conclude`.
 
     Every file is written aside and renamed, so that a killed run leaves only finished ones.
 
@@ -62,6 +63,10 @@ class Run:
         """Append one step's metrics, with its "stage" and "step"."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
+
+    def conclude(self, metrics: dict[str, Any]) -> None:
+        """Keep what came out at the end, in place of what did so before; it has a "stage" of its own."""
+        self._write([m for m in self.metrics() if m["stage"] != metrics["stage"]] + [metrics])
 
     def rewind(self, stage: str, step: int) -> None:
         """Forget what was logged of a stage after `step`, and half a line that a kill left."""

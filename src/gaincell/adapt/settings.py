@@ -6,8 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gaincell.errors import one_sentence
 
-#: Distillation's settings that say how it runs, not what comes out (but for rounding).
+#: Settings that say how a run goes, not what it learns (but for rounding).
 MANNER = {
+    "held_back",
     "distill_checkpoint_every",
     "distill_accumulation",
     "distill_validate_every",
@@ -27,6 +28,13 @@ class AdaptSettings(BaseModel):
     sequences: int = Field(64, ge=1, description="Sequences of calibration text.")
     length: int = Field(256, ge=8, description="Tokens of a sequence.")
     seed: int = Field(0, ge=0, description="Seed of the text and of the order in which layers see it.")
+    held_back: int = Field(
+        4,
+        ge=0,
+        description="Rows that the original model writes besides, on which nothing is learned, so that a run ends with "
+        "what came out: KL and perplexity beside the original's, at the length trained and at the longest that window "
+        "and positions hold (1,024 at most); 0: it does not.",
+    )
     statistics_sequences: int = Field(8, ge=1, description="Sequences that `statistics` looks at.")
     batch: int = Field(4, ge=1, description="Sequences of a learning step.")
     steps: int = Field(48, ge=1, description="Learning steps of a layer.")

@@ -6,12 +6,15 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gaincell.cli import options, screen
 from gaincell.errors import InputError
+
+if TYPE_CHECKING:
+    from gaincell.adapt.outcome import Outcome
 
 STAGES = ("matching", "statistics", "transfer", "distill")
 DEFAULT_STAGES = STAGES[1:3]
@@ -88,7 +91,8 @@ def adapt(
     """Adapt a pre-trained model to a design point.
 
     It learns from text that it writes itself, or from --text, and is saved in OUT/model; what it learned, without the
-    weights that it had, in OUT/adapter.safetensors.
+    weights that it had, in OUT/adapter.safetensors. It ends with perplexity and KL beside the original's, on text
+    of the original's own that was held back.
     """
     from gaincell.config import GainCellConfig
 
@@ -187,6 +191,7 @@ def adapt(
                 "design_point": design_point.name,
                 "stages": list(chosen) or list(dict.fromkeys(line["stage"] for line in result.metrics)),
                 "metrics": result.metrics,
+                "outcome": None if result.outcome is None else result.outcome.to_dict(),
                 "seconds": seconds,
             }
         )
@@ -195,6 +200,9 @@ def adapt(
         screen.show(f"saved {reached or 'what the stages reached'}: {adapter}")
         return
     screen.show(f"adapted to '{design_point.name}' in {seconds:.0f} s: {saved}")
+    if result.outcome is not None:
+        for line in told(result.outcome):
+            screen.show(line)
     screen.say(f"evaluate it: gaincell evaluate {saved}")
 
 
@@ -215,6 +223,18 @@ def check_stages(
         )
     if statistics is not None and "statistics" not in stages:
         raise InputError(f"--statistics is for that stage, which is not among {','.join(stages)}; leave it out.")
+
+
+def told(outcome: "Outcome") -> list[str]:
+    """What came out, in a line for each length, and what there is to mind."""
+    from gaincell.report.numbers import number
+
+    lines = [
+        f"at {at.length:,} tokens: perplexity {number(at.perplexity)}, {number(at.ratio, 3)} times the original's "
+        f"{number(at.original)}, and KL {number(at.divergence, 3)} nats a token"
+        for at in outcome.lengths
+    ]
+    return [*lines, *(note for note in (outcome.note, outcome.left_behind) if note is not None)]
 
 
 def as_command(model: str, how: Mapping[str, object], given: list[str], quick: bool) -> str:

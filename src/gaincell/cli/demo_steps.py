@@ -142,7 +142,8 @@ class Workbench:
         from gaincell.adapt import AdaptSettings
 
         s = self.settings
-        return AdaptSettings(sequences=s.sequences, length=s.length, seed=s.seed, steps=s.steps)
+        # What came out is measured step by step, on text of another kind.
+        return AdaptSettings(sequences=s.sequences, length=s.length, seed=s.seed, steps=s.steps, held_back=0)
 
     def write_calibration(self, progress: Stages) -> dict[str, Any]:
         """Let the original model write the text that all design points learn from."""

@@ -125,7 +125,7 @@ class Context:
             calibration=ids,
             stages=("statistics",),
             statistics="matching",
-            settings=AdaptSettings(sequences=MATCHED_ON, statistics_sequences=MATCHED_ON, length=LENGTH),
+            settings=AdaptSettings(sequences=MATCHED_ON, statistics_sequences=MATCHED_ON, length=LENGTH, held_back=0),
             progress=self.progress,
         )
 
