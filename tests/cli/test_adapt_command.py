@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from command_tools import Run
 
+from gaincell import GainCellConfig
 from gaincell.cli import adapt as command
 from gaincell.models import adapter_info
 
@@ -22,7 +23,7 @@ COMMAND = [sys.executable, "-m", "gaincell.cli"]
 
 @pytest.fixture(autouse=True)
 def _little_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "QUICK", {"sequences": 4, "length": 24, "steps": 1})
+    monkeypatch.setattr(command, "QUICK", {"sequences": 4, "length": 24, "steps": 1, "held_back": 0})
 
 
 def test_adapt_saves_a_model_that_other_commands_take(
@@ -48,6 +49,50 @@ def test_adapt_saves_a_model_that_other_commands_take(
     assert [entry["attention"] for entry in both] == ["extended", "softmax"]
     assert gaincell("generate", "The", "--model", found["adapter"], "--max-new-tokens", 4).code == 0
     gaincell("evaluate", "run").assert_refused("its model is run/model")
+
+
+def test_adapt_ends_with_what_came_out(tiny: Path, gaincell: Run, tmp_path: Path) -> None:
+    point = tmp_path / "point.yaml"
+    point.write_text(GainCellConfig.preset("extended").replace(window=128).to_yaml())
+    args = (
+        "adapt",
+        tiny,
+        "--config",
+        point,
+        "--out",
+        "run",
+        "--quick",
+        "--set",
+        "held_back=1",
+        "--stages",
+        "statistics",
+    )
+    ended = gaincell(*args)
+    assert ended.code == 0, ended.err
+    first, *lines = ended.out.splitlines()
+    assert first.startswith("adapted to 'extended'")
+    found = json.loads(gaincell(*args, "--json").out)["outcome"]
+    assert {"stage": "outcome", **found} == json.loads(Path("run/metrics.jsonl").read_text().splitlines()[-1])
+    assert [at["length"] for at in found["lengths"]] == [24, 128]
+    assert lines == [
+        f"at {at['length']} tokens: perplexity {at['perplexity']:.4g}, {at['ratio']:.3g} times the original's "
+        f"{at['original']:.4g}, and KL {at['divergence']:.3g} nats a token"
+        for at in found["lengths"]
+    ]
+    assert json.loads(gaincell(*args[:-4], "--json", *args[-2:]).out)["outcome"] is None
+
+
+def test_what_is_not_usable_is_said_in_a_sentence_of_its_own() -> None:
+    from gaincell.adapt.outcome import AtLength, Outcome
+
+    outcome = Outcome(4, (AtLength(256, 1020, 4321.0, 10.0, 5.25),), 256, ("statistics", "transfer"), (7,))
+    assert command.told(outcome) == [
+        "at 256 tokens: perplexity 4,321, 432 times the original's 10, and KL 5.25 nats a token",
+        "not usable: the perplexity is 432 times the original's at 256 tokens, where 3 times is the most; try the "
+        "stage distill as well or lower rates (projection_lr).",
+        "layer 7 (counted from 0) stayed behind: the stage transfer left it as it was, or at over 3 times the median "
+        "error.",
+    ]
 
 
 def test_a_text_that_a_run_learned_from_is_told(tiny: Path, text_file: Path, gaincell: Run) -> None:
@@ -355,6 +400,7 @@ def test_a_second_process_is_refused_and_a_killed_one_gone_on_from(
     tiny: Path, text_file: Path, tmp_path: Path, gaincell: Run
 ) -> None:
     args = ["adapt", str(tiny), "--out", "run", "--text", str(text_file), "--set", "length=24", "--set", "steps=30"]
+    args += ["--set", "held_back=0"]
     first = tmp_path / "run" / "transfer" / "layer-000.safetensors"
     lines = tmp_path / "run" / "metrics.jsonl"
     with subprocess.Popen([*COMMAND, *args], cwd=tmp_path) as process:

@@ -6,12 +6,22 @@ from types import ModuleType
 
 from gaincell.adapt.adapt import AdaptResult, adapt
 from gaincell.adapt.held_out import check_held_out
+from gaincell.adapt.outcome import Outcome
 from gaincell.adapt.recipe import paper_recipe
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.sources import load_source
 from gaincell.adapt.text import mixture_rows
 
-__all__ = ["AdaptResult", "AdaptSettings", "adapt", "check_held_out", "load_source", "mixture_rows", "paper_recipe"]
+__all__ = [
+    "AdaptResult",
+    "AdaptSettings",
+    "Outcome",
+    "adapt",
+    "check_held_out",
+    "load_source",
+    "mixture_rows",
+    "paper_recipe",
+]
 
 
 class _CallablePackage(ModuleType):
