@@ -74,8 +74,7 @@ def distilling(model: PreTrainedModel, start: str | None, ids: torch.Tensor) -> 
             return teach(share)
 
     with training_only(student, settings), probing(student) as probe, leaking(student, settings.distill_leak):
-        named = {name: p for name, p in student.named_parameters() if p.requires_grad}
-        optimiser = torch.optim.AdamW(groups(named, settings), betas=settings.distill_betas)
+        optimiser = torch.optim.AdamW(groups(student, settings), betas=settings.distill_betas)
 
         def step(precision: str) -> None:
             loop.settings = settings.model_copy(update={"precision": precision})
@@ -193,18 +192,24 @@ def main(arguments: list[str]) -> None:
         print(peak(chosen.peak, chosen.tokens, tiny=chosen.quick))
         return
     record = new_record("benchmarks.adaptation", arguments, torch.device("cpu"), vars(chosen))
+    path = None
+    if chosen.json is not None:
+        path = Path(chosen.json or RESULTS / f"{record['date'][:10]}-cpu-adaptation.json")
+
+    def found(section: str, rows: list[Row]) -> None:
+        record["results"][section] = rows
+        print(table(section, rows), flush=True, end="\n\n")
+        if path is not None:  # what is measured stays, whatever comes after
+            path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
     with contenders(chosen.only, chosen.tokens, tiny=chosen.quick) as steps:
-        record["results"]["step"] = times(steps, chosen.repeats)
+        found("step", times(steps, chosen.repeats))
         profiled = next((name for name in chosen.only if name.startswith("distill")), None)
         if chosen.profile and profiled:
             vocabulary = 99 if chosen.quick else gaincell.load_demo_model()[0].config.vocab_size
-            record["results"]["parts"] = shares(steps[profiled], vocabulary)
-    record["results"]["peak"] = [memory(name, chosen.tokens, tiny=chosen.quick) for name in chosen.only]
-    for name, rows in record["results"].items():
-        print(table(name, rows), flush=True, end="\n\n")
-    if chosen.json is not None:
-        path = Path(chosen.json or RESULTS / f"{record['date'][:10]}-cpu-adaptation.json")
-        path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+            found("parts", shares(steps[profiled], vocabulary))
+    found("peak", [memory(name, chosen.tokens, tiny=chosen.quick) for name in chosen.only])
+    if path is not None:
         print(path)
 
 

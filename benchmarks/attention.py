@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
@@ -113,7 +114,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     cuda = device.type == "cuda"
     return {
         "cpu": facts.get("model name", platform.processor() or platform.machine()),
-        "family": " ".join(facts[x] for x in ("cpu family", "model") if x in facts) or None,
+        "family": ", model ".join(facts[x] for x in ("cpu family", "model") if x in facts) or None,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "matrix_units": "amx_tile" in facts["flags"] if "flags" in facts else None,
@@ -139,7 +140,7 @@ def new_record(module: str, arguments: list[str], device: torch.device, settings
     """What a file of results says before there are any."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join((f"python -m {module}", *arguments)),
+        "command": shlex.join(["python", "-m", module, *arguments]),
         "machine": machine(device),
         "versions": versions(),
         "settings": settings,
