@@ -150,7 +150,7 @@ def match(model: Any, tokenizer: Any, point: gaincell.GainCellConfig, adapter: s
             out=folder,
             text=default_training_text(),
             stages=("matching",),
-            settings=AdaptSettings(length=1024, statistics_sequences=2),
+            settings=AdaptSettings(length=1024, statistics_sequences=2, held_back=0),
             start=adapter,
         )
 

@@ -307,7 +307,7 @@ def test_the_model_writes_the_same_text_for_the_same_seed(small_llama: Path) -> 
 def test_self_written_text_is_kept_and_learned_from(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
-    settings = AdaptSettings(sequences=4, length=16, steps=3)
+    settings = AdaptSettings(sequences=4, length=16, steps=3, held_back=0)
     model = load(small_llama)
     adapt(model, small_design, tokenizer=Letters(), out=tmp_path, settings=settings)
     assert (tmp_path / "calibration.safetensors").is_file()
@@ -318,7 +318,14 @@ def test_the_model_writes_more_where_distillation_would_meet_its_text_too_often(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     settings = AdaptSettings(
-        sequences=4, length=16, batch=2, steps=1, distill_tokens=16 * 18, distill_batch=2, distill_repeats=2
+        sequences=4,
+        length=16,
+        batch=2,
+        steps=1,
+        distill_tokens=16 * 18,
+        distill_batch=2,
+        distill_repeats=2,
+        held_back=0,
     )
     kept = tmp_path / "calibration.safetensors"
     written = []

@@ -51,6 +51,7 @@ def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: i
     given = {name: settings.pop(name, None) for name in ("teacher", "validation", "start", "progress")}
     learn = settings.pop("learn", True)
     fields = {"steps": 4, "distill_tokens": TOKENS, "distill_lr": 1e-2, "distill_positions": 16, **settings}
+    fields = {"held_back": 0, **fields}
     return adapt(
         model,
         design,
@@ -709,6 +710,7 @@ def test_a_text_for_distillation_alone_need_not_be_as_long_as_other_stages_ask(
 ) -> None:
     text = "".join(chr(32 + (7 * i * i + 3 * i) % 90) for i in range(100))
     fields: dict[str, Any] = {"length": 48, "distill_tokens": 96, "distill_batch": 1, "distill_positions": 8}
+    fields |= {"held_back": 0}
 
     def run(*stages: str) -> AdaptResult:
         return adapt(
@@ -754,6 +756,7 @@ def test_a_run_with_another_budget_is_refused_before_text_is_written(
 ) -> None:
     def run(tokens: int, *, learn: bool = True) -> AdaptResult:
         fields: dict[str, Any] = {"sequences": 2, "length": 16, "distill_tokens": tokens, "distill_batch": 2}
+        fields |= {"held_back": 0}
         return adapt(
             load(small_llama),
             small_design,

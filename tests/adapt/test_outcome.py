@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from letters import Letters
 from safetensors.torch import load_file
-from test_adapt import Letters, load, tiny_gpt2, token_ids
+from test_adapt import load, tiny_gpt2, token_ids
 from transformers import PreTrainedModel
 
 from gaincell import GainCellConfig
@@ -20,14 +21,7 @@ from gaincell.report.curves import read_curve
 FEW: dict[str, Any] = {"sequences": 4, "length": 48, "batch": 2, "steps": 2, "precision": "no"}
 
 
-class Words(Letters):
-    """It tells what ids say, too."""
-
-    def batch_decode(self, rows: list[list[int]], **_: Any) -> list[str]:
-        return [" ".join(map(str, row)) for row in rows]
-
-
-class Begins(Words):
+class Begins(Letters):
     """A tokenizer that puts a token in front of every text."""
 
     def __call__(self, text: str, add_special_tokens: bool = True, **_: Any) -> dict[str, list[int]]:
@@ -45,7 +39,7 @@ def sure(path: Path) -> PreTrainedModel:
 def run(
     model: PreTrainedModel, design: GainCellConfig, out: Path, settings: dict[str, Any], **given: Any
 ) -> AdaptResult:
-    given = {"tokenizer": Words(), **given}
+    given = {"tokenizer": Letters(), **given}
     return adapt(model, design, out=out, settings=AdaptSettings(**{**FEW, **settings}), **given)
 
 
@@ -65,7 +59,7 @@ def naive(model: PreTrainedModel, original: PreTrainedModel, ids: torch.Tensor) 
     return math.exp(sum(losses) / len(losses)), sum(divergences) / len(divergences)
 
 
-@pytest.mark.parametrize("tokenizer", [Words(), Begins()])
+@pytest.mark.parametrize("tokenizer", [Letters(), Begins()])
 def test_the_figures_are_those_of_a_naive_computation(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path, tokenizer: Letters
 ) -> None:
@@ -278,7 +272,7 @@ def test_the_papers_recipe_says_it_too(small_llama: Path, tmp_path: Path) -> Non
     design = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=16)
     settings = AdaptSettings(**FEW, held_back=2, distill_tokens=4 * 2 * 48, distill_batch=2)
     result = paper_recipe(
-        load(small_llama), design, tokenizer=Words(), out=tmp_path, calibration=token_ids(), settings=settings
+        load(small_llama), design, tokenizer=Letters(), out=tmp_path, calibration=token_ids(), settings=settings
     )
     outcome = result.outcome
     assert outcome is not None

@@ -53,7 +53,7 @@ def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
 
 
 def adapted(model: PreTrainedModel, out: Path, design: Any = DESIGN, **arguments: Any) -> AdaptResult:
-    settings = {"distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_validate_tokens": 100}
+    settings = {"distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_validate_tokens": 100, "held_back": 0}
     settings |= arguments.pop("settings", {})
     source = {} if "text" in arguments else {"calibration": token_ids()}
     given = AdaptSettings(**settings)
@@ -240,19 +240,25 @@ def test_two_processes_learn_what_one_does(before: str, small_llama: Path, tmp_p
     # Nothing quantised, and in float64: a sum in another order may otherwise tip a value into the next level or over a
     # clamp, on one processor or another.
     design = dict.fromkeys(("query_levels", "stored_levels", "output_levels"))
-    one = adapted(load(small_llama, "float64"), tmp_path / "one", DESIGN.replace(**design))
+    held: dict[str, Any] = {"held_back": 2}
+    one = adapted(load(small_llama, "float64"), tmp_path / "one", DESIGN.replace(**design), settings=held)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
     out = tmp_path / "two"
     processes = [
-        child(small_llama, out, {}, design, before, "float64", RANK=rank, LOCAL_RANK=rank, **shared) for rank in "01"
+        child(small_llama, out, held, design, before, "float64", RANK=rank, LOCAL_RANK=rank, **shared) for rank in "01"
     ]
     assert [process.wait(500) for process in processes] == [0, 0]
     two = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     losses = [[line["loss"] for line in metrics if "loss" in line] for metrics in (one.metrics, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert one.outcome is not None
+    assert two[-1]["stage"] == "outcome"
+    assert [at["perplexity"] for at in two[-1]["lengths"]] == pytest.approx(
+        [at.perplexity for at in one.outcome.lengths], rel=1e-4
+    )
     weights = torch.load(f"{out}.pt")
     for name, weight in one.model.state_dict().items():
         torch.testing.assert_close(weight, weights[name], rtol=1e-3, atol=1e-4, check_dtype=False)

@@ -17,7 +17,18 @@ from gaincell.cli.app import run as run_app
 from gaincell.cli.report_source import find_source
 from gaincell.models.load import load_model
 
-FAST = ("--set", "length=32", "--set", "sequences=4", "--set", "steps=1", "--set", "distill_tokens=64")
+FAST = (
+    "--set",
+    "held_back=0",
+    "--set",
+    "length=32",
+    "--set",
+    "sequences=4",
+    "--set",
+    "steps=1",
+    "--set",
+    "distill_tokens=64",
+)
 FASTER = ("--set", "distill_batch=1", "--set", "distill_length=32", "--set", "distill_validate_tokens=64")
 
 
