@@ -31,7 +31,12 @@ def genres(found: dict[str, Any]) -> str:
     for genre, title in found["genres"].items():
         cells = "".join(f" {beside(one['genres'][genre])} |" for _, one in others)
         lines.append(f"| {title} | {original['genres'][genre]['perplexity']:.2f} |{cells}")
-    return "\n".join([*lines, "| geometric mean | |" + "".join(f" {beside(one)} |" for _, one in others)])
+    lines.append("| geometric mean | |" + "".join(f" {beside(one)} |" for _, one in others))
+    how = (
+        f"Times the original's perplexity, with the 95 % interval, on the first {found['tokens']:,} tokens of each "
+        f"text in windows of {found['length']:,}; KL is that of the original from the model, in nats per token."
+    )
+    return "\n".join([*lines, "", how])
 
 
 def beyond(found: dict[str, Any]) -> str:
