@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,9 +90,11 @@ def contenders(names: list[str], tokens: int, *, tiny: bool) -> Iterator[dict[st
     model = (tiny_model() if tiny else gaincell.load_demo_model()[0]).eval()
     ids = torch.randint(3, model.config.vocab_size, (1, tokens), generator=torch.Generator().manual_seed(4))
     kinds = {CONTENDERS[name][0] for name in names}
-    with distilling(model, None if tiny else "extended", ids) if "distill" in kinds else nullcontext() as distill:
-        found = {"distill": distill, "plain": plain(model, ids) if "plain" in kinds else None}
-        yield {name: partial(found[CONTENDERS[name][0]], CONTENDERS[name][1]) for name in names}
+    with ExitStack() as stack:
+        found = {"plain": plain(model, ids)} if "plain" in kinds else {}
+        if "distill" in kinds:
+            found["distill"] = stack.enter_context(distilling(model, None if tiny else "extended", ids))
+        yield {name: partial(found[kind], precision) for name, (kind, precision) in CONTENDERS.items() if name in names}
 
 
 def times(steps: dict[str, Step], repeats: int) -> list[Row]:
