@@ -13,6 +13,7 @@ from torch import nn
 
 BOS = 0
 WORDS = ("--set", "sequences=4", "--set", "length=40", "--set", "steps=2", "--set", "distill_tokens=320")
+WORDS += ("--set", "held_back=1")
 
 
 @pytest.fixture(scope="module")
