@@ -1,5 +1,6 @@
 """`gaincell.adapt`: from a pre-trained model to one that fits the hardware."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -44,6 +45,8 @@ from gaincell.models import HeadScalers, attention_modules, base_hash, check_ser
 from gaincell.models.adapter import adapter_checksum
 from gaincell.models.convert import softmax_scale
 from gaincell.ops.check import check_design
+
+logger = logging.getLogger("gaincell")
 
 Progress = Callable[[str, int, int], None]
 STAGES = ("matching", "statistics", "transfer", "distill")
@@ -175,8 +178,9 @@ def adapt(
     }
     with claimed(out) if learn else nullcontext():
         with first_process_first(accelerator):
+            note = None
             if distilling or "transfer" in stages or (text is None and calibration is None):
-                settings = settled(settings, out, model, learn=learn)
+                settings, note = settled(settings, out, model, learn=learn)
             run = Run(out, source, new=learn)
             if learn:
                 keep(settings, run.folder)
@@ -193,6 +197,8 @@ def adapt(
             }
             if distilling:  # before hours of writing
                 check_same(run.folder / "distill", about, part=True)
+            if note is not None:
+                logger.warning(note)
             if text is None and calibration is None:
                 ids = own_rows(model, tokenizer, run, settings, progress, distilling=distilling, learn=learn)
             elif ids is None and wanted != ["distill"]:

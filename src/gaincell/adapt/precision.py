@@ -1,7 +1,6 @@
 """Which precision adaptation computes in: float32, or bfloat16 with sums in float32 where that is faster."""
 
 import json
-import logging
 import time
 from functools import lru_cache, partial
 from pathlib import Path
@@ -16,8 +15,6 @@ from gaincell.aside import written_aside
 
 Precision = Literal["no", "bf16"]
 
-logger = logging.getLogger("gaincell")
-
 #: A linear layer of the demo model on a row of 1,024 tokens: (tokens, in, out).
 _PROBE = 1024, 576, 1536
 #: Rounds of the probe, and how many times as slow bfloat16 is in the first where no other is needed.
@@ -27,10 +24,11 @@ _NAMES = {"no": "float32", "bf16": "bfloat16"}
 
 def settled(
     settings: AdaptSettings, folder: Path | str, model: PreTrainedModel, *, learn: bool = True
-) -> AdaptSettings:
+) -> tuple[AdaptSettings, str | None]:
     """Settings with `precision` "no" or "bf16": what was asked for, else what the run began with, else the faster.
 
-    What that is, and when it is not what is faster here, is logged as one note. Nothing is measured without `learn`.
+    With them a note on what that is, and whether it is what is faster here, to be told once nothing is refused any
+    more; None without `learn`, where nothing is measured.
 
     Args:
         settings: of the run.
@@ -41,17 +39,16 @@ def settled(
     kept = _kept(Path(folder))
     wanted = settings.precision if settings.precision != "auto" else kept
     if not learn or model.dtype == torch.float64:
-        return settings.model_copy(update={"precision": wanted or "no"})
+        return settings.model_copy(update={"precision": wanted or "no"}), None
     gain = gain_of_bfloat16(str(model.device))
     faster: Precision = "bf16" if gain > 1.0 else "no"
     precision = wanted or faster
     times = f"{_NAMES[faster]} is {max(gain, 1 / gain):.1f} times as fast here"
-    if precision == faster:
-        logger.warning("computing in %s: %s", _NAMES[precision], times)
-    else:
-        why = "as asked for" if settings.precision != "auto" else "as this run began"
-        logger.warning("computing in %s, %s, although %s", _NAMES[precision], why, times)
-    return settings.model_copy(update={"precision": precision})
+    why = ""
+    if precision != faster:
+        why = f", {'as asked for' if settings.precision != 'auto' else 'as this run began'}, although"
+    note = f"computing in {_NAMES[precision]}{why or ':'} {times}"
+    return settings.model_copy(update={"precision": precision}), note
 
 
 def keep(settings: AdaptSettings, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The paper's own adaptation: train a linear hardware model, match the nonlinear one to it, and train that."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -35,6 +36,8 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models import base_hash, check_servable, convert_
 from gaincell.ops.check import check_design
+
+logger = logging.getLogger("gaincell")
 
 #: Iterations of the two fine-tunings [Leroux et al. 2025], which share the budget in this proportion.
 LINEAR_ITERATIONS, CUBIC_ITERATIONS = 2900, 5900
@@ -127,10 +130,12 @@ def paper_recipe(
     linear = linear_design(config)
     with claimed(out) if learn else nullcontext():
         with first_process_first(accelerator):
-            settings = settled(settings, out, model, learn=learn)
+            settings, note = settled(settings, out, model, learn=learn)
             run = Run(out, source | {"settings": fields | {"distill_precision": settings.precision}}, new=learn)
             if not learn:
                 run.check_reached("linear" if linear is None else "cubic", len(check_servable(model)))
+            if note is not None:
+                logger.warning(note)
             if ids is None:
                 ids = cut_rows(
                     tokenizer,

@@ -139,7 +139,7 @@ def measure_panel(
         tokens: of each genre's text, at most.
         length: tokens of a window, what the tokenizer puts in front of a text among them.
         prompts: how many texts are begun.
-        rows: rows of random tokens for each distance.
+        rows: rows of random tokens for each distance; 0 asks for no copying.
         out: a folder that keeps answers as they come, genre by genre (what is there is not computed again), and
             panel.json.
         cache: a folder that keeps the original's; by default in the user's cache folder.
@@ -196,7 +196,7 @@ class _Asked:
         self.barred = sorted(special & set(known))
         self.words = sorted({*tokenizer.get_vocab().values()} & set(known) - special)
         reach = min(length - len(self.prefix) - BLOCK, len(self.words))
-        self.distances = [distance for distance in DISTANCES if distance <= reach]
+        self.distances = [distance for distance in DISTANCES if rows and distance <= reach]
         self.rows, self.tokenizer = rows, tokenizer
 
 
