@@ -1,6 +1,6 @@
 """Write the tables of docs/panel.md from docs/panel.json.
 
-gaincell evaluate extended --also leroux2025 --panel --out FOLDER
+gaincell evaluate extended --also leroux2025 --panel --tokens 2048 --out FOLDER
 cp FOLDER/panel.json docs/; python docs/generate_panel.py
 """
 
