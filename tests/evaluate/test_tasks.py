@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from gaincell.errors import InputError
+from gaincell.evaluate.identity import identity
 from gaincell.evaluate.tasks import TASKS, items, parse_tasks
 from gaincell.evaluate.tasks.run import evaluate_tasks
-from gaincell.evaluate.tasks.scorer import Answers, Scorer, identity
+from gaincell.evaluate.tasks.scorer import Answers, Scorer
 from gaincell.models import convert_
 from gaincell.models.load import load_model
 

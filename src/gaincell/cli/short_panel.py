@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from gaincell.report.results import PerplexityRow
 
-Loaded = "tuple[PreTrainedModel, Any]"
+    Loaded = tuple[PreTrainedModel, Any]
 
 ORIGINAL = "original"
 
 
 def score_original(
-    original: Callable[[], Loaded], tokens: int, length: int, kept: Path | None, progress: Stages
+    original: "Callable[[], Loaded]", tokens: int, length: int, kept: Path | None, progress: Stages
 ) -> Any:
     """What `perplexity_row` takes of the original model, with the versions that it was scored with.
 
@@ -43,7 +43,7 @@ def score_original(
 
 
 def score_beside(
-    original: Callable[[], Loaded],
+    original: "Callable[[], Loaded]",
     name: str,
     model: "PreTrainedModel",
     tokens: int,
@@ -53,7 +53,7 @@ def score_beside(
 ) -> Any:
     """What `perplexity_row` takes of another model beside its original; arguments as in `score_original`."""
 
-    def load() -> Loaded:
+    def load() -> "Loaded":
         return model, original()[1]
 
     return _measure({ORIGINAL: original, name: load}, tokens, length, kept, progress)
