@@ -247,3 +247,11 @@ def test_rows_repeat_at_their_distance_and_nowhere_else() -> None:
             assert min(row) >= 100
         assert torch.equal(rows, repeated_rows(range(100, 1100), distance, 3, seed=4))
         assert not torch.equal(rows, repeated_rows(range(100, 1100), distance, 3, seed=5))
+
+
+def test_without_divergence_the_figures_are_the_same(tiny: Path, tmp_path: Path) -> None:
+    models = {"original": loader(tiny), "other": loader(tiny, "extended")}
+    how: dict[str, Any] = {"tokens": 64, "length": 32, "prompts": 0, "rows": 0, "cache": tmp_path}
+    whole, short = (measure_panel(models, divergence=each, **how).models[1] for each in (True, False))
+    assert (short.divergence, whole.divergence is None) == (None, False)
+    assert (short.ratio, short.interval, short.worst) == (whole.ratio, whole.interval, whole.worst)

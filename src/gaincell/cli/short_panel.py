@@ -63,7 +63,7 @@ def _measure(models: Any, tokens: int, length: int, kept: Path | None, progress:
     from gaincell.evaluate.panel import measure_panel
 
     *_, found = measure_panel(
-        models, tokens=tokens, length=length, prompts=0, rows=0, cache=kept, progress=progress
+        models, tokens=tokens, length=length, prompts=0, rows=0, divergence=False, cache=kept, progress=progress
     ).models
     return found.to_dict()
 

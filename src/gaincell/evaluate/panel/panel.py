@@ -117,6 +117,7 @@ def measure_panel(
     length: int = 1024,
     prompts: int = 16,
     rows: int = 8,
+    divergence: bool = True,
     out: Path | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
@@ -140,6 +141,7 @@ def measure_panel(
         length: tokens of a window, what the tokenizer puts in front of a text among them.
         prompts: how many texts are begun.
         rows: rows of random tokens for each distance; 0 asks for no copying.
+        divergence: whether to take KL; without, the original computes nothing where its losses are kept.
         out: a folder that keeps answers as they come, genre by genre (what is there is not computed again), and
             panel.json.
         cache: a folder that keeps the original's; by default in the user's cache folder.
@@ -164,7 +166,7 @@ def measure_panel(
         _check_same_vocabulary(original, tokenizer, model, its_tokenizer, other)
         model.eval()
         answers = _Answers(out, other, identity(model), first.model)
-        scored[other] = _measure(other, model, original, asked, answers, first, progress)
+        scored[other] = _measure(other, model, original, asked, answers, first, progress, divergence)
         del model
     base = _measure(name, None, original, asked, first, first, progress)
     found = [_result(name, base, None), *(_result(other, one, base) for other, one in scored.items())]
@@ -231,6 +233,7 @@ def _measure(
     answers: _Answers,
     originals: _Answers,
     progress: Progress | None,
+    divergence: bool = True,
 ) -> dict[str, Any]:
     """A model's answers to all that is asked, those that are kept and the others; `model` is None for the original.
 
@@ -240,9 +243,13 @@ def _measure(
     total, done = sum(map(len, asked.windows.values())), 0
     for genre, rows in asked.windows.items():
         texts[genre], beside = answers.find(genre, rows), originals.find(genre, rows)
-        if texts[genre] is None or beside is None:
+        report = _after(done, total, f"{name}, texts", progress)
+        if texts[genre] is None and beside is not None and model is not None and not divergence:
             with _drawing():
-                found = score(original, model, rows, len(asked.prefix), _after(done, total, f"{name}, texts", progress))
+                texts[genre] = {"losses": _rounded(score(model, None, rows, len(asked.prefix), report).original)}
+        elif texts[genre] is None or beside is None:
+            with _drawing():
+                found = score(original, model, rows, len(asked.prefix), report)
             texts[genre] = {"losses": _rounded(found.original)}
             originals.keep(genre, rows, texts[genre])
             if model is not None:
@@ -297,7 +304,7 @@ def _result(name: str, found: dict[str, Any], base: dict[str, Any] | None) -> Mo
             continue
         theirs = base["texts"][genre]["losses"]
         ratio = _exp((math.fsum(losses) - math.fsum(theirs)) / len(losses))
-        divergence = math.fsum(one["divergence"]) / len(losses)
+        divergence = math.fsum(one["divergence"]) / len(losses) if "divergence" in one else None
         genres[genre] = GenreResult(perplexity, len(losses), ratio, ratio_interval(losses, theirs), divergence)
         pairs.append((losses, theirs))
     ratios = {genre: one.ratio for genre, one in genres.items() if one.ratio is not None}
