@@ -111,13 +111,24 @@ def test_every_row_begins_as_the_tokenizer_says(small_llama: Path, tmp_path: Pat
         own_text(model, Begun(), path, 16, 120, 0)
 
 
-def test_text_kept_by_a_version_that_knew_no_prefix_is_taken_where_there_is_none(
+def test_longer_rows_are_several_texts_each_beginning_in_its_own_way(small_llama: Path, tmp_path: Path) -> None:
+    model, path = load(small_llama), tmp_path / "text.safetensors"
+    rows = own_text(model, Begun(), path, 2, 64, 0, piece=20)
+    assert (rows[:, 0] == 2).all()
+    assert (rows == 2).sum() == 2, "in front of the row alone"
+    texts = write_text(model, Begun(), 8, 21, 0, block=8, piece=20)[:, 1:]
+    assert torch.equal(rows[:, 1:], texts.reshape(2, 80)[:, :63])
+    with pytest.raises(InputError, match=r"another recipe \(piece differ\)"):
+        own_text(model, Begun(), path, 2, 64, 0)
+
+
+def test_text_kept_by_a_version_that_knew_neither_prefix_nor_pieces_is_taken_where_there_is_none(
     small_llama: Path, tmp_path: Path
 ) -> None:
     model, path = load(small_llama), tmp_path / "text.safetensors"
     rows = own_text(model, Letters(), path, 4, 12, 0)
     recipe = read_metadata(path, "gaincell_text", "text")
-    assert recipe.pop("prefix") == []
+    assert (recipe.pop("prefix"), recipe.pop("piece")) == ([], 256)
     write_tensors(path, {"ids": rows.int()}, "gaincell_text", recipe)
     assert torch.equal(own_text(model, Letters(), path, 4, 12, 0), rows)
 

@@ -67,7 +67,7 @@ def test_the_figures_are_those_of_a_naive_computation(
     result = run(model, small_design, tmp_path, {"held_back": 3}, tokenizer=tokenizer)
     outcome = result.outcome
     assert outcome is not None
-    ids = load_file(tmp_path / "held-back.safetensors")["ids"].long()
+    ids = load_file(tmp_path / "held-back-64.safetensors")["ids"].long()
     assert ids.shape == (3, 64)
     assert [at.length for at in outcome.lengths] == [48, 64]
     assert (outcome.rows, outcome.trained, outcome.stages) == (3, 48, ("statistics", "transfer"))
@@ -116,9 +116,11 @@ def test_what_is_learned_from_does_not_change_and_nothing_is_said_of_nothing(
     for a, b in zip(*(result.model.parameters() for result in results), strict=True):
         assert torch.equal(a, b)
     assert results[0].outcome is None
-    assert not (tmp_path / "0" / "held-back.safetensors").exists()
+    assert not (tmp_path / "0" / "held-back-64.safetensors").exists()
     assert [line["stage"] for line in lines_of(tmp_path / "0")] == ["transfer", "transfer"]
-    learned, held = (load_file(tmp_path / "2" / f"{name}.safetensors")["ids"] for name in ("calibration", "held-back"))
+    learned, held = (
+        load_file(tmp_path / "2" / f"{name}.safetensors")["ids"] for name in ("calibration", "held-back-64")
+    )
     assert not any(torch.equal(row[8:48], other[8:]) for row in held for other in learned)
     # Whether rows are held back is no other run.
     again = run(load(small_llama), small_design, tmp_path / "0", {"held_back": 2}, stages=["transfer"])
@@ -169,23 +171,6 @@ def test_a_later_stage_has_the_last_word(small_llama: Path, small_design: GainCe
     asked = run(load(small_llama), small_design, tmp_path, settings, stages=["statistics", "distill"], learn=False)
     assert (asked.outcome, asked.metrics) == (None, last.metrics)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
-
-
-def test_longer_rows_are_several_texts_each_beginning_in_its_own_way(
-    small_llama: Path, small_design: GainCellConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gaincell.adapt.outcome.PIECE", 20)
-    seen: list[torch.Tensor] = []
-    made = HeldBack.__init__
-    monkeypatch.setattr(
-        HeldBack, "__init__", lambda self, model, ids, *rest: seen.append(ids) or made(self, model, ids, *rest)
-    )
-    run(load(small_llama), small_design, tmp_path, {"held_back": 2}, tokenizer=Begins(), stages=["statistics"])
-    pieces, (rows,) = load_file(tmp_path / "held-back.safetensors")["ids"].long(), seen
-    assert (pieces.shape, rows.shape) == ((8, 21), (2, 64))
-    assert (pieces[:, 0] == 0).all()
-    for number, row in enumerate(rows):
-        assert torch.equal(row, torch.cat((pieces[0, :1], *(pieces[number + 2 * k, 1:] for k in range(4))))[:64])
 
 
 def test_rows_are_no_longer_than_the_positions(small_design: GainCellConfig, tmp_path: Path) -> None:

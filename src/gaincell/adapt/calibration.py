@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,16 @@ INSTRUCTIONS = (
     "Tell me about a woman who changed science.",
     "What should I think about before I buy a used car?",
 )
-#: Of every eight sequences, how they begin: after the token that begins texts, with a word, with a question, or amid a
+#: Of every eight texts, how they begin: after the token that begins texts, with a word, with a question, or amid a
 #: text: the first token is the sink of all others, whatever it is, and openers are few.
 MIX = ("word", "chat", "amid", "start", "word", "chat", "amid", "amid")
-#: Tokens that a row which begins amid a text leaves out; fewer where the model has no positions for them.
+#: Tokens that a text which is taken up in its middle leaves out; fewer where the model has no positions for them.
 LEFT_OUT = 16
+#: Tokens of a text, its prefix not counted. Longer rows are several texts in turn: texts are written side by side, and
+#: writing takes as many steps as a text has tokens, each of which reads all weights.
+PIECE = 256
+#: Texts that are written side by side, unless rows are more.
+AT_ONCE = 128
 _KEY = "gaincell_text"
 
 
@@ -66,6 +71,7 @@ class Recipe:
         temperature: 1 draws as the model says; lower ones favour the likelier tokens.
         block: sequences that are written side by side; a sequence depends on the seed and its block alone.
         prefix: what the tokenizer puts in front of every text, and so in front of every sequence.
+        piece: tokens of a text at most, prefix not counted.
     """
 
     model: str
@@ -75,6 +81,12 @@ class Recipe:
     temperature: float = 1.0
     block: int = 16
     prefix: list[int] = field(default_factory=list)
+    piece: int = PIECE
+
+    @property
+    def texts(self) -> int:
+        """Texts that a sequence consists of."""
+        return max(1, -(-(self.length - len(self.prefix)) // self.piece))
 
 
 def own_text(
@@ -88,6 +100,7 @@ def own_text(
     *,
     temperature: float = 1.0,
     block: int | None = None,
+    piece: int = PIECE,
 ) -> Tensor:
     """Token ids (sequences, length) that the model wrote, kept in a file together with their recipe.
 
@@ -97,8 +110,9 @@ def own_text(
     Args:
         model, tokenizer: the unconverted model, which writes.
         path: the file, safetensors.
-        sequences, length, seed, temperature: see `write_text`.
-        block: see there, too; by default the file's, and for a new file as many as are asked for, at most 64.
+        sequences, length, seed, temperature, piece: see `write_text`.
+        block: see there, too; by default the file's, and for a new file as many as are asked for, at most 64, or fewer
+            of long ones (`AT_ONCE`).
         progress: called with (tokens of a sequence written, in all) over the blocks to write.
 
     Raises:
@@ -106,13 +120,16 @@ def own_text(
     """
     path = Path(path)
     found = read_metadata(path, _KEY, "a model's own text") if path.is_file() else {}
+    openers = fingerprint({str(number): _prompt(tokenizer, number) for number in range(len(OPENERS) * len(MIX))})
+    recipe = Recipe(base_hash(model), openers, seed, length, temperature, 1, prefix_of(tokenizer), piece)
     if block is None:
-        block = int(found["block"]) if isinstance(found.get("block"), int) else max(1, min(64, sequences))
-    openers = fingerprint({str(row): _prompt(tokenizer, row) for row in range(len(OPENERS) * len(MIX))})
-    recipe = Recipe(base_hash(model), openers, seed, length, temperature, block, prefix_of(tokenizer))
+        given, most = found.get("block"), max(1, min(64, AT_ONCE // recipe.texts))
+        block = given if isinstance(given, int) else max(1, min(most, sequences))
+    recipe = replace(recipe, block=block)
     held = torch.zeros(0, length, dtype=torch.int64)
     if found:
-        found = {"prefix": [], **found}  # text of a tokenizer with one was once written without
+        # Text of a tokenizer with a prefix was once written without, and rows were one text each.
+        found = {"prefix": [], "piece": max(length, piece), **found}
         differing = sorted(key for key, value in asdict(recipe).items() if found.get(key) != value)
         if differing:
             raise InputError(f"{path} holds text of another recipe ({', '.join(differing)} differ); choose another.")
@@ -140,12 +157,14 @@ def write_text(
     *,
     temperature: float = 1.0,
     block: int = 16,
+    piece: int = PIECE,
 ) -> Tensor:
     """Token ids (sequences, length) that the unconverted model writes after openers of several kinds (see `MIX`).
 
-    Every row begins with what the tokenizer puts in front of a text, rows cut out of the middle of one too.
-    A row depends on the seed and on its block of `block` rows alone, so that the first rows stay the same however many
-    are asked for. The same seed, model and thread count give the same text.
+    A row is one text, or of more than `piece` tokens several in turn, which begin in different ways. In front of it
+    stands what the tokenizer puts in front of a text, where it begins in the middle of one, too. It depends on the seed
+    and on its block of `block` rows alone, so that the first rows stay the same however many are asked for. The same
+    seed, model and thread count give the same text.
 
     Args:
         model, tokenizer: the model that writes; questions are asked where the tokenizer has a chat template.
@@ -154,8 +173,9 @@ def write_text(
         progress: called with (tokens of a row written, in all).
         temperature: 1 draws as the model says.
         block: rows written side by side; more are faster, and make another text.
+        piece: tokens of a text at most, prefix not counted.
     """
-    recipe = Recipe("", "", seed, length, temperature, block, prefix_of(tokenizer))
+    recipe = Recipe("", "", seed, length, temperature, block, prefix_of(tokenizer), piece)
     blocks = -(-sequences // block)
     parts = []
     for number in range(blocks):
@@ -168,14 +188,31 @@ def write_text(
     return torch.cat(parts)[:sequences]
 
 
-@torch.no_grad()
 def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Recipe, progress: Progress) -> Tensor:
-    """Rows number * block to (number + 1) * block, on the CPU; prompts of different lengths run side by side."""
-    rows = range(number * recipe.block, (number + 1) * recipe.block)
-    chats = [_kind(tokenizer, row) == "chat" for row in rows]
-    turns = [0] * len(rows)
-    # Per row, the tokens of its prompt that are still to come, the next one last.
-    coming = [_prompt(tokenizer, row)[::-1] for row in rows]
+    """Rows number * block to (number + 1) * block, on the CPU."""
+    prefix, each = len(recipe.prefix), recipe.texts
+    own = recipe.length - prefix
+    texts = range(number * recipe.block * each, (number + 1) * recipe.block * each)
+    written = _write_texts(model, tokenizer, texts, prefix + min(own, recipe.piece), number, recipe, progress)
+    rows = written[:, prefix:].reshape(recipe.block, -1)[:, :own]
+    return torch.cat((torch.tensor([recipe.prefix] * len(rows), dtype=rows.dtype).view(len(rows), prefix), rows), 1)
+
+
+@torch.no_grad()
+def _write_texts(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    texts: range,
+    length: int,
+    number: int,
+    recipe: Recipe,
+    progress: Progress,
+) -> Tensor:
+    """So many texts (N, length), on the CPU; prompts of different lengths run side by side."""
+    chats = [_kind(tokenizer, text) == "chat" for text in texts]
+    turns = [0] * len(texts)
+    # Per text, the tokens of its prompt that are still to come, the next one last.
+    coming = [_prompt(tokenizer, text)[::-1] for text in texts]
     new = torch.tensor([[prompt.pop()] for prompt in coming], device=model.device)
     written = [new]
     state = np.random.SeedSequence([recipe.seed, number]).generate_state(1, np.uint64)
@@ -187,7 +224,7 @@ def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Re
     was_training = model.training
     model.eval()
     try:
-        steps = min(recipe.length + LEFT_OUT, positions_of(model) or recipe.length + LEFT_OUT)
+        steps = min(length + LEFT_OUT, positions_of(model) or length + LEFT_OUT)
         for step in range(1, steps):
             result = model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = result.past_key_values
@@ -195,7 +232,7 @@ def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Re
             if barred is None:  # a tokenizer may have a token to pad with that the model lacks
                 barred = sorted({token for token in special if token is not None and token < logits.shape[-1]})
             may_end = logits[:, tokenizer.eos_token_id].clone() if any(chats) else None
-            logits[:, barred] = -torch.inf  # a text goes on to the end of its row
+            logits[:, barred] = -torch.inf  # a text goes on to its last token
             if may_end is not None:  # an answer may end; the next question follows
                 logits[:, tokenizer.eos_token_id] = torch.where(ends, may_end, -torch.inf)
             new = torch.multinomial(logits.softmax(-1), 1, generator=generator)
@@ -205,35 +242,33 @@ def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Re
                     tokens[i] = prompt.pop()
                 elif chats[i] and tokens[i] == tokenizer.eos_token_id:
                     turns[i] += 1
-                    prompt.extend(_question(tokenizer, rows[i] // 4 + 5 * turns[i])[::-1])
+                    prompt.extend(_question(tokenizer, texts[i] // 4 + 5 * turns[i])[::-1])
             new = torch.tensor(tokens, device=model.device)[:, None]
             written.append(new)
             progress(step, steps - 1)
     finally:
         model.train(was_training)
-    text = torch.cat(written, 1).cpu()
-    first = [steps - recipe.length if MIX[row % len(MIX)] == "amid" else 0 for row in rows]
-    cut = torch.stack([row[start : start + recipe.length] for row, start in zip(text, first, strict=True)])
-    cut[:, : len(recipe.prefix)] = torch.tensor(recipe.prefix)  # there already but for rows that begin amid a text
-    return cut
+    found = torch.cat(written, 1).cpu()
+    first = [steps - length if MIX[text % len(MIX)] == "amid" else 0 for text in texts]
+    return torch.stack([text[start : start + length] for text, start in zip(found, first, strict=True)])
 
 
-def _kind(tokenizer: Any, row: int) -> str:
-    """How a row's writing begins; with a word where the tokenizer has not what the mix asks for."""
-    kind = MIX[row % len(MIX)]
+def _kind(tokenizer: Any, text: int) -> str:
+    """How a text begins; with a word where the tokenizer has not what the mix asks for."""
+    kind = MIX[text % len(MIX)]
     has_chat = getattr(tokenizer, "chat_template", None) is not None and tokenizer.eos_token_id is not None
     has = {"word": True, "amid": False, "chat": has_chat, "start": tokenizer.bos_token_id is not None}
     return kind if has[kind] else "word"
 
 
-def _prompt(tokenizer: Any, row: int) -> list[int]:
-    """The token ids that a row begins with."""
-    kind, prefix = _kind(tokenizer, row), prefix_of(tokenizer)
+def _prompt(tokenizer: Any, text: int) -> list[int]:
+    """The token ids that a text begins with."""
+    kind, prefix = _kind(tokenizer, text), prefix_of(tokenizer)
     if kind == "start":
         return prefix or [tokenizer.bos_token_id]
     if kind == "chat":
-        return prefix + _question(tokenizer, row // 4)  # every fourth row asks
-    word = OPENERS[(row + row // len(MIX)) % len(OPENERS)]
+        return prefix + _question(tokenizer, text // 4)  # every fourth text asks
+    word = OPENERS[(text + text // len(MIX)) % len(OPENERS)]
     return prefix + list(tokenizer(word, add_special_tokens=False)["input_ids"])
 
 

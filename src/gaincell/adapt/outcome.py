@@ -29,8 +29,6 @@ USABLE = 3.0
 BEHIND = 3.0
 #: Tokens of the longest rows, unless learning takes longer ones.
 LONGEST = 1024
-#: Tokens that the original writes in one go: writing takes as long as that, and longer rows are several texts in turn.
-PIECE = 256
 #: Positions of a row at which distributions are compared: the original's are kept, for it is gone when learning ends.
 POSITIONS = 128
 #: What lines of metrics call it.
@@ -256,15 +254,9 @@ def hold_back(
     prefix = prefix_of(tokenizer)
     longest = min(LONGEST, config.window, positions_of(model) or LONGEST)
     lengths = sorted({trained, longest})
-    own, piece = lengths[-1] - len(prefix), min(PIECE + len(prefix), longest)  # the same in every call of a run
-    each = math.ceil(own / (piece - len(prefix)))
-    seed = number_of("held back", settings.seed)
+    seed, path = number_of("held back", settings.seed), run.folder / f"held-back-{lengths[-1]}.safetensors"
     with computing(settings, model.device):
-        path, count = run.folder / "held-back.safetensors", settings.held_back * each
-        pieces = own_text(model, tokenizer, path, count, piece, seed, report)
-    # Neighbours begin in different ways, so they begin different rows.
-    texts = pieces[:, len(prefix) :].view(each, settings.held_back, -1).transpose(0, 1).flatten(1)[:, :own]
-    ids = torch.cat((pieces[: settings.held_back, : len(prefix)], texts), 1)
+        ids = own_text(model, tokenizer, path, settings.held_back, lengths[-1], seed, report)
     return HeldBack(model, ids, lengths, len(prefix), settings.seed, measured)
 
 
