@@ -28,9 +28,15 @@ help: ## list these targets
 demo: .venv/.installed ## put a small language model on the simulated hardware and report, into runs/demo
 	.venv/bin/gaincell demo --out runs/demo
 
+# What some tests need besides, where it can be had: programs, and SkyWater's cards (38 MB to fetch, 1 MB kept).
+.PHONY: programs
+programs: .venv/.installed
+	@tests/programs.sh
+	@.venv/bin/gaincell circuit fetch >/dev/null || echo "Left out: the tests that need SkyWater's cards." >&2
+
 # A process for each core, four at most: each may take 4 GB of memory. A file's tests stay in one, in their order: they
 # share what was costly to make, and the blocks of a page build on each other.
-test: .venv/.installed ## run the tests
+test: .venv/.installed programs ## run the tests, after installing what they need
 	.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-oldest: .venv-oldest/.installed ## run the model tests with the oldest supported transformers
