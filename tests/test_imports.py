@@ -16,7 +16,7 @@ ROWS = (
     ("errors", "aside", "wheel", "cell", "config"),
     ("ops", "circuit", "hardware"),
     ("models",),
-    ("adapt", "evaluate"),
+    ("adapt", "autoload", "evaluate"),
     ("explore", "reproduce", "report"),
     ("cli",),
 )

@@ -1,6 +1,7 @@
-"""A converted model is saved, loaded, trained and loaded again as any other; without gaincell it falls back."""
+"""A converted model is saved, loaded, trained and loaded again as any other, by programs that do not name gaincell."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,9 +81,18 @@ def test_another_design_point_for_a_checkpoint_is_an_act_of_its_own(saved: tuple
     assert (logits(again, tokens(1, 30)) - logits(model, tokens(1, 30))).abs().max() > 1e-3
 
 
-def start_python(code: str, folder: Path) -> subprocess.Popen[str]:
-    pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=pipe, stderr=pipe, text=True)
+def run_python(code: str, folder: Path, **environment: str) -> tuple[str, str]:
+    """What a fresh process prints and logs."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
 
 
 LOAD = """
@@ -91,22 +101,57 @@ from transformers import AutoModelForCausalLM
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
 print(model.config._attn_implementation, model(torch.arange(3, 33)[None], use_cache=False).logits.double().sum().item())
 """
+PIPELINE = """
+import sys, torch
+from transformers import pipeline
+model = pipeline("text-generation", model=sys.argv[1]).model
+print(model.config._attn_implementation, model(torch.arange(3, 33)[None], use_cache=False).logits.double().sum().item())
+"""
+LM_EVAL = """
+import sys, torch
+from lm_eval.api.registry import get_model
+model = get_model("hf").create_from_arg_string(f"pretrained={sys.argv[1]},device=cpu,dtype=float32").model
+print(model.config._attn_implementation, model(torch.arange(3, 33)[None], use_cache=False).logits.double().sum().item())
+"""
 
 
 @pytest.mark.parametrize("saved", ["llama"], indirect=True)
-def test_a_fresh_process_needs_the_import_and_falls_back_to_softmax_without_it(
-    saved: tuple[PreTrainedModel, Path],
-) -> None:
-    model, folder = saved
-    expected = float(logits(model, torch.arange(3, 33)[None]).double().sum())
-    found = []
-    for process in [start_python("import gaincell.models" + LOAD, folder), start_python(LOAD, folder)]:
-        printed, logged = process.communicate(timeout=300)
-        assert process.returncode == 0, logged
-        implementation, total = printed.split()
-        found.append((implementation, float(total) == pytest.approx(expected, rel=1e-5), "gaincell" in logged))
-    # Without the import it attends with softmax, and only a line in the log tells.
-    assert found == [("gaincell", True, False), ("sdpa", False, True)]
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(LOAD, id="from_pretrained"),
+        pytest.param("import gaincell.models" + LOAD, id="gaincell first"),
+        pytest.param("import transformers.quantizers.auto" + LOAD, id="the list of sections before torch"),
+        pytest.param(PIPELINE, id="pipeline"),
+        pytest.param(LM_EVAL, id="lm-eval"),
+    ],
+)
+def test_a_fresh_process_loads_what_was_saved(saved: tuple[PreTrainedModel, Path], tmp_path: Path, code: str) -> None:
+    model, _ = saved
+    if code == LM_EVAL:
+        pytest.importorskip("lm_eval")
+    save_model(model, byte_tokenizer(), tmp_path / "saved")
+    implementation, total = run_python(code, tmp_path / "saved")[0].split()
+    assert implementation == "gaincell"
+    assert float(total) == pytest.approx(float(logits(model, torch.arange(3, 33)[None]).double().sum()), rel=1e-5)
+
+
+@pytest.mark.parametrize("saved", ["llama"], indirect=True)
+def test_switched_off_it_is_softmax_and_the_log_tells(saved: tuple[PreTrainedModel, Path]) -> None:
+    printed, logged = run_python(LOAD, saved[1], TORCH_DEVICE_BACKEND_AUTOLOAD="0")
+    assert printed.split()[0] == "sdpa"
+    assert "gaincell" in logged
+
+
+def test_watching_imports_nothing(tmp_path: Path) -> None:
+    code = """
+import sys
+import torch
+print(*sorted(name for name in sys.modules if name.partition(".")[0] in ("gaincell", "transformers")))
+import transformers.modeling_utils
+print(*sorted(name for name in sys.modules if name.partition(".")[0] == "gaincell"))
+"""
+    assert run_python(code, tmp_path)[0].split("\n")[:2] == ["gaincell gaincell.autoload"] * 2
 
 
 class Texts(torch.utils.data.Dataset[dict[str, Tensor]]):

@@ -194,8 +194,7 @@ def _model(name: str) -> Finding:
     return Finding(
         "model",
         "ok",
-        f"{name} attends in gain cells at '{point.name}', {scaled} layers, after `import gaincell.models`; without "
-        "that import transformers falls back to softmax with only a warning",
+        f"{name} attends in gain cells at '{point.name}', {scaled} layers, wherever gaincell is installed",
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel
-from transformers.quantizers.auto import register_quantization_config, register_quantizer
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
@@ -58,5 +58,6 @@ class GainCellQuantizer(HfQuantizer):
         return True
 
 
-register_quantization_config(METHOD)(GainCellCheckpointConfig)
-register_quantizer(METHOD)(GainCellQuantizer)
+# Assigned, not registered, which would refuse: `gaincell.autoload` may have put its place holder there.
+AUTO_QUANTIZATION_CONFIG_MAPPING[METHOD] = GainCellCheckpointConfig  # pyright: ignore[reportArgumentType]
+AUTO_QUANTIZER_MAPPING[METHOD] = GainCellQuantizer  # pyright: ignore[reportArgumentType]
