@@ -75,6 +75,7 @@ REWRITES: dict[str, Rewrite] = {
     "sharper queries": sharper_queries,
     "uneven queries": lambda model: sharper_queries(model, (8.0, 0.5)),
     "smaller values": smaller_values,
+    "tiny values": lambda model: smaller_values(model, 2.0**-24),
     "folded norms": folded_norms,
     "copied heads": copied_heads,
 }

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gaincell.adapt.layers import Heads
+from gaincell.adapt.rates import TINY
 from gaincell.models import HeadScalers
 from gaincell.models.cache import first_value
 from gaincell.models.sinks import HeadPredictor
@@ -18,6 +19,8 @@ SLOPES = (0.06, 0.12, 0.25, 0.5)
 OFFSETS = (0.3, 0.6, 0.9, 1.2)
 #: Root mean squares that fill the stored range on either side of zero: 2.05 clips 4 % of a normal x.
 CLIP = 2.05
+#: A channel counts as moving by this share of what the head's channels do on average, at least.
+STILL = 1e-5
 #: A token whose value is shorter than this share of the median may be a sink, and is one where such tokens attract at
 #: least `SINK_MASS` times the attention of others.
 SHORT_VALUE = 0.45
@@ -92,7 +95,7 @@ def fit_layer(scalers: HeadScalers, heads: Heads, inputs: Tensor, scaling: float
         ridge = offset - slope * preset_of
         out = attention(q, k, v, config, preset=ridge, absent=absent, validate=False) * v_rms[:, None]
         part = weight * out
-        gain = (part * (heads.out - mixed)).sum((0, 2, 3)) / part.square().sum((0, 2, 3)).clamp(min=1e-12)
+        gain = (part * (heads.out - mixed)).sum((0, 2, 3)) / part.square().sum((0, 2, 3)).clamp(min=TINY)
         error = (mixed + gain[:, None, None] * part - heads.out).square().mean((0, 2, 3))
         best.append(torch.stack((error, torch.full_like(error, slope), torch.full_like(error, offset), gain)))
     tried = torch.stack(best)
@@ -100,7 +103,7 @@ def fit_layer(scalers: HeadScalers, heads: Heads, inputs: Tensor, scaling: float
     _set(scalers, "q", slope[:, None] / per_score * scaling * k_rms, torch.zeros_like(k_rms))
     _set(scalers, "out", gain[:, None] * v_rms, v_mean)
     _assign(preset, learned, -slope, offset)
-    return error / heads.out.square().mean((0, 2, 3)).clamp(min=1e-12)
+    return error / heads.out.square().mean((0, 2, 3)).clamp(min=TINY)
 
 
 def softmax_sums(heads: Heads, scaling: float, absent: Tensor | None, window: int) -> SoftmaxSums:
@@ -152,8 +155,9 @@ def _moments(x: Tensor, absent: Tensor | None, per_channel: bool) -> tuple[Tenso
     dims = (0, 2) if per_channel else (0, 2, 3)
     count = weight.expand_as(x).sum(dims, keepdim=True).clamp(min=1)
     mean = (x * weight).sum(dims, keepdim=True) / count
-    rms = (((x - mean) * weight).square().sum(dims, keepdim=True) / count).sqrt().clamp(min=1e-6)
-    return mean[0, :, 0], rms[0, :, 0]
+    rms = (((x - mean) * weight).square().sum(dims, keepdim=True) / count).sqrt()
+    rms = torch.maximum(rms, STILL * rms.mean((-2, -1), keepdim=True))
+    return mean[0, :, 0], torch.where(rms > 0, rms, 1.0)[0, :, 0]
 
 
 def _of_queries(scalers: HeadScalers, x: Tensor) -> Tensor:

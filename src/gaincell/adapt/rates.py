@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+#: What a power is divided by where it is zero.
+TINY = torch.finfo(torch.float32).tiny
 #: Size of a tensor that is zero everywhere, such as one not yet learned.
 UNKNOWN = 0.1
 #: Of weights that predict score preset and sinks, likewise: there are as many as the layer's input has channels.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gaincell.adapt.layers import Heads
+from gaincell.adapt.rates import TINY
 from gaincell.config import GainCellConfig
 from gaincell.models import HeadScalers
 from gaincell.ops import attention
@@ -131,7 +132,7 @@ def _query_and_output(scalers: HeadScalers) -> tuple[Tensor, ...]:
 def _fill(scalers: HeadScalers, name: str, x: Moments, clip: Tensor) -> None:
     """Scale k or v so that `clip` (Hkv,) deviations around its mean fill the range on either side of zero."""
     config = scalers.config
-    a = min(config.zero_v, config.stored_max_v - config.zero_v) / (clip * x.std.clamp(min=1e-12))
+    a = min(config.zero_v, config.stored_max_v - config.zero_v) / (clip * torch.where(x.std > 0, x.std, 1.0))
     _put(getattr(scalers, f"{name}_scale"), a)
     _put(getattr(scalers, f"{name}_bias"), config.zero_v - a * x.mean)
 
@@ -158,4 +159,4 @@ def _line(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _relative_error(x: Tensor, target: Tensor) -> Tensor:
     """Mean squared error per head over the target's mean square, (Hq,)."""
-    return ((x - target) ** 2).mean((0, 2, 3)) / (target**2).mean((0, 2, 3)).clamp(min=1e-12)
+    return ((x - target) ** 2).mean((0, 2, 3)) / (target**2).mean((0, 2, 3)).clamp(min=TINY)

@@ -8,13 +8,11 @@ from torch import Tensor, nn
 
 from gaincell.adapt.layers import Teaching, without_mask
 from gaincell.adapt.precision import computing
-from gaincell.adapt.rates import is_predictor, is_scaler, sizes
+from gaincell.adapt.rates import TINY, is_predictor, is_scaler, sizes
 from gaincell.adapt.settings import AdaptSettings
 
 #: What rates are multiplied by when a layer is tried again.
 LOWER = 1 / 3
-#: Power of an output that is zero everywhere: an absolute one would count on how large outputs are.
-TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,15 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
 def _learn(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed: int, rate: float) -> None:
     """All steps of one try."""
     parameters = dict(module.named_parameters())
-    large = list(sizes(module).values())
-    groups = [{"params": [p], "lr": rate * _relative(name, settings)} for name, p in parameters.items()]
+    # What learns is how far a parameter is from its start, over its size: of every entry Adam moves that by its rate.
+    moved = [
+        (p, p.detach().clone(), size, torch.zeros_like(p))
+        for p, size in zip(parameters.values(), sizes(module).values(), strict=True)
+    ]
+    groups = [
+        {"params": [way], "lr": rate * _relative(name, settings)}
+        for name, (*_, way) in zip(parameters, moved, strict=True)
+    ]
     trained = [p.requires_grad for p in parameters.values()]
     for p in parameters.values():
         p.requires_grad_(True)
@@ -91,15 +96,16 @@ def _learn(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed:
             # Over the tokens expected in a batch, so that one of them weighs the same in every step.
             expected = which.sum() * (settings.batch / len(which)) * error.shape[-1]
             loss = loss + settings.sink_weight * error[which[rows]].sum() / (expected * own)
-        optimiser.zero_grad()
+        module.zero_grad()
         loss.backward()
-        before = [p.detach().clone() for p in parameters.values()]
+        for p, _, size, way in moved:
+            way.grad = None if p.grad is None else p.grad * size
         optimiser.step()
         with torch.no_grad():
-            for p, was, size in zip(parameters.values(), before, large, strict=True):
-                p.copy_(was + size * (p - was))  # Adam's step is of about the rate, of every entry
+            for p, start, size, way in moved:
+                p.copy_(start + size * way)
         schedule.step()
-    optimiser.zero_grad()
+    module.zero_grad()
     for p, required in zip(parameters.values(), trained, strict=True):
         p.requires_grad_(required)
 
