@@ -254,7 +254,8 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: G
         tokenizer=Letters(),
         text="a short text",
     )
-    refused("smaller batch", model, small_design, out=tmp_path / "c", calibration=token_ids(3))
+    few = {"calibration": token_ids(3), "settings": AdaptSettings(batch=4)}
+    refused("smaller batch", model, small_design, out=tmp_path / "c", **few)
     bert = BertModel(BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32))
     refused("both directions|interface", bert, small_design, out=tmp_path / "c")
     integers = small_design.replace(arithmetic="integer", query_levels=None)

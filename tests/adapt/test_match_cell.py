@@ -31,7 +31,11 @@ def token_ids(n: int = 6, length: int = 48) -> torch.Tensor:
 
 
 def matched(path: Path, out: Path, design: GainCellConfig, start: Path, **given: Any) -> Any:
-    arguments = {"stages": ("matching",), "calibration": token_ids(), "settings": AdaptSettings()} | given
+    arguments = {
+        "stages": ("matching",),
+        "calibration": token_ids(),
+        "settings": AdaptSettings(statistics_sequences=8),
+    } | given
     return adapt(load(path), design, tokenizer=None, out=out, start=start, **arguments)
 
 

@@ -28,6 +28,7 @@ from gaincell.adapt.prepare import (
     cut_rows,
     distill_rows,
     first_process_first,
+    fit_length,
     make_teacher,
     make_validation,
     own_rows,
@@ -138,6 +139,7 @@ def adapt(
     if statistics not in ("least-squares", "matching"):
         raise InputError(f"unknown statistics '{statistics}'; choose least-squares or matching.")
     distilling = "distill" in stages
+    settings = fit_length(settings, model, config)
     check_original(model, tokenizer, text, calibration, settings, distilling=distilling)
     _check_statistics(config, stages, statistics)
     check_design(config.for_layers(len(check_servable(model))))

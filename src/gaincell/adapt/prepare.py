@@ -191,6 +191,11 @@ def own_rows(
     return rows
 
 
+def fit_length(settings: AdaptSettings, model: PreTrainedModel, config: GainCellConfig) -> AdaptSettings:
+    """Settings whose `length`, where it was not given, is what the window and the model's positions hold."""
+    return settings.fitted(min(config.window, positions_of(model) or config.window))
+
+
 def source_of(text: str | None, calibration: Tensor | None) -> str:
     """What is learned from, in a few words that tell it from another."""
     if calibration is not None:

@@ -22,6 +22,7 @@ from gaincell.adapt.prepare import (
     check_original,
     cut_rows,
     first_process_first,
+    fit_length,
     make_validation,
     own_rows,
     source_of,
@@ -108,7 +109,7 @@ def paper_recipe(
             `gaincell.adapt` refuses.
     """
     config = GainCellConfig.preset(config) if isinstance(config, str) else config
-    settings = paper_settings(settings or AdaptSettings())
+    settings = paper_settings(fit_length(settings or AdaptSettings(), model, config))
     check_original(model, tokenizer, text, calibration, settings, distilling=True)
     _check_digital_side(config)
     check_design(config.for_layers(len(check_servable(model))))

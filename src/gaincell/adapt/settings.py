@@ -25,8 +25,13 @@ class AdaptSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    sequences: int = Field(64, ge=1, description="Sequences of calibration text.")
-    length: int = Field(256, ge=8, description="Tokens of a sequence.")
+    sequences: int = Field(16, ge=1, description="Sequences of calibration text.")
+    length: int = Field(
+        1024,
+        ge=8,
+        description="Tokens of a sequence; unless given, no more than window and positions hold. What was learned on "
+        "short rows does not hold on long ones.",
+    )
     seed: int = Field(0, ge=0, description="Seed of the text and of the order in which layers see it.")
     held_back: int = Field(
         4,
@@ -35,8 +40,8 @@ class AdaptSettings(BaseModel):
         "what came out: KL and perplexity beside the original's, at the length trained and at the longest that window "
         "and positions hold (1,024 at most); 0: it does not.",
     )
-    statistics_sequences: int = Field(8, ge=1, description="Sequences that `statistics` looks at.")
-    batch: int = Field(4, ge=1, description="Sequences of a learning step.")
+    statistics_sequences: int = Field(2, ge=1, description="Sequences that `statistics` looks at.")
+    batch: int = Field(1, ge=1, description="Sequences of a learning step of `transfer`.")
     steps: int = Field(48, ge=1, description="Learning steps of a layer.")
     precision: Literal["auto", "no", "bf16"] = Field(
         "auto",
@@ -133,6 +138,12 @@ class AdaptSettings(BaseModel):
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError("both must lie in [0, 1)")
         return betas
+
+    def fitted(self, longest: int) -> "AdaptSettings":
+        """These settings with rows no longer than that, unless `length` was given: what was given is never changed."""
+        if "length" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"length": min(self.length, longest)})
 
     def __init__(self, **fields: object) -> None:
         if "distill_precision" in fields:

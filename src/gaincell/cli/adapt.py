@@ -23,7 +23,7 @@ DEFAULT_STAGES = STAGES[1:3]
 CHARACTERS = 10_000_000
 
 #: How much `--quick` takes: enough to see that everything works, too little to judge by.
-QUICK = {"sequences": 16, "length": 128, "steps": 8, "distill_tokens": 4096, "held_back": 1}
+QUICK = {"sequences": 16, "length": 128, "batch": 4, "steps": 8, "distill_tokens": 4096, "held_back": 1}
 
 
 def adapt(
@@ -122,7 +122,7 @@ def adapt(
     from gaincell.adapt import adapt as run_adapt
     from gaincell.adapt.claim import claimed
     from gaincell.adapt.distill import make_accelerator
-    from gaincell.adapt.prepare import first_process_first
+    from gaincell.adapt.prepare import first_process_first, fit_length
     from gaincell.adapt.text import load_mixture, mixed_calibration
     from gaincell.models import save_adapter
     from gaincell.models.load import save_model
@@ -133,6 +133,7 @@ def adapt(
     mixture = load_mixture(text) if mixed and text is not None else None
     words = None if text is None or mixed else load_source(text, characters=max(CHARACTERS, 8 * learned))
     network, tokenizer = options.load_model(model)
+    settings = fit_length(settings, network, design_point)
     with claimed(out) if save is None else nullcontext():
         with screen.stages() as progress:
             shared: dict[str, Any] = {

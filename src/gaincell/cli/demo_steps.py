@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Loader = Callable[[], "tuple[PreTrainedModel, Any]"]
 
+#: Tokens of a learning step, where the run adapts.
+STEP_TOKENS = 1024
 #: What a stage does, for a table's row.
 STAGES = {
     "original": "as it came",
@@ -80,8 +82,8 @@ class DemoSettings:
         PointPlan("extended", ("adapter",), "extended"),
         PointPlan("leroux2025", ("adapter",), "leroux2025"),
     )
-    sequences: int = 64
-    length: int = 256
+    sequences: int = 16
+    length: int = 1024
     steps: int = 48
     evaluate_tokens: int = 1024
     evaluate_length: int = 1024
@@ -143,7 +145,15 @@ class Workbench:
 
         s = self.settings
         # What came out is measured step by step, on text of another kind.
-        return AdaptSettings(sequences=s.sequences, length=s.length, seed=s.seed, steps=s.steps, held_back=0)
+        return AdaptSettings(
+            sequences=s.sequences,
+            length=s.length,
+            batch=max(1, STEP_TOKENS // s.length),
+            statistics_sequences=max(1, 2 * STEP_TOKENS // s.length),
+            seed=s.seed,
+            steps=s.steps,
+            held_back=0,
+        )
 
     def write_calibration(self, progress: Stages) -> dict[str, Any]:
         """Let the original model write the text that all design points learn from."""
