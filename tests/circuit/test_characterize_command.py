@@ -159,7 +159,7 @@ def test_ngspice_killed_midway_leaves_no_cell_and_no_report(
     folder.mkdir()
     program = folder / "ngspice"
     killed = "grep -qs charge-to-pulse deck.cir && kill -9 $$"
-    program.write_text(f'#!/bin/sh\n{killed}\nexec {real} "$@"\n')
+    program.write_text(f"#!/bin/sh\nPATH='{os.environ['PATH']}'\n{killed}\nexec {real} \"$@\"\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     assert run(["characterize", "--out", "cell.yaml"]) == 1

@@ -19,7 +19,8 @@ HEADER = ".subckt mine rbl store wbl wwl rwl\n"
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("R1 a b 1k\n", "no .subckt"),
+        ("* nothing\n", "no .subckt"),
+        ("R1 a b 1k\n", "'r1' stands outside of a subcircuit"),
         (".subckt mine store wwl wbl rbl\n.ends\n", "no pin 'rwl'"),
         (".subckt mine store wwl wbl rwl rbl vpp\n.ends\n", "pin 'vpp' of no known role"),
         (".subckt mine store wwl wbl rwl rbl rbl\n.ends\n", "two pins of one role"),
@@ -42,7 +43,7 @@ def test_a_file_that_cannot_be_looked_into_is_refused(line: str, tmp_path: Path)
 
 
 def test_a_control_section_in_an_included_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "my models.inc").write_text(".include 'mine.cir'\n  .control\nshell true\n.endc\n")
+    (tmp_path / "my models.inc").write_text("* models\n  .control\nshell true\n.endc\n")
     (tmp_path / "mine.cir").write_text('.include "my models.inc"\n' + HEADER + ".ends\n")
     with pytest.raises(InputError, match=r"'\.control'"):
         cell_from_netlist(tmp_path / "mine.cir")

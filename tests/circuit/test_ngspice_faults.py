@@ -1,6 +1,7 @@
 """What can go wrong in a run: each has its type, says what ngspice said, and leaves nothing that a later run reads."""
 
 import errno
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,7 @@ ENDLESS = replace(GOOD, text=GOOD.text.replace("4n", "1 0 1n uic"), end_s=1.0)
 
 
 def script(path: Path, *lines: str) -> str:
-    path.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    path.write_text("\n".join(["#!/bin/sh", f"PATH='{os.environ['PATH']}'", *lines, ""]))
     path.chmod(0o755)
     return str(path)
 

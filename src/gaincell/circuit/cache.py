@@ -21,7 +21,10 @@ _INCLUDE = re.compile(
     r"""^\s*\.(include|inc|lib)\s+(?:"([^"\n]+)"|'([^'\n]+)'|(\S+))[ \t]*(\S+)?""", re.IGNORECASE | re.MULTILINE
 )
 # Further ways for a netlist to depend on what is not in its text: such a run is never kept.
-_OUTSIDE = re.compile(r"^\s*\.(control|csparam)|\b\w*file\s*=|^\s*pre_", re.IGNORECASE | re.MULTILINE)
+_OUTSIDE = re.compile(
+    r"^\s*\.(control|csparam|(?!(?:inc|include|lib)\s)(?:inc|lib))|\b\w*file\s*=|^\s*(pre_|\*#)",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 #: What a folder of results may take; characterising a cell takes some 30 MB.
 LIMIT_BYTES = 1 << 30
@@ -109,16 +112,15 @@ class Cache:
                 total -= file.st_size
 
 
-def content_key(netlist: str, version: str, options: Sequence[str]) -> str | None:
+def content_key(texts: Sequence[str], version: str, options: Sequence[str]) -> str | None:
     """A name for everything that a run's results depend on; None where they depend on more than can be read.
 
     Args:
-        netlist: the whole text that ngspice is given; files that it includes count with their content, and so on down.
+        texts: the whole netlist that ngspice is given, and those of the files that it includes.
         version: of ngspice.
         options: its command-line options.
     """
-    texts, complete = with_includes(netlist, Path.cwd())
-    if not complete or any(_OUTSIDE.search(text) for text in texts):
+    if any(_OUTSIDE.search(text) for text in texts):
         return None
     digest = hashlib.sha256()
     for part in (version, *options, *texts):
@@ -126,28 +128,26 @@ def content_key(netlist: str, version: str, options: Sequence[str]) -> str | Non
     return digest.hexdigest()
 
 
-def with_includes(netlist: str, folder: Path) -> tuple[list[str], bool]:
-    """A netlist's text and those of all files that it includes, each once, and whether all could be read.
+def included_files(netlist: str, folder: Path) -> tuple[dict[Path, str], bool]:
+    """The texts of all files that a netlist includes, and so on down, and whether all could be read.
 
     Args:
         netlist: its text.
         folder: what its relative paths start from; those of an included file start from its own folder.
     """
-    texts: list[str] = []
-    seen: set[Path] = set()
+    files: dict[Path, str] = {}
     complete, waiting = True, [(netlist, folder)]
     while waiting:
         text, folder = waiting.pop()
-        texts.append(text)
         for kind, *names, section in _INCLUDE.findall(text):
             try:
                 path = (folder / "".join(names)).resolve()
-                if path in seen:
+                if path in files:
                     continue
                 if not path.is_file():
                     raise FileNotFoundError  # what is no plain file could be read for ever
-                waiting.append((path.read_text("latin-1"), path.parent))
-                seen.add(path)
+                files[path] = path.read_text("latin-1")
+                waiting.append((files[path], path.parent))
             except (OSError, ValueError, RuntimeError):
                 complete &= kind.lower() == "lib" and not section  # the heading of a library's section looks the same
-    return texts, complete
+    return files, complete

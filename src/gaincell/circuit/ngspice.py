@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,7 +15,8 @@ from pathlib import Path
 
 import platformdirs
 
-from gaincell.circuit.cache import LIMIT_BYTES, Cache, content_key
+from gaincell.circuit.cache import LIMIT_BYTES, Cache, content_key, included_files
+from gaincell.circuit.confine import start
 from gaincell.circuit.errors import (
     NoData,
     NotConverged,
@@ -90,13 +91,16 @@ class Ngspice:
         path = shutil.which(self.program)
         if path is None:
             raise NotInstalled(f"'{self.program}' is not installed; install it ({HOW_TO_INSTALL}).")
-        key = content_key(deck.netlist, _version(path, os.stat(path).st_mtime_ns), _OPTIONS)
+        path = os.path.abspath(path)  # it runs in another folder
+        files, complete = included_files(deck.netlist, Path.cwd())
+        version = _version(path, os.stat(path).st_mtime_ns)
+        key = content_key((deck.netlist, *files.values()), version, _OPTIONS) if complete else None
         cache = Cache(self.cache, self.cache_bytes) if self.cache is not None and key is not None else None
         if cache is not None and key is not None:
             kept = cache.load(key)
             if kept is not None:
                 return kept
-        plots = self._simulate(path, deck)
+        plots = self._simulate(path, deck, files)
         if cache is not None and key is not None:
             cache.store(key, plots)
         return plots
@@ -111,29 +115,24 @@ class Ngspice:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _simulate(self, path: str, deck: Deck) -> list[Plot]:
+    def _simulate(self, path: str, deck: Deck, readable: Iterable[Path]) -> list[Plot]:
         with tempfile.TemporaryDirectory(prefix="gaincell-ngspice-") as name:
             folder = Path(name)
             (folder / "deck.cir").write_text(deck.netlist, "utf-8")
             command = [path, *_OPTIONS, "-r", "out.raw", "deck.cir"]
-            try:
-                # the log comes through a pipe: on a full disk it could not be written
-                ended = subprocess.run(
-                    command,
-                    cwd=folder,
-                    env=_environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    encoding="latin-1",
-                    timeout=self.limit_s,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired as error:
-                log = error.output if isinstance(error.output, str) else (error.output or b"").decode("latin-1")
-                raise TimedOut(f"ngspice took longer than {self.limit_s:g} s.", _tail(log)) from None
-            log = _tail(ended.stdout)
-            _check_end(ended.returncode, log)
+            # the log comes through a pipe: on a full disk it could not be written
+            with start(command, folder, _environment(folder), readable) as running:
+                try:
+                    output, _ = running.communicate(timeout=self.limit_s)
+                except subprocess.TimeoutExpired:
+                    running.kill()
+                    log = _tail(running.communicate()[0].decode("latin-1"))
+                    raise TimedOut(f"ngspice took longer than {self.limit_s:g} s.", log) from None
+                except BaseException:
+                    running.kill()
+                    raise
+            log = _tail(output.decode("latin-1"))
+            _check_end(running.returncode, log)
             plots = read_raw(folder / "out.raw")
             _check_plots(plots, deck, log)
             return plots
@@ -173,12 +172,14 @@ def _tail(log: str) -> str:
     return "\n".join(list(lines)[-_TAIL_LINES:])
 
 
-def _environment() -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
+    """All that ngspice gets of it: nothing of the user's but where libraries are, and no program to find."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if name in os.environ}
+    nowhere = {"PATH": "/dev/null", "SHELL": "/dev/null", "HOME": str(folder), "TMPDIR": str(folder)}
     # One thread: ngspice's OpenMP threads spin, and cost many times what they save on circuits of this size. It heeds
     # OMP_THREAD_LIMIT, not OMP_NUM_THREADS.
     fixed = {"OMP_THREAD_LIMIT": "1", "OMP_WAIT_POLICY": "passive", "SPICE_ASCIIRAWFILE": "0", "LC_ALL": "C"}
-    # NGSPICE_INPUT_DIR would have it find files that were not looked into.
-    return {name: value for name, value in os.environ.items() if name != "NGSPICE_INPUT_DIR"} | fixed
+    return kept | nowhere | fixed
 
 
 @lru_cache

@@ -116,10 +116,13 @@ def _ngspice() -> Finding:
             "Debian, Ubuntu: apt-get install ngspice; macOS: brew install ngspice",
         )
     from gaincell.circuit.cache import LIMIT_BYTES, Cache
+    from gaincell.circuit.confine import is_confined
 
     folder = _cache() / "ngspice"
     kept, limit = Cache(folder).size_bytes() / 1e9, LIMIT_BYTES / 1e9
-    return Finding("ngspice", "ok", f"{path}; results kept in {folder}: {kept:.2f} GB of {limit:.2f} GB at most")
+    held = "confined by Landlock" if is_confined() else "not confined, as this system has no Landlock"
+    cache = f"results kept in {folder}: {kept:.2f} GB of {limit:.2f} GB at most"
+    return Finding("ngspice", "ok", f"{path}, {held}; {cache}")
 
 
 def _demo_model() -> Finding:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gaincell.cell.cell import is_file, read_text
-from gaincell.circuit.cache import with_includes
+from gaincell.cell.cell import is_file
 from gaincell.circuit.cards import Card
+from gaincell.circuit.netlist import read_netlist
 from gaincell.errors import InputError
 
 Write = Literal["transmission", "boosted", "oxide"]
@@ -139,8 +139,7 @@ def gain_cell(
     )
 
 
-_NO_CIRCUIT = re.compile(r"^[ \t]*\.(control|tran|dc|ac|op|end|save|meas\w*)\b", re.IGNORECASE | re.MULTILINE)
-_SUBCKT = re.compile(r"^[ \t]*\.subckt[ \t]+(\S+)((?:.*)(?:\n[ \t]*\+.*)*)", re.IGNORECASE | re.MULTILINE)
+_SUBCKT = re.compile(r"\.subckt (\S+)(.*)")
 
 
 def cell_from_netlist(
@@ -158,7 +157,8 @@ def cell_from_netlist(
     them.
 
     Args:
-        path: the netlist. It must be a circuit only: no analyses and no control section.
+        path: the netlist. It must be a circuit only; what a cell may contain is under `docs/circuit.md`, and the files
+            that it includes are read here (`gaincell.circuit.netlist`).
         pins: role to the pin's name, where the subcircuit names it otherwise.
         subcircuit: its name; the last one of the file by default.
         pelgrom_v_m: A_vt in V m of its mismatch: NMOS, and PMOS, whose NAME ends with p. An assumption.
@@ -168,21 +168,15 @@ def cell_from_netlist(
     """
     if not is_file(path):
         raise InputError(f"netlist '{path}' is not a file; check the path.")
-    text = read_text(path)
-    texts, complete = with_includes(text, path.resolve().parent)
-    if not complete:  # ngspice might still find it, and nobody would have looked into it
-        raise InputError(f"{path} includes a file that cannot be read; give it by a path without ~ and variables.")
-    refused = next(filter(None, map(_NO_CIRCUIT.search, texts)), None)
-    if refused:  # a control section could run any command
-        raise InputError(f"{path}, or a file in it, holds '{refused[0].strip()}'; leave only models and subcircuits.")
-    found = {name.lower(): header for name, header in _SUBCKT.findall(text)}
+    lines = read_netlist(path)
+    headers = (_SUBCKT.match(line.text) for line in lines if line.path == path)
+    found = {header[1]: header[2] for header in headers if header}
     if not found:
         raise InputError(f"{path} holds no .subckt; put the cell into one, with pins {' '.join(REQUIRED)}.")
     name = subcircuit.lower() if subcircuit else list(found)[-1]
     if name not in found:
         raise InputError(f"{path} has no subcircuit '{subcircuit}', only {', '.join(found)}; name one of them.")
-    words = re.sub(r"\n[ \t]*\+", " ", found[name]).lower()
-    words = re.sub(r"\s*=\s*", "=", words).split()
+    words = re.sub(r" *= *", "=", found[name]).split()
     nodes = [word for word in words if "=" not in word and word != "params:"]
     roles = {given.lower(): role for role, given in (pins or {}).items()}
     unknown = [role for role in roles.values() if role not in ROLES]
@@ -200,7 +194,7 @@ def cell_from_netlist(
     return CellCircuit(
         name=path.stem,
         source=f"netlist {path.name}, subcircuit {name}",
-        text=f'.include "{path.resolve()}"\n',
+        text="".join(f"{line.text}\n" for line in lines),
         subcircuit=name,
         pins=order,
         mismatch_v=_mismatch(dict(word.split("=", 1) for word in words if "=" in word), pelgrom_v_m),
