@@ -23,6 +23,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 import gaincell
 from gaincell import InputError
 from gaincell.models import adapter, adapter_info, base_hash, design_point, load, save_adapter, scalers_of
+from gaincell.models.tensorfile import write_tensors
 
 KEY = "gaincell_adapter"
 
@@ -227,8 +228,7 @@ def rewritten(path: Path, change: Callable[[dict[str, Any], dict[str, Tensor]], 
     """The adapter with another header or other tensors."""
     header, tensors = asdict(adapter_info(path)), load_file(path)
     change(header, tensors)
-    save_file(tensors, path, metadata={KEY: json.dumps(header)})
-    return path
+    return write_tensors(path, tensors, KEY, header)
 
 
 Q = "model.layers.1.self_attn.q_proj.weight"
@@ -263,7 +263,7 @@ def spoil(kind: str) -> Callable[[dict[str, Any], dict[str, Tensor]], None]:
         elif kind == "nan":
             delta[3, 4] = torch.nan
         elif kind == "newer":
-            header |= {"format": 2, "more": 1}
+            header |= {"format": 3, "more": 1}
         elif kind == "no design point":
             header["design_point"] = "extended"
         elif kind == "bad design point":
@@ -295,6 +295,32 @@ def spoil(kind: str) -> Callable[[dict[str, Any], dict[str, Tensor]], None]:
 )
 def test_a_spoiled_adapter(kind: str, words: str, file: Path) -> None:
     assert words in untouched(rewritten(file, spoil(kind)))
+
+
+def test_a_flipped_byte_anywhere_is_told(file: Path) -> None:
+    whole, base = file.read_bytes(), unconverted("llama")
+    generator = torch.Generator().manual_seed(5)
+    header = 8 + int.from_bytes(whole[:8], "little")
+    places = torch.cat((torch.randint(header, len(whole), (60,), generator=generator), torch.arange(0, header, 97)))
+    for place in map(int, places):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << int(torch.randint(8, (), generator=generator))
+        file.write_bytes(flipped)
+        with pytest.raises(InputError):
+            gaincell.load_adapter(base, file)
+        with pytest.raises(InputError):
+            adapter_info(file)
+    assert scalers_of(base) == {}
+
+
+def test_a_file_without_a_hash_is_refused_until_its_owner_vouches_for_it(file: Path) -> None:
+    header, tensors = asdict(adapter_info(file)), load_file(file)
+    for version in (1, 2):
+        save_file(tensors, file, metadata={KEY: json.dumps(header | {"format": version})})
+        assert "carries no hash" in untouched(file)
+    gaincell.models.seal_adapter(file)
+    assert adapter_info(file).format == adapter.FORMAT
+    gaincell.load_adapter(unconverted("llama"), file)
 
 
 def test_what_cannot_be_saved(tmp_path: Path) -> None:

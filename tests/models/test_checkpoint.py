@@ -1,7 +1,9 @@
 """A converted model is saved, loaded, trained and loaded again as any other, by programs that do not name gaincell."""
 
+import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +51,40 @@ def test_the_design_point_has_its_own_section_of_the_config(saved: tuple[PreTrai
     section = json.loads((folder / "config.json").read_text("utf-8"))["quantization_config"]
     assert section["quant_method"] == "gaincell"
     assert gaincell.GainCellConfig(**section["design_point"]) == CONFIG.for_layers(LAYERS)
+
+
+def test_a_flipped_bit_of_a_scaler_is_told(saved: tuple[PreTrainedModel, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(saved[1], tmp_path / "copy")
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:start])
+    scalers = [entry["data_offsets"] for name, entry in header.items() if ".gaincell." in name]
+    for first, end in scalers[:: len(scalers) // 4]:
+        flipped = bytearray(whole)
+        flipped[start + (first + end) // 2] ^= 1
+        path.write_bytes(flipped)
+        with pytest.raises(gaincell.InputError, match="hash"):
+            AutoModelForCausalLM.from_pretrained(folder)
+    path.write_bytes(whole)
+    again = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        next(iter(scalers_of(again).values())).k_scale.add_(1)
+    copy.deepcopy(again).save_pretrained(folder)  # the hash is that of what is saved
+    AutoModelForCausalLM.from_pretrained(folder)
+
+
+def test_scalers_saved_without_a_hash_are_told(
+    saved: tuple[PreTrainedModel, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(saved[1], tmp_path / "copy")
+    AutoModelForCausalLM.from_pretrained(folder)
+    assert "hash" not in caplog.text
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    del config["quantization_config"]["scalers_sha256"]
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    AutoModelForCausalLM.from_pretrained(folder)
+    assert "saved without a hash of its scalers" in caplog.text
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

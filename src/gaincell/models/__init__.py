@@ -1,6 +1,6 @@
 """Hugging Face models that attend in gain cells. Importing this registers them with transformers."""
 
-from gaincell.models.adapter import AdapterInfo, adapter_info, adapter_names, load_adapter, save_adapter
+from gaincell.models.adapter import AdapterInfo, adapter_info, adapter_names, load_adapter, save_adapter, seal_adapter
 from gaincell.models.cache import RingCache
 from gaincell.models.checkpoint import GainCellCheckpointConfig
 from gaincell.models.compare import HeadErrors, head_errors
@@ -36,4 +36,5 @@ __all__ = [
     "positions_of",
     "save_adapter",
     "scalers_of",
+    "seal_adapter",
 ]

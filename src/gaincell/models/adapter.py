@@ -20,10 +20,16 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.convert import convert_, design_point, scalers_of
 from gaincell.models.fingerprint import CONVERTED, base_hash, own_weights
-from gaincell.models.tensorfile import read_metadata, read_tensors, write_tensors
+from gaincell.models.tensorfile import check_hash, read_metadata, read_tensors, write_tensors
+from gaincell.wheel import file_sha256
 
-#: Grows when an older gaincell could not read a newer file.
-FORMAT = 1
+#: Grows when an older gaincell could not read a newer file, or could not be sure of it. Since 2: a hash of its content.
+FORMAT = 2
+#: SHA-256 of the adapters that shipped in format 1: their hashes.
+_WITHOUT_HASH = (
+    "39233b3a272ece28b803a246f64544bb10cbec107da15da090b8bfd48b14ba48",
+    "a5e5fb69429c199c5f95214383a2f2e5c96185a84250fec71b5254779e110905",
+)
 _KEY = "gaincell_adapter"
 _SHIPPED = resources.files("gaincell") / "adapters"
 _FLOATS = (torch.float32, torch.float64)
@@ -143,8 +149,9 @@ def load_adapter(model: PreTrainedModel, name_or_path: str | Path) -> PreTrained
         The same model.
 
     Raises:
-        InputError: no such adapter; a file that is damaged, truncated, no adapter, or of a newer format; another base
-            model; a model that is converted already or in a narrower dtype; parameters missing or of other shapes.
+        InputError: no such adapter; a file that is damaged (by one bit, which its hash tells), truncated, no adapter,
+            of a newer format, or from before files had a hash (see `seal_adapter`); another base model; a model that
+            is converted already or in a narrower dtype; parameters missing or of other shapes.
     """
     with _located(name_or_path) as path:
         info, config = _read_info(path)
@@ -171,7 +178,7 @@ def adapter_names() -> list[str]:
 
 
 def adapter_info(name_or_path: str | Path) -> AdapterInfo:
-    """What an adapter's header says; its tensors are not read.
+    """What an adapter's header says, once the file's hash is found to be right.
 
     Raises:
         InputError: as `load_adapter`, of the file alone.
@@ -181,7 +188,7 @@ def adapter_info(name_or_path: str | Path) -> AdapterInfo:
 
 
 def check_base(model: PreTrainedModel, name_or_path: str | Path) -> AdapterInfo:
-    """What the header of an adapter says that was made for this unconverted model; its tensors are not read.
+    """What the header of an adapter says that was made for this unconverted model.
 
     Raises:
         InputError: another base model, and as `adapter_info`.
@@ -190,6 +197,18 @@ def check_base(model: PreTrainedModel, name_or_path: str | Path) -> AdapterInfo:
         info = _read_info(path)[0]
         _check_base(model, info, path)
     return info
+
+
+def seal_adapter(path: str | Path) -> None:
+    """Give an adapter of format 1 the hash that files carry since: for one that you know to be whole.
+
+    Raises:
+        InputError: no adapter, or one that cannot be read.
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    path = Path(path)
+    data = read_metadata(path, _KEY, "an adapter")
+    write_tensors(path, read_tensors(path), _KEY, data | {"format": FORMAT})
 
 
 def adapter_checksum(name_or_path: str | Path) -> str:
@@ -222,13 +241,19 @@ def _located(name_or_path: str | Path) -> Iterator[Path]:
 
 def _read_info(path: Path) -> tuple[AdapterInfo, GainCellConfig]:
     data = read_metadata(path, _KEY, "an adapter")
+    has_hash = check_hash(path)
     version = data.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise InputError(f"{path} has adapter format {version}, this gaincell reads {FORMAT}; update gaincell.")
     known = {field.name for field in fields(AdapterInfo)}
     point, found = data.get("design_point"), data.get("base_hash")
-    if version != FORMAT or data.keys() != known or not isinstance(point, dict) or not isinstance(found, str):
+    if version not in (1, FORMAT) or data.keys() != known or not isinstance(point, dict) or not isinstance(found, str):
         raise InputError(f"{path} is not an adapter: its header lacks what an adapter's says; fetch or make it again.")
+    if not has_hash and file_sha256(path) not in _WITHOUT_HASH:
+        raise InputError(
+            f"{path} carries no hash of its content, as an older gaincell's or a damaged one does not, so nobody can "
+            "tell whether it is whole; make it again, or, if you know that it is, call gaincell.models.seal_adapter."
+        )
     return AdapterInfo(**data), GainCellConfig(**point)
 
 

@@ -1,14 +1,25 @@
 """Save and load: the design point travels in `config.json` as a registered quantisation config."""
 
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from gaincell.aside import written_aside
 from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+from gaincell.models.fingerprint import CONVERTED
+
+logger = logging.getLogger("gaincell")
 
 METHOD = "gaincell"
 
@@ -18,21 +29,34 @@ class GainCellCheckpointConfig(QuantizationConfigMixin):
 
     Args:
         design_point: the fields of a `GainCellConfig`, cell included.
+        scalers_sha256: of the scalers beside it, in a saved folder; None in memory, where they may change.
     """
 
-    def __init__(self, design_point: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, design_point: dict[str, Any] | None = None, scalers_sha256: str | None = None, **kwargs: Any
+    ) -> None:
         self.quant_method = METHOD  # pyright: ignore[reportAttributeAccessIssue]
         self.design_point = design_point or {}
+        self.scalers_sha256 = scalers_sha256
+
+    def to_dict(self) -> dict[str, Any]:
+        """What stands in `config.json`."""
+        return {key: value for key, value in super().to_dict().items() if key != "scalers_sha256" or value}
 
 
 class GainCellQuantizer(HfQuantizer):
     """Builds the scalers before `from_pretrained` fills them in; weights themselves stay what they are."""
 
-    def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+    def _process_model_before_weight_loading(
+        self, model: PreTrainedModel, checkpoint_files: Sequence[str] | None = None, **kwargs: Any
+    ) -> PreTrainedModel:
         from gaincell.models.convert import convert_
 
-        config = GainCellConfig(**self.quantization_config.design_point)  # pyright: ignore[reportAttributeAccessIssue]
-        return convert_(model, config)
+        section = self.quantization_config
+        assert isinstance(section, GainCellCheckpointConfig)
+        _check_scalers([Path(file) for file in checkpoint_files or ()], section.scalers_sha256)
+        section.scalers_sha256 = None
+        return convert_(model, GainCellConfig(**section.design_point))
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
         # The weights are ordinary floating point: let `.half()`, `.to()` and Trainer treat them so.
@@ -56,6 +80,56 @@ class GainCellQuantizer(HfQuantizer):
     def is_qat_trainable(self) -> bool:
         """Training passes straight through the quantisers."""
         return True
+
+
+def save_pretrained(self: PreTrainedModel, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
+    """`save_pretrained` of a converted model: as any model's; then `config.json` gets a hash of the scalers."""
+    type(self).save_pretrained(self, save_directory, *args, **kwargs)
+    folder = Path(save_directory)
+    path = folder / "config.json"
+    if not kwargs.get("is_main_process", args[0] if args else True) or not path.is_file():
+        return
+    config = json.loads(path.read_text("utf-8"))
+    section = config.get("quantization_config")
+    found = _scalers_hash(sorted(folder.glob("*.safetensors")))
+    if found is None or not isinstance(section, dict) or section.get("quant_method") != METHOD:
+        return
+    section["scalers_sha256"] = found
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def _check_scalers(files: Sequence[Path], said: str | None) -> None:
+    """Raise InputError if the scalers in these files are not those that the hash is of; note that there is none."""
+    found = _scalers_hash(files)
+    if found is None:
+        return
+    if said is None:
+        logger.warning("%s was saved without a hash of its scalers, so damage to them cannot be told", files[0].parent)
+    elif said != found:
+        raise InputError(
+            f"{files[0].parent}: the scalers are not those that config.json has the hash of, so they are damaged; save "
+            "or adapt the model again."
+        )
+
+
+def _scalers_hash(files: Sequence[Path]) -> str | None:
+    """SHA-256 of name, shape and float32 value of every scaler in safetensors files; None where there are none."""
+    digest, found = hashlib.sha256(), {}
+    for path in files:
+        if path.suffix != ".safetensors":
+            continue
+        try:
+            with safe_open(path, framework="pt") as file:
+                names = [name for name in file.keys() if CONVERTED in name]  # noqa: SIM118 - not a dictionary
+                found |= {name: file.get_tensor(name) for name in names}
+        except SafetensorError as error:
+            raise InputError(f"{path} is damaged or truncated ({error}); save the model again.") from None
+    for name in sorted(found):
+        values = found[name].float().contiguous()
+        digest.update(f"{name} {tuple(values.shape)}\n".encode())
+        digest.update(values.numpy().reshape(-1).data)
+    return digest.hexdigest() if found else None
 
 
 # Assigned, not registered, which would refuse: `gaincell.autoload` may have put its place holder there.

@@ -73,8 +73,9 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
     model.set_attn_implementation(IMPLEMENTATION)
     if model.config._attn_implementation != IMPLEMENTATION:
         raise InputError(f"{type(model).__name__} does not use transformers' attention interface; use another model.")
-    from gaincell.models.checkpoint import GainCellCheckpointConfig
+    from gaincell.models.checkpoint import GainCellCheckpointConfig, save_pretrained
 
+    model.save_pretrained = MethodType(save_pretrained, model)  # pyright: ignore[reportAttributeAccessIssue]
     model.config.quantization_config = GainCellCheckpointConfig(design_point=config.model_dump(mode="json"))
     model._prepare_cache_for_generation = MethodType(_prepare_ring, model)  # pyright: ignore[reportArgumentType]
     return model
