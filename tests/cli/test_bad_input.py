@@ -297,6 +297,31 @@ def test_prompt(tiny: Path, gaincell: Run) -> None:
 
 
 @pytest.mark.parametrize(
+    "template",
+    [
+        "{% if %}",
+        "{{ raise_exception('no system role') }}",
+        "{{ messages.append(1) }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.popen('touch MARK').read() }}",
+        "{% for i in range(10 ** 9) %}{% endfor %}",
+        "{{ 1 / 0 }}",
+        "{{ messages[7]['content'] + 1 }}",
+    ],
+)
+def test_a_chat_template_that_fails(template: str, tiny_copy: Path, gaincell: Run) -> None:
+    (tiny_copy / "chat_template.jinja").write_text(template)
+    gaincell("generate", "Who?", "--chat", "--model", tiny_copy).assert_refused("chat template")
+    assert not Path("MARK").exists()
+
+
+def test_a_chat_template_that_fails_where_the_model_writes_its_own_text(tiny_copy: Path, gaincell: Run) -> None:
+    (tiny_copy / "chat_template.jinja").write_text("{{ 1 / 0 }}")
+    gaincell("adapt", tiny_copy, "--out", "run", "--set", "precision=no").assert_refused("chat template fails")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
     ("args", "word"),
     [
         (["--length", "1"], "--length"),

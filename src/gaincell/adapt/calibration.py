@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode
 from gaincell.evaluate.prefix import prefix_of
+from gaincell.models.chat import apply_chat_template
 from gaincell.models.convert import positions_of
 from gaincell.models.fingerprint import base_hash
 from gaincell.models.tensorfile import read_metadata, read_tensors, write_tensors
@@ -120,8 +121,7 @@ def own_text(
     """
     path = Path(path)
     found = read_metadata(path, _KEY, "a model's own text") if path.is_file() else {}
-    openers = fingerprint({str(number): _prompt(tokenizer, number) for number in range(len(OPENERS) * len(MIX))})
-    recipe = Recipe(base_hash(model), openers, seed, length, temperature, 1, prefix_of(tokenizer), piece)
+    recipe = Recipe(base_hash(model), opening(tokenizer), seed, length, temperature, 1, prefix_of(tokenizer), piece)
     if block is None:
         given, most = found.get("block"), max(1, min(64, AT_ONCE // recipe.texts))
         block = given if isinstance(given, int) else max(1, min(most, sequences))
@@ -145,6 +145,15 @@ def own_text(
         # 32 bits hold any vocabulary, and half the file.
         write_tensors(path, {"ids": held.int()}, _KEY, asdict(recipe))
     return held[:sequences]
+
+
+def opening(tokenizer: Any) -> str:
+    """A checksum of what rows begin with.
+
+    Raises:
+        InputError: the tokenizer's chat template fails.
+    """
+    return fingerprint({str(row): _prompt(tokenizer, row) for row in range(len(OPENERS) * len(MIX))})
 
 
 def write_text(
@@ -275,7 +284,7 @@ def _prompt(tokenizer: Any, text: int) -> list[int]:
 def _question(tokenizer: Any, number: int) -> list[int]:
     """A question's token ids, without what begins a text: templates write that themselves, or leave it out."""
     messages = [{"role": "user", "content": INSTRUCTIONS[number % len(INSTRUCTIONS)]}]
-    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    text = apply_chat_template(tokenizer, messages, tokenize=False)
     ids, prefix = list(tokenizer(text, add_special_tokens=False)["input_ids"]), prefix_of(tokenizer)
     return ids[len(prefix) :] if prefix and ids[: len(prefix)] == prefix else ids
 

@@ -13,7 +13,7 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.calibration import fingerprint, own_text, read_sequences, rows_of
+from gaincell.adapt.calibration import fingerprint, opening, own_text, read_sequences, rows_of
 from gaincell.adapt.check_panel import check_panel
 from gaincell.adapt.held_out import check_held_out
 from gaincell.adapt.precision import computing
@@ -219,6 +219,8 @@ def check_original(
         raise InputError("adaptation learns in float32: load the model with dtype=torch.float32.")
     if text is not None and calibration is not None:
         raise InputError("text and calibration are both what to learn from; give one of them.")
+    if text is None and calibration is None:
+        opening(tokenizer)  # a chat template that fails is told before anything is written
     if calibration is not None and (calibration.dim() != 2 or calibration.shape[0] < 1 or calibration.shape[1] < 2):
         raise InputError(f"calibration must be token ids of shape (N, T); got {tuple(calibration.shape)}.")
     embedded: Any = model.get_input_embeddings()

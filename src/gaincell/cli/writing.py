@@ -110,10 +110,10 @@ def _encode(tokenizer: Any, prompt: str, chat: bool) -> Any:
     if chat and not getattr(tokenizer, "chat_template", None):
         raise InputError("this model's tokenizer has no chat template; leave out --chat.")
     if chat:
+        from gaincell.models.chat import apply_chat_template
+
         messages = [{"role": "user", "content": prompt}]
-        encoded = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
+        encoded = apply_chat_template(tokenizer, messages, return_tensors="pt", return_dict=True)
     else:
         encoded = tokenizer(prompt, return_tensors="pt")
     ids = encoded["input_ids"]
