@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # pyright: ignore[reportPrivateImportUsage]
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from gaincell.aside import folder_written_aside
 from gaincell.cell.cell import fields_of, read_json, read_text
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
@@ -153,19 +153,9 @@ def save_model(model: PreTrainedModel, tokenizer: Any, folder: str | Path) -> Pa
         OSError: the disk is full, or the folder cannot be written to.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside, old = (folder.with_name(f".{folder.name}.{word}") for word in ("partial", "old"))
-    for leftover in (aside, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
+    with folder_written_aside(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
-        if folder.exists():
-            folder.rename(old)
-        aside.rename(folder)
-    finally:
-        for leftover in (aside, old):
-            shutil.rmtree(leftover, ignore_errors=True)
     return folder
 
 
