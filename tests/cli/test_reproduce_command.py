@@ -129,7 +129,11 @@ def test_unusable_input_is_refused_in_one_sentence(gaincell: Run, tmp_path: Path
     assert gaincell("reproduce", "fig5", "--out", "run").code == 0
     assert "done before" in gaincell("reproduce", "fig5", "--out", "run", "--items", 5).err  # it uses no items
     path = Path("run/results.json")
-    path.write_text(path.read_text("utf-8").replace('"gaincell": "', '"gaincell": "0.0.1+'), "utf-8")
+    found = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(found | {"gaincell": "0.0.2"}), "utf-8")
+    gaincell("reproduce", "fig5", "--out", "run").assert_refused("is damaged", "hash")
+    del found["sha256"]
+    path.write_text(json.dumps(found | {"gaincell": "0.0.1+"}), "utf-8")
     gaincell("reproduce", "fig5", "--out", "run").assert_refused("was written by gaincell 0.0.1+", "give another --out")
     path.write_text("[", "utf-8")
     gaincell("reproduce", "fig5", "--out", "run").assert_refused("is damaged")

@@ -4,16 +4,16 @@ import logging
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from gaincell.aside import written_aside
+from gaincell.errors import InputError
+from gaincell.models.tensorfile import read_tensors, write_tensors
 
 logger = logging.getLogger("gaincell")
 
 KEPT = 2
+_KEY = "gaincell_checkpoint"
 
 
 class Checkpoints:
@@ -35,8 +35,8 @@ class Checkpoints:
             for key, value in optimiser.state.get(p, {}).items():
                 tensors[f"{key}/{name}"] = _whole(value)
         if write:
-            with written_aside(self._path(step)) as aside:
-                save_file({name: tensor.contiguous().cpu().clone() for name, tensor in tensors.items()}, aside)
+            whole = {name: tensor.contiguous().cpu().clone() for name, tensor in tensors.items()}
+            write_tensors(self._path(step), whole, _KEY, {"step": step})
             for old in sorted(self.folder.glob("step-*.safetensors"))[:-KEPT]:
                 old.unlink()
 
@@ -44,8 +44,11 @@ class Checkpoints:
         """Put the newest readable checkpoint into the parameters and the optimiser; its step, or 0 if there is none."""
         for path in sorted(self.folder.glob("step-*.safetensors"), reverse=True):
             try:
-                tensors = load_file(path)
-            except (OSError, SafetensorError) as error:
+                tensors = read_tensors(path)
+                for name, p in named.items():
+                    if tensors[f"parameter/{name}"].shape != p.shape:
+                        raise InputError(f"{path} holds {name} in another shape")
+            except (InputError, KeyError) as error:
                 logger.warning("%s cannot be read (%s); going on from the one before", path, error)
                 continue
             for name, p in named.items():

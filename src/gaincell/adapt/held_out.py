@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from gaincell.adapt.run import Run
 from gaincell.errors import InputError
+from gaincell.kept import reading
+from gaincell.models.tensorfile import read_tensors
 
 #: Tokens of a window: what two texts have in common by chance is shorter.
 WINDOW = 32
@@ -76,7 +77,8 @@ def share_learned(folder: Path, evaluation: Sequence[int]) -> float | None:
     asked = _sample(np.asarray(evaluation).reshape(1, -1))
     if not path.is_file() or not len(asked):
         return None
-    learned = load_file(path)["learned"].numpy().view(np.uint64)
+    with reading(path):
+        learned = read_tensors(path)["learned"].numpy().view(np.uint64)
     return float(np.isin(asked, learned).mean()) if len(learned) else None
 
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.aside import written_aside
+from gaincell.kept import read_object
 
 Precision = Literal["no", "bf16"]
 
@@ -92,10 +93,12 @@ def _seconds(run: Any, device: str) -> float:
 def _kept(folder: Path) -> Precision | None:
     """What the run in a folder computes in; None of a folder that holds none. A run that does not say is older."""
     for path, inside in (("precision.json", False), ("distill/config.json", True), ("config.json", True)):
+        if not (folder / path).is_file():
+            continue
+        found = read_object(folder / path, "choose another output folder")
         try:
-            found = json.loads((folder / path).read_text("utf-8"))
             precision = found["settings"]["distill_precision"] if inside else found["precision"]
-        except (OSError, ValueError, LookupError, TypeError):
+        except (LookupError, TypeError):
             continue
         if precision in _NAMES:
             return precision

@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gaincell.aside import written_aside
 from gaincell.errors import InputError
+from gaincell.kept import read_lines, read_object, reading
+from gaincell.models.tensorfile import read_tensors, write_tensors
+
+_KEY = "gaincell_run"
 
 
 class Run:
@@ -45,13 +48,14 @@ class Run:
         metrics = [m for m in self.metrics() if (m["stage"], m.get("layer")) == (stage, layer)]
         if not path.is_file() or not metrics:
             return None
-        module.load_state_dict(load_file(path))
+        with reading(path):
+            module.load_state_dict(read_tensors(path))
         return metrics[-1]
 
     def save(self, stage: str, layer: int, tensors: dict[str, Tensor], metrics: dict[str, Any]) -> None:
         """Keep a finished layer's parameters and metrics."""
-        with written_aside(self._path(stage, layer)) as aside:
-            save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, aside)
+        kept = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+        write_tensors(self._path(stage, layer), kept, _KEY, {"stage": stage, "layer": layer})
         self._write([m for m in self.metrics() if (m["stage"], m.get("layer")) != (stage, layer)] + [metrics])
 
     def finished(self, stage: str, layer: int) -> bool:
@@ -86,13 +90,15 @@ class Run:
 
     def keep(self, name: str, tensor: Tensor) -> None:
         """Keep one tensor beside the layers."""
-        with written_aside(self.folder / f"{name}.safetensors") as aside:
-            save_file({name: tensor.cpu()}, aside)
+        write_tensors(self.folder / f"{name}.safetensors", {name: tensor.cpu()}, _KEY, {"holds": name})
 
     def tensor(self, name: str) -> Tensor | None:
         """A tensor that was kept, or None."""
         path = self.folder / f"{name}.safetensors"
-        return load_file(path)[name] if path.is_file() else None
+        if not path.is_file():
+            return None
+        with reading(path):
+            return read_tensors(path)[name]
 
     def holds(self, stage: str) -> bool:
         """Whether any layer of a stage is finished."""
@@ -101,8 +107,12 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """One entry per finished layer or step of a stage, in the order in which they finished."""
         path = self.folder / "metrics.jsonl"
-        text = path.read_text("utf-8") if path.is_file() else ""
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        found = read_lines(path) if path.is_file() else []
+        with reading(path):
+            for entry in found:
+                if not isinstance(entry["stage"], str) or not isinstance(entry.get("step", 0), int):
+                    raise ValueError("an entry names no stage or step")
+        return found
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
         with written_aside(self.folder / "metrics.jsonl") as aside:
@@ -117,10 +127,7 @@ def check_same(folder: Path, config: dict[str, Any], *, part: bool = False) -> N
     path = folder / "config.json"
     if not path.is_file():
         return
-    try:
-        present = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        raise InputError(f"{path} is not a run's config; choose another output folder.") from None
+    present = read_object(path, "it is not a run's config any more: choose another output folder")
     differing = sorted(k for k in (config if part else config | present) if config.get(k) != present.get(k))
     if differing:
         raise InputError(

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from gaincell.adapt.rows import Share
 from gaincell.aside import written_aside
+from gaincell.kept import reading
 from gaincell.ops.precision import widen
 
 #: Rows of a file of cached outputs.
@@ -174,7 +175,8 @@ def _file(folder: Path, number: int) -> Path:
 
 
 def _read(folder: Path, number: int) -> dict[str, Tensor]:
-    with safe_open(_file(folder, number), framework="pt") as file:
+    path = _file(folder, number)
+    with reading(path), safe_open(path, framework="pt") as file:
         return {name: file.get_slice(name)[number % CACHED_ROWS] for name in file.keys()}  # noqa: SIM118
 
 

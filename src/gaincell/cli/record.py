@@ -13,7 +13,9 @@ from gaincell.aside import written_aside
 from gaincell.cli import screen
 from gaincell.cli.screen import Stages
 from gaincell.errors import InputError
+from gaincell.kept import read_object, with_hash
 
+_REMEDY = "delete it, or give another --out"
 #: Changes when an older results.json cannot be gone on with.
 FORMAT = 1
 
@@ -63,11 +65,16 @@ class Record:
 
     def _read(self) -> None:
         try:
-            found = json.loads(self.path.read_text("utf-8"))
+            found = read_object(self.path, _REMEDY)
             same_format = found["format"] == FORMAT and isinstance(found["steps"], dict)
             settings = dict(found["settings"])
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise InputError(f"{self.path} is damaged; delete it, or give another --out.") from None
+            for step in found["steps"].values():
+                if not isinstance(step["result"], dict) or float(step["seconds"]) < 0:
+                    raise ValueError
+        except (ValueError, TypeError, KeyError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"{self.path} is damaged; {_REMEDY}.") from None
         if not same_format or found.get("gaincell") != self.data["gaincell"]:
             raise InputError(
                 f"{self.path} was written by gaincell {found.get('gaincell')}, this is {self.data['gaincell']}; "
@@ -102,7 +109,7 @@ class Record:
     def save(self) -> None:
         """Write the file beside and rename it, so that it is never half a file."""
         with written_aside(self.path) as aside:
-            aside.write_text(json.dumps(self.data, indent=2, ensure_ascii=False), "utf-8")
+            aside.write_text(json.dumps(with_hash(self.data), indent=2, ensure_ascii=False), "utf-8")
 
 
 def run_steps(

@@ -1,7 +1,6 @@
 """What `gaincell report RUN` is about: a run of `adapt`, a run of `demo`, or an adapter."""
 
 import copy
-import json
 import shlex
 from functools import cache, partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from gaincell.cli import options
 from gaincell.cli.report_steps import Adapted, Source, model_identity
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
+from gaincell.kept import read_object
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,11 +68,13 @@ def _demo_run(folder: Path) -> Source:
 
     path = folder / "results.json"
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = read_object(path, "run the demo again")
         made_by, settings = found["gaincell"], dict(found["settings"])
         model = settings.pop("model")
         plans = tuple(PointPlan(**{**plan, "stages": tuple(plan["stages"])}) for plan in settings.pop("plans"))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path} is not of a run of 'gaincell demo', or damaged; run the demo again.") from None
     if "/" in str(model) and not Path(str(model)).is_dir():  # a run of somebody else's must not fetch from the hub
         raise InputError(f"{path} names the model {model}, which is no folder here; run the demo again.")

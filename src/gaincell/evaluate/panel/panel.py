@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,10 @@ from gaincell.evaluate.panel.texts import GENRES, panel_hash
 from gaincell.evaluate.perplexity import encode
 from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.ratio import mean_ratio_interval, ratio_interval
+from gaincell.kept import read_object, reading, with_hash
 from gaincell.models import positions_of
+
+logger = logging.getLogger("gaincell")
 
 #: Grows when panel.json, or what is kept on the way, changes its form.
 VERSION = 1
@@ -211,13 +215,23 @@ class _Answers:
     def find(self, part: str, question: Any) -> Any:
         """The answer that is kept; None where there is none."""
         path = self._path(part, question)
-        return json.loads(path.read_text("utf-8")) if path is not None and path.is_file() else None
+        if path is None or not path.is_file():
+            return None
+        try:
+            with reading(path):
+                found = json.loads(path.read_text("utf-8"))
+            if not isinstance(found, dict) or "answer" not in found:
+                return found  # of before answers had a hash
+            return read_object(path)["answer"]
+        except InputError as error:
+            logger.warning("%s", error)
+            return None
 
     def keep(self, part: str, question: Any, answer: Any) -> None:
         """Keep an answer, where there is a folder to."""
         path = self._path(part, question)
         if path is not None:
-            _write(path, answer)
+            _write(path, with_hash({"answer": answer}))
 
     def _path(self, part: str, question: Any) -> Path | None:
         asked = json.dumps([VERSION, self.model, self.original, part, question])
