@@ -92,7 +92,8 @@ class GainCellConfig(BaseModel, frozen=True):
         "model charge",
         _CODE,
         "The charge of a sub-tile that reads out as 1: o = quantise(clamp(sum phi f(y) / output_scale, -1, 1)).",
-        gt=0,
+        ge=1e-20,  # float32 holds what is divided by it
+        le=1e20,
         allow_inf_nan=False,
     )
 

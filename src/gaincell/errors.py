@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+_LONGEST, _WORD, _END = 300, 100, 48
 _short = reprlib.Repr()  # bounded work, however large or nested the value
 _short.maxlevel, _short.maxstring = 3, 60
 
@@ -15,11 +16,16 @@ _short.maxlevel, _short.maxstring = 3, 60
 class InputError(ValueError):
     """Unusable input: what was wrong, where, and what to do, in one sentence.
 
-    The command line turns it into that sentence and exit code 2. Always one line, whatever a file or path contained.
+    The command line turns it into that sentence and exit code 2. Always one line of 300 characters at most, whatever a
+    file or path contained: of a longer one the middle is left out, of long words first, not what to do at its end.
     """
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(" ".join(sentence.split()))
+        words = sentence.split()
+        if sum(map(len, words)) + len(words) > _LONGEST:
+            words = [word if len(word) <= _WORD else f"{word[:_END]}...{word[-_END:]}" for word in words]
+        line = " ".join(words)
+        super().__init__(line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[5 - _LONGEST // 2 :]}")
 
 
 def one_sentence(error: "ValidationError", where: str, known: Iterable[str] = ()) -> InputError:

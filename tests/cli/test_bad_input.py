@@ -289,6 +289,18 @@ def test_text_that_is_absent(tiny: Path, gaincell: Run) -> None:
     gaincell("evaluate", tiny, "--text", "absent.txt").assert_refused("absent.txt")
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("report", "extended", "--sentence", "a \udcff"),
+        ("report", "extended", "--out", "\udcff.html"),
+        ("cost", "\udce9"),
+    ],
+)
+def test_bytes_that_are_no_text(args: tuple[str, ...], gaincell: Run) -> None:
+    gaincell(*args).assert_refused("\\udc", "not UTF-8")
+
+
 def test_prompt(tiny: Path, gaincell: Run) -> None:
     gaincell("generate", "", "--model", tiny).assert_refused("prompt is empty")
     gaincell("generate", "Who?", "--chat", "--model", tiny).assert_refused("chat template")

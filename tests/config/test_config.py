@@ -70,7 +70,7 @@ def configs(draw: st.DrawFn) -> GainCellConfig:
         stored_max_v=top,
         zero_v=top * draw(st.floats(0.01, 0.99)),
         score_saturation=draw(positive(0, 1e6)),
-        output_scale=draw(positive(0, 1e6)),
+        output_scale=draw(positive(1e-20, 1e6)),
         cell=cell,
         pulse_max_s=draw(positive(0, 1)),
         layer_latency_s=draw(positive(0, 1)),
@@ -229,7 +229,7 @@ def test_missing_file_and_unknown_preset_name_the_presets(tmp_path: Path) -> Non
     for path in (tmp_path / "none.yaml", tmp_path, "x" * 5000):
         with pytest.raises(InputError) as error:
             GainCellConfig.load(path)
-        assert_one_sentence(error, str(path), "leroux2025-linear")
+        assert_one_sentence(error, str(path)[:40], "leroux2025-linear")
     with pytest.raises(InputError) as error:
         GainCellConfig.preset("leroux")
     assert_one_sentence(error, "'leroux'", "leroux2025-linear")
@@ -299,3 +299,18 @@ def test_linearised_storage_needs_an_increasing_law() -> None:
         GainCellConfig(storage="linearised", cell=falling)
     assert_one_sentence(error, "storage", "increases")
     assert GainCellConfig(storage="linearised", cell=falling, stored_max_v=0.6).storage == "linearised"
+
+
+@pytest.mark.parametrize("scale", [1e-300, 5e-324, 1e300])
+def test_an_output_scale_that_float32_cannot_hold_is_refused(scale: float) -> None:
+    with pytest.raises(InputError, match="output_scale"):
+        GainCellConfig(output_scale=scale)
+
+
+def test_a_sentence_keeps_its_beginning_and_its_end() -> None:
+    for middle in ("x" * 1000, "x " * 1000):
+        sentence = str(InputError(f"file {middle} is damaged;\n fetch it again."))
+        assert 100 < len(sentence) <= 300
+        assert sentence.startswith("file x")
+        assert "..." in sentence
+        assert sentence.endswith("x is damaged; fetch it again.")

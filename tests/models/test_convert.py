@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -180,3 +181,14 @@ def test_models_that_gain_cells_cannot_serve_are_refused_untouched(name: str) ->
     assert str(refusal.value).endswith(".")
     assert set(model.state_dict()) == before
     assert model.config._attn_implementation == implementation
+
+
+@pytest.mark.parametrize("model", [None, 3, torch.nn.Linear(2, 2)])
+def test_what_is_no_model_is_refused(model: Any) -> None:
+    with pytest.raises(InputError, match="takes a transformers model"):
+        gaincell.convert_(model, "extended")
+
+
+def test_a_dict_is_no_design_point() -> None:
+    with pytest.raises(InputError, match="not dict"):
+        gaincell.convert_(unconverted("llama"), {"window": 64})  # pyright: ignore[reportArgumentType]

@@ -5,7 +5,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -84,10 +83,15 @@ def load_tokens(path: Path) -> Tensor:
     """
     try:
         ids = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise InputError(f"token file {path} is no .npy file ({error}); check the path.") from None
+        whole = not isinstance(ids, np.memmap) or path.stat().st_size == ids.offset + ids.nbytes
+    except MemoryError:
+        raise
+    except Exception as error:  # numpy reads the header as Python: any error of its tokenizer
+        raise InputError(f"token file {path} is no .npy file ({error!s:.100}); check the path.") from None
     if not isinstance(ids, np.ndarray) or ids.ndim != 2 or ids.dtype not in (np.int32, np.int64):
         raise InputError(f"token file {path} must hold rows of token ids, as int32 or int64 of shape (N, T).")
+    if not whole:
+        raise InputError(f"token file {path} is damaged: it holds more than its header says; make it again.")
     return torch.from_numpy(ids)
 
 

@@ -26,7 +26,7 @@ _OPENERS = {".subckt": ".ends", ".if": ".endif"}
 _CARDS = frozenset({".subckt", ".ends", ".model", ".param", ".func", ".if", ".elseif", ".else", ".endif"})
 #: Cards that are done after so many further words.
 _SHORT = {".ends": 1, ".else": 0, ".endif": 0}
-_LEFT = "a cell may hold .subckt, .ends, .model, .param, .func, .if, .include, .lib and elements; leave only these"
+_LEFT = "leave only .subckt, .model, .param, .func, .if, .include, .lib and elements"
 
 # what is outside of comments, in lower case; without quotes that make strings, back-ticks, $, ;, \, @ and %
 _PLAIN = re.compile(r"[a-z0-9 _.,=()+\-*/^{}':?<>!&|~#\[\]]*")

@@ -106,6 +106,9 @@ def run(args: Sequence[str]) -> int:
 
 
 def _invoke(args: list[str]) -> int:
+    for arg in args:
+        if not arg.isascii() and any("\udc80" <= letter <= "\udcff" for letter in arg):  # bytes Python could not decode
+            raise InputError(f"{ascii(arg)[:80]} is not UTF-8 text; check the terminal's encoding, or the file's name.")
     # typer's own main() words usage errors over several lines and hides Ctrl-C from us
     command = typer.main.get_command(app)
     try:

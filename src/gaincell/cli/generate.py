@@ -27,8 +27,6 @@ def generate(
     """
     if not prompt.strip():
         raise InputError("the prompt is empty; give some words to go on from.")
-    if any("\udc80" <= letter <= "\udcff" for letter in prompt):  # how Python holds bytes that it could not decode
-        raise InputError("the prompt is not UTF-8 text; check the terminal's encoding.")
     network, tokenizer = options.load_model(model)
     from gaincell.cli.writing import write
     from gaincell.models import design_point

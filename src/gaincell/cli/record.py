@@ -68,7 +68,7 @@ class Record:
             found = read_object(self.path, _REMEDY)
             same_format = found["format"] == FORMAT and isinstance(found["steps"], dict)
             settings = dict(found["settings"])
-            for step in found["steps"].values():
+            for step in dict(found["steps"]).values():
                 if not isinstance(step["result"], dict) or float(step["seconds"]) < 0:
                     raise ValueError
         except (ValueError, TypeError, KeyError) as error:

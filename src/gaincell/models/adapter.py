@@ -251,8 +251,8 @@ def _read_info(path: Path) -> tuple[AdapterInfo, GainCellConfig]:
         raise InputError(f"{path} is not an adapter: its header lacks what an adapter's says; fetch or make it again.")
     if not has_hash and file_sha256(path) not in _WITHOUT_HASH:
         raise InputError(
-            f"{path} carries no hash of its content, as an older gaincell's or a damaged one does not, so nobody can "
-            "tell whether it is whole; make it again, or, if you know that it is, call gaincell.models.seal_adapter."
+            f"{path} carries no hash of its content (an older gaincell wrote it, or it is damaged); make it again, or, "
+            "if you know that it is whole, call gaincell.models.seal_adapter."
         )
     return AdapterInfo(**data), GainCellConfig(**point)
 

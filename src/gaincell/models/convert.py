@@ -36,8 +36,13 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
     Raises:
         InputError: a model that gain cells cannot serve: encoder, cross-attention, additive position bias, soft cap.
     """
+    if not isinstance(model, nn.Module) or not hasattr(model, "config"):
+        raise InputError(f"convert_ takes a transformers model, not {type(model).__name__}; load one first.")
     if isinstance(config, str):
         config = GainCellConfig.preset(config)
+    if not isinstance(config, GainCellConfig):
+        kind = type(config).__name__
+        raise InputError(f"convert_ takes a GainCellConfig or a preset's name, not {kind}; GainCellConfig(**fields).")
     modules = check_servable(model)
     config = config.for_layers(len(modules))
     check_design(config)
