@@ -9,6 +9,7 @@ from gaincell.adapt.fit import fit_layer, ridge_line, softmax_sums
 from gaincell.adapt.layers import Heads
 from gaincell.adapt.statistics import Moments, design_targets, least_squares_layer, match, match_layer
 from gaincell.models import HeadScalers
+from gaincell.models.intake import taking_in
 from gaincell.models.interface import gaincell_attention
 from gaincell.ops import attention
 
@@ -107,8 +108,9 @@ def test_a_fit_with_preset_and_sinks_beats_scalers_alone_and_reports_what_the_mo
     assert (reported < without).all()
     # As a converted module computes it.
     module = torch.nn.Module()
-    module.gaincell, scalers.input = scalers, x
-    out, _ = gaincell_attention(module, heads.q, heads.k, heads.v, None)
+    module.gaincell = scalers
+    with taking_in(scalers, x):
+        out, _ = gaincell_attention(module, heads.q, heads.k, heads.v, None)
     error = ((out.transpose(1, 2) - heads.out) ** 2).mean((0, 2, 3)) / (heads.out**2).mean((0, 2, 3))
     # What is reported has each token's preset predicted from the other tokens, so it may not flatter.
     assert (error <= reported * 1.01 + 1e-3).all()

@@ -10,6 +10,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 import gaincell
 from gaincell import InputError
 from gaincell.models import attention_modules, scalers_of
+from gaincell.models.intake import layer_input, taking_in
 from gaincell.ops import naive_attention
 
 
@@ -75,7 +76,7 @@ def test_the_attention_is_the_operator_between_its_scalers(model: PreTrainedMode
 
     def record(module: torch.nn.Module, q: Tensor, k: Tensor, v: Tensor, *args: object, **kwargs: object) -> object:
         out = attend(module, q, k, v, *args, **kwargs)
-        seen.append((module, q, k, v, module.gaincell.input, out[0]))
+        seen.append((module, q, k, v, layer_input(module.gaincell), out[0]))
         return out
 
     ALL_ATTENTION_FUNCTIONS["gaincell"] = record
@@ -148,13 +149,14 @@ def test_autocast_reaches_the_projections_only() -> None:
     model = converted("llama", torch.float32)
     module = next(iter(attention_modules(model).values()))
     q, k, v = (torch.randn(1, n, 30, 8, generator=torch.Generator().manual_seed(n)) for n in (4, 2, 2))
-    module.gaincell.input = torch.randn(1, 30, 32, generator=torch.Generator().manual_seed(5))
+    taken = torch.randn(1, 30, 32, generator=torch.Generator().manual_seed(5))
     for dtype in (torch.float32, torch.bfloat16):
         leaves = [x.to(dtype).requires_grad_() for x in (q, k, v)]
         leaves += [module.gaincell.q_scale, module.gaincell.k_bias, module.gaincell.out_bias]
 
         def run(leaves: list[Tensor]) -> tuple[Tensor, ...]:
-            out, _ = ALL_ATTENTION_FUNCTIONS["gaincell"](module, *leaves[:3], None)
+            with taking_in(module.gaincell, taken):
+                out, _ = ALL_ATTENTION_FUNCTIONS["gaincell"](module, *leaves[:3], None)
             return (out, *torch.autograd.grad(out.float().square().sum(), leaves))
 
         plain = run(leaves)

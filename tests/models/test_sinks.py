@@ -1,6 +1,8 @@
 """What the digital side adds: predictions per head from a layer's input, and tokens kept out of the arrays."""
 
 import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from model_cases import CONFIG, converted, logits, tokens
 
 from gaincell.models import RingCache, scalers_of
+from gaincell.models.intake import layer_input
 from gaincell.models.sinks import DigitalSinks, HeadPredictor
 
 
@@ -65,12 +68,45 @@ def test_every_option_counts_and_a_cache_gives_what_the_whole_sequence_gives() -
     torch.testing.assert_close(torch.cat(parts, 1), with_all, atol=1e-9, rtol=1e-9)
 
 
+class CutShortError(Exception):
+    """Stands for whatever ends a forward pass early."""
+
+
 def test_a_forward_pass_cut_short_leaves_a_model_that_can_be_copied() -> None:
     model = converted("llama", torch.float32)
     scalers = next(iter(scalers_of(model).values()))
-    scalers.input = model.get_input_embeddings().weight * 1.0  # with its graph, as Ctrl-C leaves it
-    assert scalers_of(copy.deepcopy(model))
-    assert next(iter(scalers_of(copy.deepcopy(model)).values())).input is None
+
+    def cut(*operands: object) -> None:
+        raise CutShortError
+
+    scalers.observer = cut
+    with pytest.raises(CutShortError):
+        model(tokens(1, 5), use_cache=False)  # with its graph
+    scalers.observer = None
+    ids = tokens(1, 20)
+    assert torch.equal(logits(copy.deepcopy(model), ids), logits(model, ids))
+    with pytest.raises(RuntimeError, match="call its attention module"):
+        layer_input(scalers)  # no activations stay behind
+
+
+def test_threads_on_one_model_answer_as_each_alone() -> None:
+    model = converted("llama")
+    inputs = [tokens(1, length, seed=length) for length in (20, 13, 9, 5)]
+    options = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+
+    def work(ids: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.cat((logits(model, ids)[0].argmax(-1), model.generate(ids, **options)[0])) for _ in range(2)]
+
+    alone = [work(ids) for ids in inputs]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-4)  # threads meet in every layer
+    try:
+        with ThreadPoolExecutor(len(inputs)) as pool:
+            together = list(pool.map(work, inputs))
+    finally:
+        sys.setswitchinterval(before)
+    for found, expected in zip(together, alone, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 def test_a_cache_that_inference_mode_made_goes_on_outside() -> None:

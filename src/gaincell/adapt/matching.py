@@ -13,6 +13,7 @@ from gaincell.adapt.run import Run
 from gaincell.adapt.statistics import Moments, match_layer
 from gaincell.config import GainCellConfig
 from gaincell.models import HeadScalers, convert_, scalers_of
+from gaincell.models.intake import layer_input
 from gaincell.models.interface import gaincell_attention
 from gaincell.ops import attention
 from gaincell.ops.convert import stored_voltage
@@ -220,10 +221,9 @@ def _arrays(scalers: HeadScalers, query: Tensor, key: Tensor, value: Tensor) -> 
     """What the arrays of a layer put out for whole sequences without pads, before output scaling."""
     preset = absent = None
     if scalers.reads_input:
-        assert scalers.input is not None
         before = torch.arange(query.shape[2], device=query.device).expand(len(query), -1)
         if scalers.preset is not None:
-            preset = scalers.preset(scalers.input, before.clamp(max=scalers.config.window))
+            preset = scalers.preset(layer_input(scalers), before.clamp(max=scalers.config.window))
         if scalers.sinks is not None:
             absent = scalers.sinks.absent(value, before)
     q, k, v = (scalers.scale(name, x) for name, x in (("q", query), ("k", key), ("v", value)))

@@ -11,6 +11,7 @@ from transformers.generation.configuration_utils import GenerationMode
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.cache import RingCache
+from gaincell.models.intake import hand_input_on
 from gaincell.models.interface import IMPLEMENTATION
 from gaincell.models.scalers import HeadScalers
 from gaincell.ops.check import check_design
@@ -73,8 +74,7 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
                 hidden=text_config.hidden_size,
             )
             if module.gaincell.reads_input:
-                module.register_forward_pre_hook(_note_input, with_kwargs=True)
-                module.register_forward_hook(_forget_input, always_call=True)
+                hand_input_on(module)
     model.set_attn_implementation(IMPLEMENTATION)
     if model.config._attn_implementation != IMPLEMENTATION:
         raise InputError(f"{type(model).__name__} does not use transformers' attention interface; use another model.")
@@ -150,20 +150,6 @@ def _heads(module: nn.Module, text_config: Any) -> tuple[int, int]:
 
 def _head_dim(module: nn.Module, text_config: Any, heads: int) -> int:
     return int(getattr(module, "head_dim", None) or text_config.hidden_size // heads)
-
-
-def _note_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Before an attention module runs: keep its input, which transformers' attention function is not given."""
-    scalers = module.gaincell
-    assert isinstance(scalers, HeadScalers)
-    scalers.input = kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]
-
-
-def _forget_input(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-    """After it ran: a model that is not running holds no activations."""
-    scalers = module.gaincell
-    assert isinstance(scalers, HeadScalers)
-    scalers.input = None
 
 
 def _check_same_digital_side(before: GainCellConfig, after: GainCellConfig) -> None:

@@ -11,6 +11,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from gaincell.errors import InputError
 from gaincell.models.cache import first_value
+from gaincell.models.intake import layer_input
 from gaincell.models.scalers import HeadScalers
 from gaincell.ops import attention, attention_map
 from gaincell.ops.precision import without_autocast
@@ -79,8 +80,7 @@ def gaincell_attention(
         pad = None if real is None else (~real).sum(1)
         preset = absent = mix = phi = None
         if scalers.reads_input:
-            x = scalers.input
-            assert x is not None
+            x = layer_input(scalers)
             before = _tokens_before(query, real, None if ring_layer is None else ring_layer.written)
             seen = before.clamp(max=scalers.config.window)
             preset = None if scalers.preset is None else scalers.preset(x, seen)

@@ -28,7 +28,6 @@ class HeadScalers(nn.Module):
     Attributes:
         preset: predicts each query's offset on S / S_sat where the design point has a score preset, else None.
         sinks: mixes the sinks in where they are digital, else None.
-        input: what the attention module was last called with (B, T, hidden), where preset or sinks read it.
         observer: called with q, k, v, preset and absent as the arrays get them, where somebody watches.
     """
 
@@ -45,7 +44,6 @@ class HeadScalers(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.heads, self.kv_heads = config, heads, kv_heads
-        self.input: Tensor | None = None
         self.observer: Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], None] | None = None
 
         def full(n: int, value: float) -> nn.Parameter:
@@ -58,10 +56,6 @@ class HeadScalers(nn.Module):
         self.out_scale, self.out_bias = full(heads, 1.0), full(heads, 0.0)
         self.preset = HeadPredictor(heads, hidden, device=device) if config.score_preset else None
         self.sinks = DigitalSinks(heads, kv_heads, hidden, device) if config.sinks == "digital" else None
-
-    def __getstate__(self) -> dict[str, object]:
-        """Without what a forward pass that was cut short left behind: a copy holds no activations."""
-        return {**self.__dict__, "input": None}
 
     @property
     def reads_input(self) -> bool:
