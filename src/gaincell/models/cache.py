@@ -8,14 +8,16 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
+from gaincell.models.intake import note_ring
 from gaincell.ops import Ring
 
 
 class RingLayer(CacheLayerMixin):
-    """One layer's ring. `update` hands the new tokens on, with the ring attached; the attention function writes them.
+    """One layer's ring. `update` hands the new tokens on; the attention function writes them.
 
     Scaling and conversion belong to the attention module, so the keys and values that transformers passes in cannot be
-    stored yet: `update` returns them with an attribute `ring_layer`, and the attention function calls `extend`.
+    stored yet: `update` returns them, whatever they are (some families pass what keys are yet to be made of), and tells
+    the module that runs of the ring; the attention function calls `arrive` and `extend`.
     """
 
     is_sliding = False
@@ -42,17 +44,17 @@ class RingLayer(CacheLayerMixin):
         if self._handed_on:
             raise RuntimeError(
                 "the ring cache received new tokens before the attention function wrote the previous ones; "
-                "this model changes keys or values between its cache and its attention, which gaincell cannot serve."
+                "use a new RingCache after a forward pass that was cut short."
             )
-        if self.ring is None:
-            self.lazy_initialization(key_states, value_states)
+        note_ring(self)
         self._handed_on = True
-        key_states.ring_layer = self  # pyright: ignore[reportAttributeAccessIssue]
         return key_states, value_states
 
-    def arrive(self) -> None:
+    def arrive(self, key: Tensor, value: Tensor) -> None:
         """Note that the attention function got what `update` handed on: what it then refuses is not lost on the way."""
         self._handed_on = False
+        if self.ring is None:
+            self.lazy_initialization(key, value)
 
     @property
     def written(self) -> Tensor:

@@ -50,13 +50,13 @@ class GainCellQuantizer(HfQuantizer):
     def _process_model_before_weight_loading(
         self, model: PreTrainedModel, checkpoint_files: Sequence[str] | None = None, **kwargs: Any
     ) -> PreTrainedModel:
-        from gaincell.models.convert import convert_
+        from gaincell.models.convert import convert_untried_
 
         section = self.quantization_config
         assert isinstance(section, GainCellCheckpointConfig)
         _check_scalers([Path(file) for file in checkpoint_files or ()], section.scalers_sha256)
         section.scalers_sha256 = None
-        return convert_(model, GainCellConfig(**section.design_point))
+        return convert_untried_(model, GainCellConfig(**section.design_point))
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
         # The weights are ordinary floating point: let `.half()`, `.to()` and Trainer treat them so.

@@ -1,6 +1,8 @@
 """`convert_`: a transformers decoder attends in gain cells, in place."""
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -11,9 +13,11 @@ from transformers.generation.configuration_utils import GenerationMode
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.cache import RingCache
-from gaincell.models.intake import hand_input_on
+from gaincell.models.intake import hand_on
 from gaincell.models.interface import IMPLEMENTATION
+from gaincell.models.rows import watch_rows
 from gaincell.models.scalers import HeadScalers
+from gaincell.models.trial import Call, can_run, dry_run, implementations, restore, softmax_calls
 from gaincell.ops.check import check_design
 
 logger = logging.getLogger("gaincell")
@@ -26,6 +30,13 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
     `generate` uses a `RingCache` without being told; `save_pretrained` stores the design point in `config.json`. A
     model that is converted already keeps its scalers and moves to the new design point, which is logged.
 
+    The model is tried, in evaluation mode and without gradients: it reads two tokens with softmax, which shows how each
+    layer calls attention (heads, head_dim, its scale, its window) and whether it computes anything beside; converted, it
+    reads the two into a ring, then a third, each layer in float64 beside the oracle. That takes three short forward
+    passes, leaves parameters, buffers, modes and random numbers as they are, and where it fails the model is again what
+    it was. Weights that accelerate offloads are fetched for it, quantised ones run as they do. Weights that are not here
+    (on `meta`, or parted over machines) cannot be tried: heads and windows are then what the modules' fields say.
+
     Args:
         model: a causal decoder that uses transformers' attention interface.
         config: the design point, or a preset's name. Where it leaves the token period open, the period follows from
@@ -35,8 +46,18 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
         The same model.
 
     Raises:
-        InputError: a model that gain cells cannot serve: encoder, cross-attention, additive position bias, soft cap.
+        InputError: a model that gain cells cannot serve: encoder, cross-attention, additive position bias, soft cap,
+            sparse attention, keys and values of different head_dim, a cache of its own, more than one attention a layer.
     """
+    return _converted(model, config, tried=True)
+
+
+def convert_untried_(model: PreTrainedModel, config: GainCellConfig) -> PreTrainedModel:
+    """`convert_` of a model whose weights are still to be loaded: what can be told without running it."""
+    return _converted(model, config, tried=False)
+
+
+def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: bool) -> PreTrainedModel:
     if not isinstance(model, nn.Module) or not hasattr(model, "config"):
         raise InputError(f"convert_ takes a transformers model, not {type(model).__name__}; load one first.")
     if isinstance(config, str):
@@ -47,43 +68,68 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
     modules = check_servable(model)
     config = config.for_layers(len(modules))
     check_design(config)
-    text_config = model.config.get_text_config(decoder=True)
-    layer_configs = {
-        name: _layer_config(name, module, text_config, config.for_layer(layer))
-        for layer, (name, module) in enumerate(modules.items())
-    }
-    before = design_point(model)
+    before, fresh = design_point(model), not scalers_of(model)
     if before is not None and before != config:
         _check_same_digital_side(before, config)
-        logger.warning("design point changed from %s to %s", before.name, config.name)
-    for name, module in modules.items():
-        layer_config = layer_configs[name]
-        present = getattr(module, "gaincell", None)
-        if isinstance(present, HeadScalers):
-            present.config = layer_config
-        else:
-            heads, kv_heads = _heads(module, text_config)
-            device = next(module.parameters()).device
-            module.gaincell = HeadScalers(
-                heads,
-                kv_heads,
-                layer_config,
-                softmax_scale(module),
-                device,
-                head_dim=_head_dim(module, text_config, heads),
-                hidden=text_config.hidden_size,
+    tried = tried and can_run(model)
+    calls = softmax_calls(model, modules, config.window) if tried and fresh else {}
+    layers = {
+        name: _layer(name, module, model, config.for_layer(layer), calls.get(name))
+        for layer, (name, module) in enumerate(modules.items())
+    }
+    with _all_or_nothing(model, modules) as undo:
+        for name, module in modules.items():
+            present = getattr(module, "gaincell", None)
+            if isinstance(present, HeadScalers):
+                present.config = layers[name].config
+                continue
+            module.gaincell = layers[name]
+            undo += [handle.remove for handle in hand_on(module)]
+        if fresh:
+            undo += [handle.remove for handle in watch_rows(model)]
+        model.set_attn_implementation(IMPLEMENTATION)
+        if model.config._attn_implementation != IMPLEMENTATION:
+            raise InputError(
+                f"{type(model).__name__} does not use transformers' attention interface; use another model."
             )
-            if module.gaincell.reads_input:
-                hand_input_on(module)
-    model.set_attn_implementation(IMPLEMENTATION)
-    if model.config._attn_implementation != IMPLEMENTATION:
-        raise InputError(f"{type(model).__name__} does not use transformers' attention interface; use another model.")
-    from gaincell.models.checkpoint import GainCellCheckpointConfig, save_pretrained
+        from gaincell.models.checkpoint import GainCellCheckpointConfig, save_pretrained
 
+        model.config.quantization_config = GainCellCheckpointConfig(design_point=config.model_dump(mode="json"))
+        model._prepare_cache_for_generation = MethodType(_prepare_ring, model)  # pyright: ignore[reportArgumentType]
+        if tried:
+            dry_run(model, modules)
     model.save_pretrained = MethodType(save_pretrained, model)  # pyright: ignore[reportAttributeAccessIssue]
-    model.config.quantization_config = GainCellCheckpointConfig(design_point=config.model_dump(mode="json"))
-    model._prepare_cache_for_generation = MethodType(_prepare_ring, model)  # pyright: ignore[reportArgumentType]
+    if before is not None and before != config:
+        logger.warning("design point changed from %s to %s", before.name, config.name)
     return model
+
+
+@contextmanager
+def _all_or_nothing(model: PreTrainedModel, modules: dict[str, nn.Module]) -> Iterator[list[Callable[[], None]]]:
+    """Where what is done in here fails, the model is again what it was; gives a list to put more steps back into."""
+    attended, fields = implementations(model), ("quantization_config", "_prepare_cache_for_generation")
+    holders = [(vars(holder), field) for holder, field in zip((model.config, model), fields, strict=True)]
+    kept = [(holder, field, holder[field]) for holder, field in holders if field in holder]
+    scalers = {module: getattr(module, "gaincell", None) for module in modules.values()}
+    configs = {module: present.config for module, present in scalers.items() if isinstance(present, HeadScalers)}
+    undo: list[Callable[[], None]] = []
+    try:
+        yield undo
+    except BaseException:
+        for step in undo:
+            step()
+        restore(attended)
+        for holder, field in holders:
+            holder.pop(field, None)
+        for holder, field, value in kept:
+            holder[field] = value
+        for module in modules.values():
+            present = getattr(module, "gaincell", None)
+            if isinstance(present, HeadScalers) and module in configs:
+                present.config = configs[module]
+            elif present is not None:
+                del module.gaincell
+        raise
 
 
 def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
@@ -126,13 +172,16 @@ def check_servable(model: PreTrainedModel) -> dict[str, nn.Module]:
             raise InputError(f"{kind} caps its attention scores ({field}); gain cells cannot serve a soft cap.")
     if getattr(text_config, "alibi", False):
         raise InputError(f"{kind} adds a position bias to its scores (alibi); gain cells cannot serve it.")
-    if not modules or not getattr(model, "_supports_attention_backend", False):
+    if not modules or not (model._supports_attention_backend or model._can_set_attn_implementation()):
         raise InputError(f"{kind} does not use transformers' attention interface; gain cells cannot serve it.")
     if getattr(text_config, "num_kv_shared_layers", 0):
         raise InputError(f"{kind} shares keys and values between layers; gain cells hold a layer's own.")
     if "chunked_attention" in (getattr(text_config, "layer_types", None) or ()):
         raise InputError(f"{kind} attends in chunks of fixed position; gain cells serve a window that slides.")
-    if [module.layer_idx for module in modules.values()] != list(range(len(modules))):
+    layers = [module.layer_idx for module in modules.values()]
+    if len(set(layers)) < len(layers):
+        raise InputError(f"{kind} has several attentions in one layer; gain cells serve one a layer.")
+    if layers != list(range(len(layers))):
         raise InputError(f"{kind} has layers of another kind between its attention layers; gain cells cannot serve it.")
     for name, module in modules.items():
         if not module.is_causal:
@@ -142,14 +191,29 @@ def check_servable(model: PreTrainedModel) -> dict[str, nn.Module]:
     return modules
 
 
-def _heads(module: nn.Module, text_config: Any) -> tuple[int, int]:
-    heads = getattr(module, "num_heads", None) or text_config.num_attention_heads
-    groups = getattr(module, "num_key_value_groups", 1)
-    return int(heads), int(heads) // int(groups)
+def _layer(
+    name: str, module: nn.Module, model: PreTrainedModel, config: GainCellConfig, call: Call | None
+) -> HeadScalers:
+    """The scalers of a module, of the shape that it calls attention with; as its fields say where it was not tried."""
+    text_config = model.config.get_text_config(decoder=True)
+    heads = int(getattr(module, "num_heads", None) or text_config.num_attention_heads)
+    kv_heads = heads // int(getattr(module, "num_key_value_groups", 1))
+    head_dim = int(_field(module, "qk_head_dim", "head_dim") or text_config.hidden_size // heads)
+    scaling, window = softmax_scale(module), config.window
+    config = _layer_config(name, module, text_config, config)
+    if call is not None:
+        if config.window != (call.window or window):
+            raise InputError(
+                f"{type(model).__name__} attends to {call.window or 'all'} tokens in {name}, where its config tells of "
+                f"{config.window}; gain cells cannot serve it."
+            )
+        heads, kv_heads, head_dim, scaling = call.heads, call.kv_heads, call.head_dim, call.scaling
+    device, hidden = next(module.parameters()).device, text_config.hidden_size
+    return HeadScalers(heads, kv_heads, config, scaling, device, head_dim=head_dim, hidden=hidden)
 
 
-def _head_dim(module: nn.Module, text_config: Any, heads: int) -> int:
-    return int(getattr(module, "head_dim", None) or text_config.hidden_size // heads)
+def _field(module: nn.Module, *names: str) -> Any:
+    return next((value for value in (getattr(module, name, None) for name in names) if value), None)
 
 
 def _check_same_digital_side(before: GainCellConfig, after: GainCellConfig) -> None:
@@ -162,7 +226,10 @@ def _check_same_digital_side(before: GainCellConfig, after: GainCellConfig) -> N
 
 
 def softmax_scale(module: nn.Module) -> float:
-    """What the attention module multiplies its scores with: 1/sqrt(head_dim), or its own."""
+    """What the attention module lets its scores be multiplied with: as it was tried, else as it says itself."""
+    scalers = getattr(module, "gaincell", None)
+    if isinstance(scalers, HeadScalers):
+        return scalers.scaling
     scaling = getattr(module, "scaling", None)
     return float(scaling) if isinstance(scaling, float | int) else float(getattr(module, "head_dim", 1)) ** -0.5
 
@@ -173,7 +240,7 @@ def _layer_config(name: str, module: nn.Module, text_config: Any, config: GainCe
     sliding = getattr(module, "sliding_window", getattr(text_config, "sliding_window", None))
     if not getattr(module, "is_sliding", True):
         return config
-    if not isinstance(sliding, int) or sliding >= config.window:
+    if not isinstance(sliding, int) or not 0 < sliding < config.window:
         return config
     if sliding % config.subtile_columns:
         raise InputError(

@@ -3,46 +3,83 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from gaincell.models.scalers import HeadScalers
 
-#: The scalers of the module that runs, and its input. A context variable, so that threads on one model do not meet.
-_taken_in: ContextVar[tuple[HeadScalers, Tensor] | None] = ContextVar("gaincell_taken_in", default=None)
+if TYPE_CHECKING:
+    from gaincell.models.cache import RingLayer
 
 
-def hand_input_on(module: nn.Module) -> None:
-    """Keep the input (B, T, hidden) of an attention module with scalers for as long as it runs."""
-    module.register_forward_pre_hook(_note, with_kwargs=True)
-    module.register_forward_hook(_forget, always_call=True)
+@dataclass(eq=False)
+class Running:
+    """An attention module while it runs.
+
+    Attributes:
+        scalers: its scalers.
+        x: what it was called with, (B, T, hidden).
+        ring: where its keys and values of these tokens are to go; None without a cache.
+    """
+
+    scalers: HeadScalers
+    x: Tensor
+    ring: "RingLayer | None" = None
+
+
+#: A context variable, so that threads on one model do not meet.
+_running: ContextVar[Running | None] = ContextVar("gaincell_running", default=None)
+
+
+def hand_on(module: nn.Module) -> list[RemovableHandle]:
+    """Keep what an attention module with scalers takes in for as long as it runs."""
+    return [
+        module.register_forward_pre_hook(_note, with_kwargs=True),
+        module.register_forward_hook(_forget, always_call=True),
+    ]
+
+
+def running(scalers: HeadScalers) -> Running | None:
+    """The module that these scalers belong to, if it is the one that runs."""
+    found = _running.get()
+    return found if found is not None and found.scalers is scalers else None
 
 
 def layer_input(scalers: HeadScalers) -> Tensor:
     """(B, T, hidden): what the module that these scalers belong to was called with."""
-    found = _taken_in.get()
-    if found is None or found[0] is not scalers:
+    found = running(scalers)
+    if found is None:
         raise RuntimeError("preset and sinks read the layer's input; call its attention module, not what it calls.")
-    return found[1]
+    return found.x
+
+
+def note_ring(ring: "RingLayer") -> None:
+    """Tell the module that runs where its keys and values are to go."""
+    found = _running.get()
+    if found is None:
+        raise RuntimeError("a ring is for the attention modules of a converted model; use another cache.")
+    found.ring = ring
 
 
 @contextmanager
-def taking_in(scalers: HeadScalers, x: Tensor) -> Iterator[None]:
+def taking_in(scalers: HeadScalers, x: Tensor, ring: "RingLayer | None" = None) -> Iterator[None]:
     """As if a module with these scalers ran on x (B, T, hidden)."""
-    token = _taken_in.set((scalers, x))
+    token = _running.set(Running(scalers, x, ring))
     try:
         yield
     finally:
-        _taken_in.reset(token)
+        _running.reset(token)
 
 
 def _note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     scalers = module.gaincell
     assert isinstance(scalers, HeadScalers)
-    _taken_in.set((scalers, kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]))
+    _running.set(Running(scalers, kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]))
 
 
 def _forget(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
     """A model that is not running holds no activations."""
-    _taken_in.set(None)
+    _running.set(None)

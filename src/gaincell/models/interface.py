@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from gaincell.errors import InputError
+from gaincell.models.arguments import check_arguments
 from gaincell.models.cache import first_value
-from gaincell.models.intake import layer_input
+from gaincell.models.intake import layer_input, running
+from gaincell.models.rows import PACKED
 from gaincell.models.scalers import HeadScalers
 from gaincell.ops import attention, attention_map
 from gaincell.ops.precision import without_autocast
@@ -22,7 +24,6 @@ except ImportError:  # older transformers pass the wish on
     _active_collector = None
 
 IMPLEMENTATION = "gaincell"
-PACKED = "packed sequences share one row; gain cells need one sequence a row (pad instead)."
 
 
 def gaincell_attention(
@@ -52,13 +53,10 @@ def gaincell_attention(
         raise InputError(
             "this model attends as 'gaincell' but was not converted; call gaincell.convert_(model, config)."
         )
-    for name in ("softcap", "s_aux", "position_bias"):
-        if kwargs.get(name) is not None:
-            raise InputError(f"gain cells cannot serve an attention with {name}; use another model.")
-    ring_layer = getattr(key, "ring_layer", None)
-    if ring_layer is not None:
-        ring_layer.arrive()
-    if ring_layer is None and key.shape[2] != query.shape[2]:
+    check_arguments(kwargs)
+    module_running = running(scalers)
+    ring_layer = None if module_running is None else module_running.ring
+    if key.shape[2] != query.shape[2]:
         raise InputError(
             f"a converted model stores keys in its ring: {key.shape[2]} keys arrived for {query.shape[2]} queries; "
             "pass past_key_values=gaincell.models.RingCache(model), or none."
@@ -68,9 +66,9 @@ def gaincell_attention(
             f"keys {tuple(key.shape)} and values {tuple(value.shape)} differ in shape; gain cells serve models whose "
             "keys and values share one head_dim."
         )
+    if ring_layer is not None:
+        ring_layer.arrive(key, value)
     real = _real_tokens(attention_mask, query.shape[2], cached=ring_layer is not None)
-    if getattr(module, "layer_idx", 0) == 0:
-        _check_one_sequence_a_row(kwargs.get("position_ids"), attention_mask)
     want_map = bool(kwargs.get("output_attentions")) or _attentions_are_captured()
     # Where one token follows others, most of the time goes into starting operations: inference mode saves some.
     follows = ring_layer is not None and ring_layer.started and query.shape[2] == 1
@@ -127,6 +125,8 @@ def _real_tokens(mask: Tensor | None, tokens: int, *, cached: bool) -> Tensor | 
     """(B, n), false at left pads of the new tokens; None when there are none."""
     if mask is None:
         return None
+    if hasattr(mask, "refusal"):
+        raise InputError(mask.refusal)  # pyright: ignore[reportAttributeAccessIssue]
     if mask.dim() != 2:
         raise InputError(
             f"gain cells take a 2-D padding mask (batch, positions); got {mask.dim()} dimensions: causality and window "
@@ -144,18 +144,6 @@ def _real_tokens(mask: Tensor | None, tokens: int, *, cached: bool) -> Tensor | 
     return None if bool(real.all()) else real
 
 
-def _check_one_sequence_a_row(position: Tensor | None, mask: Tensor | None) -> None:
-    """Refuse packed sequences: positions that start again. The mask function sees them only where no cache is used."""
-    if position is None or position.dim() != 2:
-        return
-    again = position[:, 1:] <= position[:, :-1]
-    if mask is not None:
-        seen = mask[:, -position.shape[1] :].bool()
-        again = again & seen[:, 1:] & seen[:, :-1]
-    if bool(again.any()):
-        raise InputError(PACKED)
-
-
 def gaincell_mask(
     batch_size: int,
     q_length: int,
@@ -171,18 +159,28 @@ def gaincell_mask(
 
     Causality and window belong to the operator: a T x T mask would cost the memory that the arrays save.
     """
+    if attention_mask is not None:
+        attention_mask = attention_mask[:, -kv_length:]
     if mask_function is not None and q_length > 1:
         batch = torch.arange(batch_size, device=device)[:, None]
         position = torch.arange(q_offset, q_offset + q_length, device=device)[None]
         head = torch.zeros((), dtype=torch.long, device=device)
         if bool(torch.as_tensor(mask_function(batch, head, position[:, :-1], position[:, 1:])).any()):
-            raise InputError("this attention mask lets tokens see their future; gain cells attend causally.")
-        if not bool(torch.as_tensor(mask_function(batch, head, position[:, 1:], position[:, :-1])).all()):
-            raise InputError(PACKED)
-    if attention_mask is None:
-        return None
-    attention_mask = attention_mask[:, -kv_length:]
-    return None if bool(attention_mask.all()) else attention_mask
+            return _refused(batch_size, "this attention mask lets tokens see their future; gain cells attend causally.")
+        apart = ~torch.as_tensor(mask_function(batch, head, position[:, 1:], position[:, :-1]))
+        if attention_mask is not None:  # what a pad sees does not matter
+            real = attention_mask[:, -q_length:].bool()
+            apart = apart & real[:, 1:] & real[:, :-1]
+        if bool(apart.any()):
+            return _refused(batch_size, PACKED)
+    return None if attention_mask is None or bool(attention_mask.all()) else attention_mask
+
+
+def _refused(batch: int, why: str) -> Tensor:
+    """A mask that attention refuses: some families make one that none of their layers then uses."""
+    mask = torch.zeros(batch, 1, 0, dtype=torch.bool)
+    mask.refusal = why  # pyright: ignore[reportAttributeAccessIssue]
+    return mask
 
 
 def register() -> None:

@@ -28,6 +28,7 @@ class HeadScalers(nn.Module):
     Attributes:
         preset: predicts each query's offset on S / S_sat where the design point has a score preset, else None.
         sinks: mixes the sinks in where they are digital, else None.
+        scaling: what a of q started at.
         observer: called with q, k, v, preset and absent as the arrays get them, where somebody watches.
     """
 
@@ -43,7 +44,7 @@ class HeadScalers(nn.Module):
         hidden: int = 0,
     ) -> None:
         super().__init__()
-        self.config, self.heads, self.kv_heads = config, heads, kv_heads
+        self.config, self.heads, self.kv_heads, self.scaling = config, heads, kv_heads, scaling
         self.observer: Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], None] | None = None
 
         def full(n: int, value: float) -> nn.Parameter:

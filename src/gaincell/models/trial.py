@@ -1,0 +1,318 @@
+"""Two tokens, and one more, before a model attends in gain cells and after: no family is served untried."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PretrainedConfig, PreTrainedModel
+from transformers.masking_utils import causal_mask_function, eager_mask
+
+from gaincell.errors import InputError
+from gaincell.models.arguments import check_arguments, unserved_argument
+from gaincell.models.cache import RingCache
+from gaincell.models.intake import running, taking_in
+from gaincell.models.interface import gaincell_attention, gaincell_mask
+from gaincell.models.scalers import HeadScalers
+from gaincell.ops import naive_attention
+
+_IMPLEMENTATION = "gaincell-trial"
+_TOKENS = (5, 7, 6)  # any will do
+#: As far as chunks of fixed position are looked for.
+_LONGEST = 2**17
+_BLOCKED = -1e4  # what is added to a score that must not count is below this in every dtype
+
+_attend: ContextVar[Callable[..., Any]] = ContextVar("gaincell_trial_attend")
+_mask: ContextVar[Callable[..., Any]] = ContextVar("gaincell_trial_mask")
+
+
+@dataclass(frozen=True)
+class Call:
+    """How an attention module calls softmax attention.
+
+    Attributes:
+        heads, kv_heads, head_dim: Hq, Hkv and D of what it passes.
+        scaling: what it lets the scores be multiplied with.
+        window: how many tokens a query sees, where that is fewer than were asked for; None where it is not.
+    """
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    scaling: float
+    window: int | None
+
+
+class _UnservedError(Exception):
+    """What a model does that gain cells do not, on its way to where the model's name is known."""
+
+
+def can_run(model: nn.Module) -> bool:
+    """Whether the weights are here: not on `meta` (unless accelerate fetches them), not parted over machines."""
+    fetched = any(hasattr(module, "_hf_hook") for module in model.modules())
+    return all(p.numel() > 0 and (fetched or not p.is_meta) for p in model.parameters())
+
+
+@torch.no_grad()
+def softmax_calls(model: PreTrainedModel, modules: dict[str, nn.Module], reach: int) -> dict[str, Call]:
+    """Let a model that attends with softmax read two tokens, and see how each attention module calls attention.
+
+    Args:
+        model: the model before conversion; left as it was.
+        modules: its attention modules by name.
+        reach: a window of so many tokens or more is none.
+
+    Raises:
+        InputError: a module that calls attention not at all or twice, with arguments that gain cells do not know, with
+            keys and values of different widths, or under a mask that is more than causality and a window; one that
+            puts out something else than with softmax of the scaled products alone; a model that cannot read two tokens.
+    """
+    names = {module: name for name, module in modules.items()}
+    calls: dict[nn.Module, list[Call]] = {module: [] for module in names}
+
+    def attend(
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Any,
+        scaling: Any = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, None]:
+        if module not in calls:
+            raise _UnservedError(f"attends in {type(module).__name__}, which is not among its attention layers")
+        scale = _scale(query, scaling, names[module])
+        _check_operands(query, key, value, attention_mask, names[module])
+        if (argument := unserved_argument(kwargs)) is not None:
+            raise _UnservedError(f"attends in {names[module]} with {argument}")
+        check_arguments(kwargs)
+        if getattr(attention_mask, "chunked", False):
+            raise _UnservedError(f"attends in chunks of fixed position in {names[module]}")
+        windows = [getattr(attention_mask, "window", None), kwargs.get("sliding_window")]
+        window = min((w for w in windows if isinstance(w, int) and 0 < w < reach), default=None)
+        calls[module].append(Call(query.shape[1], key.shape[1], query.shape[3], scale, window))
+        return _softmax(query, key, value, scale), None
+
+    def compare(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        with _attending(model, "eager"):
+            expected, found = _first(module.forward(*args, **kwargs)), _first(output)
+        error = (found - expected).double().norm() / expected.double().norm().clamp(min=1e-30)
+        # Softmax is in float32 at the widest, and both round.
+        if bool(error > max(torch.finfo(dtype).eps for dtype in (expected.dtype, torch.float32)) ** 0.5):
+            raise _UnservedError(f"computes more in {names[module]} than softmax of scaled products")
+
+    def mask(*args: Any, mask_function: Callable[..., Any] = causal_mask_function, **kwargs: Any) -> Any:
+        found: Any = eager_mask(*args, mask_function=mask_function, **kwargs)
+        if found is not None:
+            found.window, found.chunked = _reach_of(mask_function, reach, found.device)
+        return found
+
+    with ExitStack() as hooks:
+        for module in names:
+            hooks.callback(module.register_forward_hook(compare, with_kwargs=True).remove)
+        with _tried(model, attend, mask, "two tokens with softmax"):
+            model.base_model(input_ids=_ids(model)[:, :2], use_cache=False)
+    for module, name in names.items():
+        if not calls[module]:
+            raise InputError(
+                f"{_kind(model)} does not use transformers' attention interface ({name}); gain cells cannot serve it."
+            )
+        if len(calls[module]) > 1:
+            raise InputError(
+                f"{_kind(model)} attends {len(calls[module])} times in {name}; gain cells serve one a layer."
+            )
+    return {name: calls[module][0] for module, name in names.items()}
+
+
+@torch.no_grad()
+def dry_run(model: PreTrainedModel, modules: dict[str, nn.Module]) -> None:
+    """Let a converted model read two tokens into a ring, then one more; every layer in float64, beside the oracle.
+
+    Args:
+        model: a converted model; left as it was.
+        modules: its attention modules by name.
+
+    Raises:
+        InputError: a model that fails on a ring, whose keys do not reach its attention as the ring handed them on, or
+            that attends otherwise than the oracle does.
+    """
+    names = {module: name for name, module in modules.items()}
+    seen: dict[nn.Module, list[tuple[Tensor, ...]]] = {module: [] for module in names}
+
+    def attend(
+        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
+    ) -> tuple[Tensor, Any]:
+        scalers = module.gaincell
+        assert isinstance(scalers, HeadScalers)
+        found = running(scalers)
+        if found is None or found.ring is None:
+            raise _UnservedError(f"does not hand its keys to its cache in {names[module]}")
+        operands = q, k, v, x = tuple(operand.to(_widest(operand)) for operand in (query, key, value, found.x))
+        with taking_in(scalers, x, found.ring):
+            out, phi = gaincell_attention(module, q, k, v, attention_mask, **kwargs)
+        seen[module].append((*operands, out.transpose(1, 2)))
+        if len(seen[module]) == 2 and not _is_the_oracles(scalers, seen[module]):
+            raise _UnservedError(f"does not attend in {names[module]} as the oracle does")
+        return out.to(query.dtype), phi
+
+    with _tried(model, attend, gaincell_mask, "three tokens with a ring as its cache"):
+        cache, ids = RingCache(model), _ids(model)
+        for part in (ids[:, :2], ids[:, 2:]):
+            model.base_model(input_ids=part, past_key_values=cache, use_cache=True)
+    for module, name in names.items():
+        if len(seen[module]) != 2:
+            raise InputError(f"{_kind(model)} does not attend in {name} each time; gain cells cannot serve it.")
+
+
+@contextmanager
+def _tried(model: PreTrainedModel, attend: Callable[..., Any], mask: Callable[..., Any], what: str) -> Iterator[None]:
+    """While the model, in evaluation mode, attends by `attend`; whatever it raises is told in one sentence."""
+    modes = {module: module.training for module in model.modules()}
+    tokens = _attend.set(attend), _mask.set(mask)
+    try:
+        for module in modes:
+            module.training = False
+        with _attending(model, _IMPLEMENTATION):
+            yield
+    except (InputError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except _UnservedError as error:
+        raise InputError(f"{_kind(model)} {error}; gain cells cannot serve it.") from None
+    except Exception as error:  # whatever a family does with a call that it was not written for
+        line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise InputError(
+            f"{_kind(model)} cannot read {what} ({type(error).__name__}: {line.rstrip('.'):.160}); gain cells cannot "
+            "serve it."
+        ) from error
+    finally:
+        _attend.reset(tokens[0])
+        _mask.reset(tokens[1])
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
+def _attending(model: PreTrainedModel, implementation: str) -> Iterator[None]:
+    before = implementations(model)
+    try:
+        for config, _ in before:
+            config._attn_implementation_internal = implementation
+        yield
+    finally:
+        restore(before)
+
+
+def implementations(model: PreTrainedModel) -> list[tuple[PretrainedConfig, str | None]]:
+    """Every config of a model and of its parts, with the attention that it names."""
+    found: dict[int, tuple[PretrainedConfig, str | None]] = {}
+    stack = [model.config, *(getattr(module, "config", None) for module in model.modules())]
+    while stack:
+        config = stack.pop()
+        if isinstance(config, PretrainedConfig) and id(config) not in found:
+            found[id(config)] = config, config._attn_implementation
+            stack.extend(getattr(config, name, None) for name in config.sub_configs)
+    return list(found.values())
+
+
+def restore(implementations: list[tuple[PretrainedConfig, str | None]]) -> None:
+    """Let every config name the attention that it did."""
+    for config, implementation in implementations:
+        config._attn_implementation_internal = implementation
+
+
+def _scale(query: Tensor, scaling: Any, name: str) -> float:
+    if scaling is None:
+        return query.shape[3] ** -0.5
+    if isinstance(scaling, Tensor) and scaling.numel() != 1:
+        raise _UnservedError(f"scales the scores of {name} with more than one number")
+    return float(scaling)
+
+
+def _check_operands(query: Tensor, key: Tensor, value: Tensor, mask: Any, name: str) -> None:
+    if key.shape[3] != value.shape[3] or query.shape[3] != key.shape[3]:
+        widths = f"{query.shape[3]}, {key.shape[3]} and {value.shape[3]}"
+        raise _UnservedError(f"has queries, keys and values of different head_dim ({widths}) in {name}")
+    if key.shape != value.shape or key.shape[2] != query.shape[2] or query.shape[1] % key.shape[1]:
+        shapes = f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}"
+        raise _UnservedError(f"attends in {name} with queries, keys and values of shapes {shapes}")
+    if mask is None:
+        return
+    if not isinstance(mask, Tensor) or mask.dim() != 4:
+        raise _UnservedError(f"has a mask of its own in {name}")
+    if mask.dtype == torch.bool:
+        mask = torch.where(mask, 0.0, 2 * _BLOCKED)
+    future = mask[..., 0, 1] < _BLOCKED
+    if bool(mask[..., 0, 0].any() | mask[..., 1, :2].any() | ~future.all()):
+        raise _UnservedError(f"adds more to the scores of {name} than what hides the future")
+
+
+def _reach_of(mask_function: Callable[..., Any], reach: int, device: torch.device) -> tuple[int | None, bool]:
+    """Of a mask over a long text: how many tokens a query sees (None: `reach` or more), and whether that jumps."""
+    row = torch.zeros((), dtype=torch.long, device=device)
+    position = torch.arange(1, max(reach, _LONGEST) + 1, device=device)
+    sees_last = torch.as_tensor(mask_function(row, row, position, position - 1)).expand(len(position))
+    seen = torch.as_tensor(mask_function(row, row, position[-1], position[-1] - position[:reach] + 1)).expand(reach)
+    count = int(seen.sum())
+    return (count if count < reach else None), not bool(sees_last.all())
+
+
+def _softmax(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Causal attention (B, n, Hq, D) with weights in float32, as transformers has it."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
+    scores = query @ key.mT * scale
+    scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
+    weights = scores.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32)).to(value.dtype)
+    return (weights @ value).transpose(1, 2).contiguous()
+
+
+def _is_the_oracles(scalers: HeadScalers, seen: list[tuple[Tensor, ...]]) -> bool:
+    """Whether a module that was called with parts of a text put out what the oracle does of the whole."""
+    q, k, v, x, out = (torch.cat(list(parts), -2) for parts in zip(*seen, strict=True))
+    before = torch.arange(q.shape[2], device=q.device).expand(len(q), -1)
+    within = before.clamp(max=scalers.config.window)
+    preset = None if scalers.preset is None else scalers.preset(x, within)
+    absent = None if scalers.sinks is None else scalers.sinks.absent(v, before)
+    scaled = scalers.scale("q", q), scalers.scale("k", k), scalers.scale("v", v)
+    expected, _ = naive_attention(*scaled, scalers.config, preset=preset, absent=absent)
+    expected = scalers.scale("out", expected)
+    if scalers.sinks is not None:
+        expected = scalers.sinks.mix(expected, v[:, :, :1], x, within)
+    error = (out - expected).abs()
+    exact = scalers.config.arithmetic == "float" and scalers.config.matmul == "float32" and q.dtype == torch.float64
+    # Of what lies on the edge of two codes, rounding may put some on the other side.
+    alike = error <= (1e-6 if exact else 0.1) * expected.abs().max()
+    return not bool(expected.isfinite().all()) or float(alike.double().mean()) > 0.9
+
+
+def _widest(x: Tensor) -> torch.dtype:
+    """Where all forms agree to the last code; Apple's GPUs have no float64."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
+
+
+def _first(output: Any) -> Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def _ids(model: PreTrainedModel) -> Tensor:
+    weights = [p.device for p in model.parameters() if not p.is_meta]
+    return torch.tensor([_TOKENS], device=weights[0] if weights else "cpu")
+
+
+def _kind(model: PreTrainedModel) -> str:
+    return type(model).__name__
+
+
+def _attends(*args: Any, **kwargs: Any) -> Any:
+    return _attend.get()(*args, **kwargs)
+
+
+def _masks(*args: Any, **kwargs: Any) -> Any:
+    return _mask.get()(*args, **kwargs)
+
+
+AttentionInterface.register(_IMPLEMENTATION, _attends)
+AttentionMaskInterface.register(_IMPLEMENTATION, _masks)

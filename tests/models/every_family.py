@@ -1,0 +1,78 @@
+"""A small random model of every causal family that the installed transformers knows, by its model type."""
+
+import copy
+import inspect
+from typing import Any
+
+import torch
+import transformers
+from transformers import PreTrainedModel
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+VOCABULARY = 97
+LAYERS = 2
+
+#: Sizes by every name that families give them; a config gets those that it has.
+_SIZES: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "initializer_range": 0.1,  # wide enough that keys and values take all their levels
+    **dict.fromkeys(("hidden_size", "d_model", "n_embd", "word_embed_proj_dim"), 32),
+    **dict.fromkeys(("intermediate_size", "ffn_dim", "d_ff", "decoder_ffn_dim", "ffn_hidden_size"), 48),
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"), LAYERS),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads"), 4),
+    "num_key_value_heads": 2,
+    **dict.fromkeys(("head_dim", "kv_channels", "qk_nope_head_dim", "qk_rope_head_dim", "index_head_dim"), 8),
+    **dict.fromkeys(("qk_head_dim", "v_head_dim", "q_lora_rank", "kv_lora_rank"), 16),
+    **dict.fromkeys(("max_position_embeddings", "n_positions"), 256),
+    **dict.fromkeys(("moe_intermediate_size", "shared_expert_intermediate_size"), 16),
+    **dict.fromkeys(("num_experts", "n_routed_experts", "num_local_experts", "index_topk"), 4),
+    **dict.fromkeys(("num_experts_per_tok", "moe_topk", "index_n_heads", "laurel_rank"), 2),
+    **dict.fromkeys(("n_group", "topk_group", "n_shared_experts", "first_k_dense_replace"), 1),
+    **dict.fromkeys(("rotary_dim", "hidden_size_per_layer_input"), 4),
+    "vocab_size_per_layer_input": VOCABULARY,
+}
+_MAMBA = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_expand": 2, "mamba_d_state": 8, "mamba_n_groups": 1}
+_FULL = {"layer_types": ["full_attention"] * LAYERS}
+_HYBRID = {"layer_types": ["conv", "full_attention"]}
+#: Where a family wants other values, or its defaults would hide what it is about.
+_OWN: dict[str, dict[str, Any]] = {
+    "bamba": _MAMBA,
+    "granitemoehybrid": _MAMBA,
+    "gpt_neo": {"attention_types": [[["global"], LAYERS]]},
+    "lfm2": _HYBRID,
+    "lfm2_moe": _HYBRID,
+    "llama4_text": {**_FULL, "attn_temperature_tuning": False},
+}
+_LARGEST = 3_000_000
+
+
+class TooLargeError(Exception):
+    """A family whose sizes go by names that are not known here."""
+
+
+def known(model_type: str) -> bool:
+    """Whether the installed transformers has this family."""
+    return model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+
+def build(model_type: str, **fields: Any) -> PreTrainedModel:
+    """A causal language model of this type, with its own defaults but for sizes and what is given."""
+    name = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type]
+    cls = getattr(transformers, name if isinstance(name, str) else name[0])
+    config_class = cls.config_class or CONFIG_MAPPING[model_type]
+    parameters = inspect.signature(config_class.__init__).parameters
+    names = {*getattr(config_class, "__dataclass_fields__", ()), *parameters}
+    sizes = {key: value for key, value in _SIZES.items() if key in names}
+    if "kv_lora_rank" in sizes:  # keys of all heads are made of one latent
+        sizes["num_key_value_heads"] = 4
+    config = config_class(**{**sizes, **_OWN.get(model_type, {}), **fields})
+    with torch.device("meta"):
+        count = sum(p.numel() for p in cls(copy.deepcopy(config)).parameters())
+    if count > _LARGEST:
+        raise TooLargeError(f"{model_type} has {count} parameters")
+    torch.manual_seed(0)
+    return cls(config).eval()
