@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
-from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING, AutoHfQuantizer
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
@@ -29,23 +29,57 @@ class GainCellCheckpointConfig(QuantizationConfigMixin):
 
     Args:
         design_point: the fields of a `GainCellConfig`, cell included.
+        base: the section that stood there before, of a model whose weights are quantised; else None.
         scalers_sha256: of the scalers beside it, in a saved folder; None in memory, where they may change.
     """
 
     def __init__(
-        self, design_point: dict[str, Any] | None = None, scalers_sha256: str | None = None, **kwargs: Any
+        self,
+        design_point: dict[str, Any] | None = None,
+        base: dict[str, Any] | None = None,
+        scalers_sha256: str | None = None,
+        **kwargs: Any,
     ) -> None:
         self.quant_method = METHOD  # pyright: ignore[reportAttributeAccessIssue]
         self.design_point = design_point or {}
+        self.base = base
         self.scalers_sha256 = scalers_sha256
 
     def to_dict(self) -> dict[str, Any]:
-        """What stands in `config.json`."""
-        return {key: value for key, value in super().to_dict().items() if key != "scalers_sha256" or value}
+        """What goes into `config.json`."""
+        left_out = {name for name in ("base", "scalers_sha256") if getattr(self, name) is None}
+        return {key: value for key, value in super().to_dict().items() if key not in left_out}
+
+
+def base_section(section: Any) -> dict[str, Any] | None:
+    """What conversion has to keep of a model's section on quantisation: that of its weights, or None.
+
+    Raises:
+        InputError: a section that could not be written and read back.
+    """
+    if section is None or isinstance(section, GainCellCheckpointConfig):
+        return None if section is None else section.base
+    found = section.to_dict() if isinstance(section, QuantizationConfigMixin) else section
+    if not isinstance(found, dict) or "quant_method" not in found:
+        raise InputError("the model's quantization_config cannot be kept beside a design point; give the plain model.")
+    return found
 
 
 class GainCellQuantizer(HfQuantizer):
-    """Builds the scalers before `from_pretrained` fills them in; weights themselves stay what they are."""
+    """Builds the scalers before `from_pretrained` fills them in; weights themselves stay what they are.
+
+    Where they are quantised, it is the quantiser of their own kind besides.
+    """
+
+    def __new__(cls, quantization_config: Any, **kwargs: Any) -> Any:
+        """The quantiser of the base's weights, which converts, too; this one where they are not quantised."""
+        if not getattr(quantization_config, "base", None):
+            return super().__new__(cls)
+        inner = AutoHfQuantizer.from_config(dict(quantization_config.base), **kwargs)
+        kind: Any = type(
+            f"GainCell{type(inner).__name__}", (_Converting, type(inner)), {"section": quantization_config}
+        )
+        return kind(inner.quantization_config, **kwargs)
 
     def _process_model_before_weight_loading(
         self, model: PreTrainedModel, checkpoint_files: Sequence[str] | None = None, **kwargs: Any
@@ -54,8 +88,7 @@ class GainCellQuantizer(HfQuantizer):
 
         section = self.quantization_config
         assert isinstance(section, GainCellCheckpointConfig)
-        _check_scalers([Path(file) for file in checkpoint_files or ()], section.scalers_sha256)
-        section.scalers_sha256 = None
+        _check_scalers(checkpoint_files or (), section)
         return convert_untried_(model, GainCellConfig(**section.design_point))
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
@@ -99,9 +132,11 @@ def save_pretrained(self: PreTrainedModel, save_directory: str | Path, *args: An
         aside.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-def _check_scalers(files: Sequence[Path], said: str | None) -> None:
+def _check_scalers(names: Sequence[str], section: GainCellCheckpointConfig) -> None:
     """Raise InputError if the scalers in these files are not those that the hash is of; note that there is none."""
-    found = _scalers_hash(files)
+    files = [Path(name) for name in names]
+    found, said = _scalers_hash(files), section.scalers_sha256
+    section.scalers_sha256 = None  # in memory they may change
     if found is None:
         return
     if said is None:
@@ -130,6 +165,30 @@ def _scalers_hash(files: Sequence[Path]) -> str | None:
         digest.update(f"{name} {tuple(values.shape)}\n".encode())
         digest.update(values.numpy().reshape(-1).data)
     return digest.hexdigest() if found else None
+
+
+class _Converting:
+    """Before a quantiser of weights, in its order of methods: what it did, and conversion."""
+
+    section: GainCellCheckpointConfig
+
+    def _process_model_before_weight_loading(
+        self, model: PreTrainedModel, checkpoint_files: Sequence[str] | None = None, **kwargs: Any
+    ) -> PreTrainedModel:
+        from gaincell.models.convert import convert_untried_
+
+        parent: Any = super()
+        model = (
+            parent._process_model_before_weight_loading(model, checkpoint_files=checkpoint_files, **kwargs) or model
+        )
+        _check_scalers(checkpoint_files or (), self.section)
+        return convert_untried_(model, GainCellConfig(**self.section.design_point))
+
+    def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
+        parent: Any = super()
+        model = parent._process_model_after_weight_loading(model, **kwargs) or model
+        model.config.quantization_config = self.section  # where transformers has just put that of the weights alone
+        return model
 
 
 # Assigned, not registered, which would refuse: `gaincell.autoload` may have put its place holder there.

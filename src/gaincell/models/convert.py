@@ -31,11 +31,11 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
     model that is converted already keeps its scalers and moves to the new design point, which is logged.
 
     The model is tried, in evaluation mode and without gradients: it reads two tokens with softmax, which shows how each
-    layer calls attention (heads, head_dim, its scale, its window) and whether it computes anything beside; converted, it
-    reads the two into a ring, then a third, each layer in float64 beside the oracle. That takes three short forward
+    layer calls attention (heads, head_dim, scale, window) and whether it computes anything beside; converted, it reads
+    the two into a ring, then a third, each layer in float64 beside the oracle. That takes three short forward
     passes, leaves parameters, buffers, modes and random numbers as they are, and where it fails the model is again what
-    it was. Weights that accelerate offloads are fetched for it, quantised ones run as they do. Weights that are not here
-    (on `meta`, or parted over machines) cannot be tried: heads and windows are then what the modules' fields say.
+    it was. Weights that accelerate offloads are fetched for it, quantised ones run as they do. Those that are not
+    here (on `meta`, or parted over machines) cannot be tried: heads and windows are then what the modules' fields say.
 
     Args:
         model: a causal decoder that uses transformers' attention interface.
@@ -47,7 +47,8 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
 
     Raises:
         InputError: a model that gain cells cannot serve: encoder, cross-attention, additive position bias, soft cap,
-            sparse attention, keys and values of different head_dim, a cache of its own, more than one attention a layer.
+            sparse attention, keys and values of different head_dim, a cache of its own, two attentions a layer; or a
+            `quantization_config` that cannot be kept.
     """
     return _converted(model, config, tried=True)
 
@@ -92,9 +93,11 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
             raise InputError(
                 f"{type(model).__name__} does not use transformers' attention interface; use another model."
             )
-        from gaincell.models.checkpoint import GainCellCheckpointConfig, save_pretrained
+        from gaincell.models.checkpoint import GainCellCheckpointConfig, base_section, save_pretrained
 
-        model.config.quantization_config = GainCellCheckpointConfig(design_point=config.model_dump(mode="json"))
+        base = base_section(getattr(model.config, "quantization_config", None))
+        section = GainCellCheckpointConfig(config.model_dump(mode="json"), base)
+        model.config.quantization_config = section
         model._prepare_cache_for_generation = MethodType(_prepare_ring, model)  # pyright: ignore[reportArgumentType]
         if tried:
             dry_run(model, modules)
