@@ -88,6 +88,7 @@ figures: .venv/.installed ## measure anew, in two hours, what the pages show of 
 	.venv/bin/gaincell characterize --card sky130 --mismatch 200 --out runs/figures/cells/sky130.yaml
 	.venv/bin/python docs/generate_variants.py runs/figures/cells
 	.venv/bin/python docs/generate_curve.py
+	.venv/bin/python docs/generate_families.py
 	.venv/bin/gaincell evaluate extended --also leroux2025 --panel --tokens 2048 --out runs/figures/panel
 	cp runs/figures/panel/panel.json docs/
 	.venv/bin/python docs/generate_panel.py

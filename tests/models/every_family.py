@@ -2,13 +2,21 @@
 
 import copy
 import inspect
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from model_cases import CONFIG, logits, positions
+from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+import gaincell
+from gaincell import InputError
+from gaincell.models import RingCache, design_point
 
 VOCABULARY = 97
 LAYERS = 2
@@ -76,3 +84,72 @@ def build(model_type: str, **fields: Any) -> PreTrainedModel:
         raise TooLargeError(f"{model_type} has {count} parameters")
     torch.manual_seed(0)
     return cls(config).eval()
+
+
+def _ids(rows: int, length: int) -> Tensor:
+    return torch.randint(3, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(2))
+
+
+def _apart(found: Tensor, expected: Tensor) -> float:
+    """How many positions differ, of all: single ones may fall on the other side of a code, in float32."""
+    return float(((found - expected).abs().amax(-1) > 1e-4).double().mean())
+
+
+def _single_tokens(model: PreTrainedModel, folder: Path) -> float:
+    ids, cache = _ids(1, 24), RingCache(model)
+    parts = ids.split([17, *[1] * 7], 1)
+    return _apart(
+        torch.cat([logits(model, x, past_key_values=cache, use_cache=True) for x in parts], 1), logits(model, ids)
+    )
+
+
+def _left_pads(model: PreTrainedModel, folder: Path) -> float:
+    ids, mask = _ids(2, 14), torch.ones(2, 14, dtype=torch.long)
+    mask[1, :5] = 0
+    where = {"position_ids": positions(mask)} if "position_ids" in inspect.signature(model.forward).parameters else {}
+    return _apart(logits(model, ids, attention_mask=mask, **where)[1:, 5:], logits(model, ids[1:, 5:]))
+
+
+def _generation(model: PreTrainedModel, folder: Path) -> float:
+    options: dict[str, Any] = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    ids = _ids(1, 9)
+    found, expected = (model.generate(ids, use_cache=cached, **options) for cached in (True, False))
+    return float((found != expected).double().mean())
+
+
+def _saved(model: PreTrainedModel, folder: Path) -> float:
+    model.save_pretrained(folder)
+    again = type(model).from_pretrained(folder)
+    assert design_point(again) == design_point(model)
+    return _apart(logits(again.eval(), _ids(1, 9)), logits(model, _ids(1, 9)))
+
+
+FEATURES: dict[str, Callable[[PreTrainedModel, Path], float]] = {
+    "token by token": _single_tokens,
+    "left pads": _left_pads,
+    "`generate`": _generation,
+    "saved and loaded": _saved,
+}
+
+
+def outcome(model_type: str, folder: Path) -> dict[str, str] | str | None:
+    """What comes of a family: each feature "ok" or what is wrong; the sentence it is refused with; None if not made."""
+    try:
+        model = build(model_type)
+        logits(model, _ids(1, 4))
+    except Exception:  # a family's own wishes on its config are not what is tried here
+        return None
+    try:
+        gaincell.convert_(model, CONFIG)
+    except InputError as error:
+        return str(error)
+    found = {}
+    for name, feature in FEATURES.items():
+        try:
+            apart = feature(model, folder)
+            found[name] = "ok" if apart < 0.1 else f"differs in {apart:.0%}"
+        except InputError as error:
+            found[name] = f"refused: {error}"
+        except Exception as error:
+            found[name] = f"fails: {type(error).__name__}"
+    return found
