@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import accelerate
 import pytest
 import torch
 from every_family import VOCABULARY, build, known
@@ -189,6 +190,13 @@ def test_weights_that_are_not_here_are_not_tried() -> None:
     gaincell.convert_(model, CONFIG)
     assert all(p.is_meta for p in model.parameters())
     assert len(scalers_of(model)) == 3
+
+
+def test_weights_that_accelerate_fetches_are_tried_and_serve() -> None:
+    model = gaincell.convert_(accelerate.cpu_offload(unconverted("llama"), torch.device("cpu")), CONFIG)
+    assert next(model.model.layers[0].self_attn.q_proj.parameters()).is_meta
+    expected = gaincell.convert_(unconverted("llama"), CONFIG)
+    assert torch.equal(logits(model, tokens(1, 9)), logits(expected, tokens(1, 9)))
 
 
 @pytest.mark.parametrize("name", ["indices", "block_indices", "softcap", "s_aux", "position_bias", "a_new_one"])

@@ -178,9 +178,7 @@ class _Converting:
         from gaincell.models.convert import convert_untried_
 
         parent: Any = super()
-        model = (
-            parent._process_model_before_weight_loading(model, checkpoint_files=checkpoint_files, **kwargs) or model
-        )
+        model = parent._process_model_before_weight_loading(model, checkpoint_files=checkpoint_files, **kwargs) or model
         _check_scalers(checkpoint_files or (), self.section)
         return convert_untried_(model, GainCellConfig(**self.section.design_point))
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.generation.configuration_utils import GenerationMode
@@ -211,8 +212,16 @@ def _layer(
                 f"{config.window}; gain cells cannot serve it."
             )
         heads, kv_heads, head_dim, scaling = call.heads, call.kv_heads, call.head_dim, call.scaling
-    device, hidden = next(module.parameters()).device, text_config.hidden_size
+    device, hidden = _device(module), text_config.hidden_size
     return HeadScalers(heads, kv_heads, config, scaling, device, head_dim=head_dim, hidden=hidden)
+
+
+def _device(module: nn.Module) -> torch.device:
+    """Where a module computes: where its weights are, or where accelerate fetches them to."""
+    device = next(module.parameters()).device
+    hooks = [getattr(part, "_hf_hook", None) for part in module.modules()] if device.type == "meta" else []
+    fetched_to = (getattr(hook, "execution_device", None) for hook in hooks)
+    return next((torch.device(found) for found in fetched_to if found is not None), device)
 
 
 def _field(module: nn.Module, *names: str) -> Any:
