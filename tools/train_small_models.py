@@ -198,7 +198,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", type=Path, help="a folder, or one that a killed run left; runs/small-FAMILY by default"
     )
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     folder = given.out or Path("runs") / f"small-{given.family}"
