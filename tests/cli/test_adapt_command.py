@@ -269,7 +269,7 @@ def test_disk_full_while_saving(tiny: Path, gaincell: Run, monkeypatch: pytest.M
     from transformers import PreTrainedModel
 
     def half(self: PreTrainedModel, folder: Path) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         (folder / "model.safetensors").write_bytes(b"half a mod")
         raise OSError(errno.ENOSPC, "No space left on device", str(folder))
 

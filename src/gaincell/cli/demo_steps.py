@@ -148,7 +148,7 @@ class Workbench:
         return AdaptSettings(
             sequences=s.sequences,
             length=s.length,
-            batch=max(1, STEP_TOKENS // s.length),
+            batch=min(s.sequences, max(1, STEP_TOKENS // s.length)),
             statistics_sequences=max(1, 2 * STEP_TOKENS // s.length),
             seed=s.seed,
             steps=s.steps,
