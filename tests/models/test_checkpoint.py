@@ -13,6 +13,7 @@ import pytest
 import torch
 from model_cases import CONFIG, LAYERS, VOCABULARY, byte_tokenizer, converted, logits, tokens, unconverted
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 from transformers import AutoModelForCausalLM, PreTrainedModel, Trainer, TrainingArguments
 
 import gaincell
@@ -72,6 +73,34 @@ def test_a_flipped_bit_of_a_scaler_is_told(saved: tuple[PreTrainedModel, Path], 
         next(iter(scalers_of(again).values())).k_scale.add_(1)
     copy.deepcopy(again).save_pretrained(folder)  # the hash is that of what is saved
     AutoModelForCausalLM.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_a_pickled_model_attends_as_before(family: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model, ids, path = converted(family), tokens(2, 30), tmp_path / "whole.pt"
+    torch.save(model, path)
+    attention = next(iter(attention_modules(model)))
+    taken = next(iter(model.get_submodule(attention)._forward_pre_hooks))
+    monkeypatch.setattr(RemovableHandle, "next_id", taken)  # as in a process that has set fewer hooks
+    again = torch.load(path, weights_only=False)
+    again.get_submodule(attention).register_forward_pre_hook(lambda *_: None)  # does not take its place
+    assert torch.equal(logits(again, ids), logits(model, ids))
+    with torch.no_grad():  # it has scalers of its own
+        for scalers in scalers_of(model).values():
+            scalers.out_scale.mul_(-3.0)
+    assert not torch.equal(logits(again, ids), logits(model, ids))
+    options: dict[str, Any] = {"max_new_tokens": 20, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    out = again.generate(ids[:, :5], return_dict_in_generate=True, **options)
+    assert isinstance(out.past_key_values, RingCache)
+    assert torch.equal(out.sequences, again.generate(ids[:, :5], use_cache=False, **options))
+    again.save_pretrained(tmp_path / "folder")  # with the hash of its scalers
+    assert "scalers_sha256" in (tmp_path / "folder" / "config.json").read_text("utf-8")
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "folder", dtype=torch.float64)
+    torch.save(loaded, path)
+    for twin in (copy.deepcopy(loaded), torch.load(path, weights_only=False)):
+        assert torch.equal(logits(twin, ids), logits(loaded, ids))
+    with pytest.raises(gaincell.InputError, match="packed"):
+        logits(again, ids, position_ids=torch.arange(15).repeat(2)[None])
 
 
 def test_scalers_saved_without_a_hash_are_told(

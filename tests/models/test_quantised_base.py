@@ -1,5 +1,6 @@
 """A model whose weights are quantised keeps that it is, whatever it attends with."""
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,10 @@ def test_a_quantised_base_is_converted_saved_and_loaded_as_one(quantised: PreTra
         assert len(scalers_of(quantised)) == 3
         assert quantised.model.layers[0].mlp.up_proj.weight.dtype == torch.int8
         assert torch.equal(logits(quantised, ids), expected)
+    torch.save(quantised, tmp_path / "whole.pt")
+    for twin in (copy.deepcopy(quantised), torch.load(tmp_path / "whole.pt", weights_only=False)):
+        assert torch.equal(logits(twin, ids), expected)
+        assert twin.hf_quantizer.section.base == section
 
 
 def test_a_section_that_could_not_be_read_back_is_refused(quantised: PreTrainedModel) -> None:

@@ -71,15 +71,18 @@ class GainCellQuantizer(HfQuantizer):
     Where they are quantised, it is the quantiser of their own kind besides.
     """
 
-    def __new__(cls, quantization_config: Any, **kwargs: Any) -> Any:
-        """The quantiser of the base's weights, which converts, too; this one where they are not quantised."""
+    def __new__(cls, quantization_config: Any = None, **kwargs: Any) -> Any:
+        """The quantiser of the base's weights, which converts, too; this one where they are not quantised.
+
+        Without a section, an empty one, which copies and pickles fill.
+        """
         if not getattr(quantization_config, "base", None):
             return super().__new__(cls)
         inner = AutoHfQuantizer.from_config(dict(quantization_config.base), **kwargs)
-        kind: Any = type(
-            f"GainCell{type(inner).__name__}", (_Converting, type(inner)), {"section": quantization_config}
-        )
-        return kind(inner.quantization_config, **kwargs)
+        quantiser: Any = _converting(type(inner))
+        quantiser.__init__(inner.quantization_config, **kwargs)
+        quantiser.section = quantization_config
+        return quantiser
 
     def _process_model_before_weight_loading(
         self, model: PreTrainedModel, checkpoint_files: Sequence[str] | None = None, **kwargs: Any
@@ -172,6 +175,10 @@ class _Converting:
 
     section: GainCellCheckpointConfig
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Pickled as what makes its class, which has no name that could be looked up."""
+        return _converting, (type(self).__bases__[1],), vars(self)
+
     def _process_model_before_weight_loading(
         self, model: PreTrainedModel, checkpoint_files: Sequence[str] | None = None, **kwargs: Any
     ) -> PreTrainedModel:
@@ -187,6 +194,11 @@ class _Converting:
         model = parent._process_model_after_weight_loading(model, **kwargs) or model
         model.config.quantization_config = self.section  # where transformers has just put that of the weights alone
         return model
+
+
+def _converting(kind: type) -> _Converting:
+    """A quantiser of weights, still empty, that converts, too."""
+    return object.__new__(type(f"GainCell{kind.__name__}", (_Converting, kind), {}))
 
 
 # Assigned, not registered, which would refuse: `gaincell.autoload` may have put its place holder there.

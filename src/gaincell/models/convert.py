@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import MethodType
+from functools import partial
 from typing import Any
 
 import torch
@@ -86,9 +86,12 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
                 present.config = layers[name].config
                 continue
             module.gaincell = layers[name]
-            undo += [handle.remove for handle in hand_on(module)]
+            layers[name].hooks = hand_on(module)
+            undo += [handle.remove for handle in layers[name].hooks]
         if fresh:
-            undo += [handle.remove for handle in watch_rows(model)]
+            hooks = watch_rows(model)
+            next(iter(layers.values())).hooks += hooks
+            undo += [handle.remove for handle in hooks]
         model.set_attn_implementation(IMPLEMENTATION)
         if model.config._attn_implementation != IMPLEMENTATION:
             raise InputError(
@@ -99,10 +102,11 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
         base = base_section(getattr(model.config, "quantization_config", None))
         section = GainCellCheckpointConfig(config.model_dump(mode="json"), base)
         model.config.quantization_config = section
-        model._prepare_cache_for_generation = MethodType(_prepare_ring, model)  # pyright: ignore[reportArgumentType]
+        # Not bound methods: pickle finds those by their names, which are the class's own.
+        model._prepare_cache_for_generation = partial(_prepare_ring, model)  # pyright: ignore[reportArgumentType]
         if tried:
             dry_run(model, modules)
-    model.save_pretrained = MethodType(save_pretrained, model)  # pyright: ignore[reportAttributeAccessIssue]
+    model.save_pretrained = partial(save_pretrained, model)  # pyright: ignore[reportAttributeAccessIssue]
     if before is not None and before != config:
         logger.warning("design point changed from %s to %s", before.name, config.name)
     return model

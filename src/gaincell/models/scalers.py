@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from gaincell.config import GainCellConfig
 from gaincell.models.sinks import DigitalSinks, HeadPredictor
@@ -30,6 +31,8 @@ class HeadScalers(nn.Module):
         sinks: mixes the sinks in where they are digital, else None.
         scaling: what a of q started at.
         observer: called with q, k, v, preset and absent as the arrays get them, where somebody watches.
+        hooks: handles of those that conversion set. A model that `torch.load` reads tells torch by them which numbers
+            are taken, lest the next hook that is set replaces one.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class HeadScalers(nn.Module):
         super().__init__()
         self.config, self.heads, self.kv_heads, self.scaling = config, heads, kv_heads, scaling
         self.observer: Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], None] | None = None
+        self.hooks: list[RemovableHandle] = []
 
         def full(n: int, value: float) -> nn.Parameter:
             shape = (n, head_dim) if config.equalisation else (n,)
