@@ -16,7 +16,13 @@ ROWS = torch.randint(0, 97, (8, 48), generator=torch.Generator().manual_seed(1))
 
 
 def adapted(model: Path, design: GainCellConfig, out: Path, stages: tuple[str, ...], **settings: Any) -> AdaptResult:
-    fields: dict[str, Any] = {"steps": 8, "distill_tokens": 4 * 4 * 48, "distill_lr": 3e-3, "distill_positions": 16}
+    fields: dict[str, Any] = {
+        "steps": 8,
+        "batch": 4,
+        "distill_tokens": 4 * 4 * 48,
+        "distill_lr": 3e-3,
+        "distill_positions": 16,
+    }
     return adapt(
         AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
         design,

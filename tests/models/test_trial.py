@@ -227,3 +227,12 @@ def test_packed_rows_are_refused_whatever_a_family_tells_its_attention(name: str
         with pytest.raises(InputError, match="packed sequences share one row"):
             model.base_model(ids, None, packed)
     assert logits(model, ids, position_ids=torch.arange(8)[None]).shape == (1, 8, VOCABULARY)
+
+
+def test_noise_is_not_drawn_in_the_trial() -> None:
+    model = unconverted("llama")
+    random = torch.get_rng_state()
+    gaincell.convert_(model, CONFIG.replace(score_noise=0.01, readout_noise=0.02))
+    assert torch.equal(torch.get_rng_state(), random)
+    found = {(scalers.config.score_noise, scalers.config.readout_noise) for scalers in scalers_of(model).values()}
+    assert found == {(0.01, 0.02)}

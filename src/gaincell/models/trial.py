@@ -158,7 +158,7 @@ def dry_run(model: PreTrainedModel, modules: dict[str, nn.Module]) -> None:
             raise _UnservedError(f"does not attend in {names[module]} as the oracle does")
         return out.to(query.dtype), phi
 
-    with _tried(model, attend, gaincell_mask, "three tokens with a ring as its cache"):
+    with _without_noise(modules), _tried(model, attend, gaincell_mask, "three tokens with a ring as its cache"):
         cache, ids = RingCache(model), _ids(model)
         for part in (ids[:, :2], ids[:, 2:]):
             model.base_model(input_ids=part, past_key_values=cache, use_cache=True)
@@ -192,6 +192,19 @@ def _tried(model: PreTrainedModel, attend: Callable[..., Any], mask: Callable[..
         _mask.reset(tokens[1])
         for module, training in modes.items():
             module.training = training
+
+
+@contextmanager
+def _without_noise(modules: dict[str, nn.Module]) -> Iterator[None]:
+    """What is drawn anew at each call would differ from the oracle's, and would take from the caller's draws."""
+    configs = {scalers: scalers.config for scalers in (module.gaincell for module in modules.values())}
+    try:
+        for scalers, config in configs.items():
+            scalers.config = config.replace(score_noise=0.0, readout_noise=0.0)
+        yield
+    finally:
+        for scalers, config in configs.items():
+            scalers.config = config
 
 
 @contextmanager
