@@ -197,7 +197,8 @@ def _tried(model: PreTrainedModel, attend: Callable[..., Any], mask: Callable[..
 @contextmanager
 def _without_noise(modules: dict[str, nn.Module]) -> Iterator[None]:
     """What is drawn anew at each call would differ from the oracle's, and would take from the caller's draws."""
-    configs = {scalers: scalers.config for scalers in (module.gaincell for module in modules.values())}
+    there = [module.gaincell for module in modules.values()]
+    configs = {scalers: scalers.config for scalers in there if isinstance(scalers, HeadScalers)}
     try:
         for scalers, config in configs.items():
             scalers.config = config.replace(score_noise=0.0, readout_noise=0.0)
