@@ -381,3 +381,29 @@ def test_demo_folder_with_a_damaged_record(content: str, tmp_path: Path, gaincel
 def test_spoiling_starts_from_a_sound_model(tiny_copy: Path) -> None:
     with safe_open(tiny_copy / "model.safetensors", framework="pt") as file:
         assert list(file.keys())
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["generate", "The sea"],
+        ["evaluate", "demo"],
+        ["evaluate", "demo", "--panel"],
+        ["evaluate", "demo", "--tasks", "piqa"],
+        ["report", "extended"],
+        ["demo"],
+        ["cost", "extended", "--activity", "speeches"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("device", ["cuda:99", "meta", "abacus"])
+def test_a_device_that_is_not_there_is_refused_before_a_model_is_loaded(
+    args: list[str], device: str, gaincell: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaincell.models.load.load_model", lambda name: pytest.fail("a model was loaded"))
+    gaincell(*args, "--device", device).assert_refused(f"--device {device}", "choose from cpu")
+
+
+@pytest.mark.parametrize("args", [[], ["--activity", "activity.json"]], ids=["no activity", "a file of it"])
+def test_a_device_where_no_model_runs_is_refused(args: list[str], gaincell: Run) -> None:
+    gaincell("cost", "extended", *args, "--device", "cpu").assert_refused("--device", "leave it out")

@@ -72,6 +72,9 @@ def cost(
         Literal["hwcomponents", "accelforge"] | None,
         typer.Option("--export", help="Also write the design point for another tool, into the folder of --out."),
     ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="With --activity TEXT: where the model runs; the CPU by default.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Estimate latency, energy and area of attention.
@@ -87,6 +90,10 @@ def cost(
         options.check_out(out)
     elif export is not None:
         raise InputError("--export writes files; say with --out into which folder.")
+    if device is not None:
+        if activity is None or activity.endswith(".json"):
+            raise InputError("--device is where --activity runs a model on a text; leave it out.")
+        options.check_device(device)
     known = _find(model)
     point = known.design_point if known.design_point is not None and config is None else None
     point = point or GainCellConfig.load(config or "leroux2025")
@@ -103,7 +110,7 @@ def cost(
 
         show_sweep(sweep, model, known.fields, point, parameters, json)
         return
-    watched = None if activity is None else _activity(activity, known, point)
+    watched = None if activity is None else _activity(activity, known, point, device or "cpu")
     whole = None
     if rest is None:
         found = estimate(known.fields, point, parameters, watched)
@@ -202,7 +209,7 @@ def _read_config(folder: Path, names: str) -> dict[str, Any]:
     return read_json(path)
 
 
-def _activity(spec: str, model: _Model, point: "GainCellConfig") -> "Activity":
+def _activity(spec: str, model: _Model, point: "GainCellConfig", device: str) -> "Activity":
     """A file of activity, or what a text makes the model's arrays do at the design point."""
     from gaincell.cell.cell import read_json
     from gaincell.hardware import Activity
@@ -221,7 +228,7 @@ def _activity(spec: str, model: _Model, point: "GainCellConfig") -> "Activity":
     from gaincell.evaluate.prefix import prefix_of
 
     words = load_text(spec)
-    network, tokenizer = options.load_model(model.loads)
+    network, tokenizer = options.load_model(model.loads, device)
     from gaincell.models import attention_activity, convert_, design_point
 
     if design_point(network) != point:

@@ -24,6 +24,7 @@ def demo(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Adapt the model here, in place of the adapters that ship.")
     ] = False,
+    device: options.Device = "cpu",
     json: options.Json = False,
 ) -> None:
     """Put a small language model on the hardware, and report.
@@ -37,7 +38,8 @@ def demo(
     settings = DemoSettings.of(quick=quick, from_scratch=from_scratch)
     folder = out or Path("runs/demo" + "-from-scratch" * from_scratch + "-quick" * quick)
     options.check_out(folder)
-    results, report = run_demo(settings, folder, lambda: options.load_model("demo"), "demo")
+    options.check_device(device)
+    results, report = run_demo(settings, folder, lambda: options.load_model("demo", device), "demo")
     if json:
         screen.show_json({"out": str(folder), "report": str(report), **results})
     else:

@@ -227,7 +227,7 @@ class Workbench:
     def final(self, plan: PointPlan) -> "PreTrainedModel":
         """The adapted model, read from where it is kept."""
         if plan.adapter is None:
-            return options.load_model(str(self.model_folder(plan)))[0]
+            return options.load_model(str(self.model_folder(plan)), str(self.loaded[0].device))[0]
         from gaincell.models import load_adapter
 
         return load_adapter(self.copy_of_original(), plan.adapter)

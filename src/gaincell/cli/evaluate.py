@@ -64,6 +64,7 @@ def evaluate(
         Path | None,
         typer.Option(help="A folder for tasks.json or panel.json, and the answers on the way; the same one goes on."),
     ] = None,
+    device: options.Device = "cpu",
     json: options.Json = False,
 ) -> None:
     """Measure a model: a text's perplexity, a panel, or tasks.
@@ -72,6 +73,7 @@ def evaluate(
 
     Example: gaincell evaluate extended --tasks paper --limit 60 --out runs/tasks
     """
+    options.check_device(device)
     if tasks is not None:
         if panel:
             raise InputError("--tasks and --panel measure different things; give one of them at a time.")
@@ -81,7 +83,9 @@ def evaluate(
             raise InputError(f"{option} is of perplexity, and tasks have texts and lengths of their own; leave it out.")
         from gaincell.cli.evaluate_tasks import evaluate_tasks
 
-        evaluate_tasks(model, tasks, also=also or [], limit=limit, online=online, batch=batch, out=out, json=json)
+        evaluate_tasks(
+            model, tasks, also=also or [], limit=limit, online=online, batch=batch, out=out, device=device, json=json
+        )
         return
     if (option := _given(context, "limit", "online", "batch")) is not None:
         raise InputError(f"{option} goes with --tasks; {'leave it out' if panel else 'add that'}.")
@@ -92,7 +96,7 @@ def evaluate(
             raise InputError(f"--panel has texts of its own, in windows that do not overlap; leave {option} out.")
         from gaincell.cli.evaluate_panel import evaluate_panel
 
-        evaluate_panel(model, also=also or [], tokens=tokens, length=length or 1024, out=out, json=json)
+        evaluate_panel(model, also=also or [], tokens=tokens, length=length or 1024, out=out, device=device, json=json)
         return
     if (option := _given(context, "also", "out")) is not None:
         raise InputError(f"{option} goes with --tasks or --panel; add one of them.")
@@ -113,7 +117,7 @@ def evaluate(
 
     is_data_set = "/" in text and not Path(text).exists()
     words = load_source(text, split="test") if is_data_set else load_text(text)
-    network, tokenizer = options.load_model(model)
+    network, tokenizer = options.load_model(model, device)
     from gaincell.models import attention_activity, convert_, design_point
 
     options.check_positions(network, length, "--length")

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from gaincell.evaluate.panel import GenreResult, ModelResult
 
 
-def evaluate_panel(model: str, *, also: Sequence[str], tokens: int, length: int, out: Path | None, json: bool) -> None:
+def evaluate_panel(
+    model: str, *, also: Sequence[str], tokens: int, length: int, out: Path | None, device: str, json: bool
+) -> None:
     """Measure models on the panel beside their original, and show how they compare."""
     if out is not None:
         options.check_out(out)
@@ -26,7 +28,7 @@ def evaluate_panel(model: str, *, also: Sequence[str], tokens: int, length: int,
         screen.say("note: only the original's answers are kept; with --out FOLDER an interrupted run goes on")
     with screen.stages() as progress:
         found = measure_panel(
-            {label: partial(options.load_model, name) for label, name in names.items()},
+            {label: partial(options.load_model, name, device) for label, name in names.items()},
             tokens=tokens,
             length=length,
             out=out,

@@ -19,6 +19,7 @@ def evaluate_tasks(
     online: bool,
     batch: int,
     out: Path | None,
+    device: str,
     json: bool,
 ) -> None:
     """Score a model, its original and others on the same items, and show how they compare."""
@@ -36,7 +37,7 @@ def evaluate_tasks(
         screen.say("note: nothing is kept; with --out FOLDER an interrupted run goes on where it was")
     with screen.stages() as progress:
         found = evaluate(
-            {label: partial(options.load_model, name) for label, name in names.items()},
+            {label: partial(options.load_model, name, device) for label, name in names.items()},
             tasks=chosen,
             items=limit,
             online=online,

@@ -19,6 +19,7 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0.0, max=100.0, help="0: always the likeliest token.")] = 0.0,
     seed: options.Seed = 0,
     chat: Annotated[bool, typer.Option("--chat", help="Put the prompt as a question into the chat template.")] = False,
+    device: options.Device = "cpu",
     json: options.Json = False,
 ) -> None:
     """Let a model write.
@@ -27,7 +28,8 @@ def generate(
     """
     if not prompt.strip():
         raise InputError("the prompt is empty; give some words to go on from.")
-    network, tokenizer = options.load_model(model)
+    options.check_device(device)
+    network, tokenizer = options.load_model(model, device)
     from gaincell.cli.writing import write
     from gaincell.models import design_point
 

@@ -26,6 +26,10 @@ OptionalConfig = Annotated[
     str | None, typer.Option("--config", help="Design point: a preset's name, or a YAML or JSON file.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything drawn at random.")]
+Device = Annotated[
+    str,
+    typer.Option("--device", help="Where models run, as torch calls it: cpu, cuda, cuda:1, mps; rounding differs."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
 CellReport = Annotated[
@@ -36,18 +40,41 @@ CellReport = Annotated[
 ]
 
 
-def load_model(name_or_path: str) -> "tuple[PreTrainedModel, Any]":
-    """`gaincell.models.load.load_model`, quietly.
+def load_model(name_or_path: str, device: str = "cpu") -> "tuple[PreTrainedModel, Any]":
+    """`gaincell.models.load.load_model`, quietly, and onto a device.
 
     Raises:
-        InputError: as that.
+        InputError: as that; no such device.
     """
     from gaincell.cli.screen import quiet_transformers
 
     quiet_transformers()
     from gaincell.models.load import load_model
 
-    return load_model(name_or_path)
+    model, tokenizer = load_model(name_or_path)
+    if device != "cpu":
+        model.to(device)  # pyright: ignore[reportArgumentType]
+    return model, tokenizer
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that models cannot run on here, before anything is loaded.
+
+    Raises:
+        InputError: torch knows none of that name, or finds none here.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        runs = torch.device(device).type != "meta" and bool(torch.ones(1, device=device).item())
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
+        runs = False
+    if not runs:
+        there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        there += ["mps"] * torch.backends.mps.is_available()
+        raise InputError(f"--device {device}: torch has no such device here; choose from {', '.join(there)}.")
 
 
 def check_out(out: Path) -> None:

@@ -30,6 +30,7 @@ def report(
     base: Annotated[
         str, typer.Option("--base", help="The original that RUN was adapted from: 'demo', or a model folder.")
     ] = "demo",
+    device: options.Device = "cpu",
     json: options.Json = False,
 ) -> None:
     """Write a run as one HTML page, to look at and to pass on.
@@ -42,14 +43,16 @@ def report(
         raise InputError(f"--out {out} must be a file whose name ends in .html.")
     if sentence is not None and not sentence.strip():
         raise InputError("--sentence is empty; give some words to draw attention maps of.")
+    options.check_device(device)
     from gaincell.cli.report_source import find_source
     from gaincell.cli.report_steps import SENTENCE, measure, write_page
     from gaincell.report.tasks import read_tasks
 
-    given = {"--out": out, "--sentence": sentence, "--tasks": tasks, "--base": None if base == "demo" else base}
+    given = {"--out": out, "--sentence": sentence, "--tasks": tasks}
+    given |= {"--base": None if base == "demo" else base, "--device": None if device == "cpu" else device}
     named = [str(part) for name, value in given.items() if value is not None for part in (name, value)]
     command = shlex.join(["gaincell", "report", run, *named])
-    source = find_source(run, base)
+    source = find_source(run, base, device)
     folder = source.folder
     if out is None:
         out = Path("runs") / f"{Path(run).stem}.html" if folder is None else folder / "report.html"

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from gaincell.cli.record import Record
 
 
-def find_source(run: str, base: str) -> Source:
-    """What the command line named.
+def find_source(run: str, base: str, device: str = "cpu") -> Source:
+    """What the command line named, with models that run on a device.
 
     Raises:
         InputError: neither a run folder nor an adapter; a run that is unfinished, or of another version.
@@ -31,13 +31,13 @@ def find_source(run: str, base: str) -> Source:
 
     folder = Path(run)
     if is_adapter(run):
-        return _adapter(run, base)
+        return _adapter(run, base, device)
     if (folder / "results.json").is_file():
         if base != "demo":
             raise InputError(f"{folder} is of 'gaincell demo' and names its original itself; leave --base out.")
-        return _demo_run(folder)
+        return _demo_run(folder, device)
     if folder.is_dir():
-        return _adapt_run(folder, base)
+        return _adapt_run(folder, base, device)
     shipped = ", ".join(adapter_names())
     raise InputError(f"'{run}' is neither a run folder nor a shipped adapter ({shipped}); check the path.")
 
@@ -62,7 +62,7 @@ def demo_source(bench: "Workbench", record: "Record") -> Source:
     return Source(bench.out, lambda: bench.loaded, base, adapted, curves, results=results, shape=shape)
 
 
-def _demo_run(folder: Path) -> Source:
+def _demo_run(folder: Path, device: str) -> Source:
     from gaincell.cli.demo_steps import DemoSettings, PointPlan, Workbench
     from gaincell.cli.record import Record
 
@@ -94,14 +94,14 @@ def _demo_run(folder: Path) -> Source:
     if "results" not in record.data:
         raise InputError(f"{folder} is unfinished; finish it with '{again}'.")
     try:
-        return demo_source(Workbench(demo, folder, lambda: options.load_model(str(model))), record)
+        return demo_source(Workbench(demo, folder, lambda: options.load_model(str(model), device)), record)
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, StopIteration):
         raise InputError(f"{path} is damaged; run the demo again.") from None
 
 
-def _adapt_run(folder: Path, base: str) -> Source:
+def _adapt_run(folder: Path, base: str, device: str) -> Source:
     from gaincell.models.load import inspect_model
     from gaincell.report.curves import read_curve
 
@@ -132,21 +132,20 @@ def _adapt_run(folder: Path, base: str) -> Source:
             "an adapter of its last checkpoint with --save-adapter FILE, and report that."
         )
     config = inspect_model(model).design_point or config
-    load = partial(_load, str(model))
+    load = partial(_load, str(model), device)
     adapted = {config.name: Adapted(config, load, model_identity(model))}
     known = {"adapted in": folder.name, "learned from": str(about.get("text", "unknown"))}
-    return Source(
-        folder, _checked(base, wanted, folder), _base_identity(base), adapted, [read_curve(folder, config.name)], known
-    )
+    original, curves = _checked(base, wanted, folder, device), [read_curve(folder, config.name)]
+    return Source(folder, original, _base_identity(base), adapted, curves, known)
 
 
-def _adapter(name: str, base: str) -> Source:
+def _adapter(name: str, base: str, device: str) -> Source:
     from gaincell.models import adapter_info, load_adapter
     from gaincell.models.adapter import adapter_checksum
 
     info = adapter_info(name)
     config = GainCellConfig(**info.design_point)
-    original = cache(_checked(base, info.base_hash, Path(name)))
+    original = cache(_checked(base, info.base_hash, Path(name), device))
 
     def load() -> "PreTrainedModel":
         return load_adapter(copy.deepcopy(original()[0]), name)
@@ -160,13 +159,13 @@ def _base_identity(base: str) -> Any:
     return base if base == "demo" or not Path(base).is_dir() else model_identity(Path(base))
 
 
-def _checked(base: str, wanted: str, what: Path) -> Any:
+def _checked(base: str, wanted: str, what: Path, device: str) -> Any:
     """Loads the original, and refuses one that this was not adapted from."""
 
     def load() -> "tuple[PreTrainedModel, Any]":
         from gaincell.models import base_hash, scalers_of
 
-        model, tokenizer = options.load_model(base)
+        model, tokenizer = options.load_model(base, device)
         if scalers_of(model) or base_hash(model) != wanted:
             raise InputError(
                 f"{what} was not adapted from '{base}', but from another model; name that one's folder with --base."
@@ -176,5 +175,5 @@ def _checked(base: str, wanted: str, what: Path) -> Any:
     return load
 
 
-def _load(folder: str) -> "PreTrainedModel":
-    return options.load_model(folder)[0]
+def _load(folder: str, device: str) -> "PreTrainedModel":
+    return options.load_model(folder, device)[0]

@@ -43,7 +43,7 @@ def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token i
         for scalers, tally in zip(layers.values(), tallies, strict=True):
             scalers.observer = tally
         for row in ids.split(1):
-            model.base_model(row, use_cache=False)
+            model.base_model(row.to(model.device), use_cache=False)
     finally:
         model.train(was_training)
         for scalers in layers.values():

@@ -90,8 +90,9 @@ def _arrive(source: Source, folder: Path) -> Path:
         line = next(
             (line for line in said if line.startswith(("E:", "npm error"))), said[-1] if said else "nothing came"
         )
+        refresh = "run 'apt-get update', " if source.kind == "debian" else ""
         raise InputError(
-            f"source '{source.name}': {command[0]} could not fetch {name} {version} ({line:.160}); check the network, "
-            "and that this version is still to be had."
+            f"source '{source.name}': {command[0]} could not fetch {name} {version} ({line:.160}); {refresh}check the "
+            "network, and that this version is still to be had."
         )
     return arrived[0]
