@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from gaincell.evaluate.tasks import TASKS, items, parse_tasks
 from gaincell.evaluate.tasks.run import evaluate_tasks
 from gaincell.evaluate.tasks.scorer import Answers, Scorer
 from gaincell.models import convert_
-from gaincell.models.load import load_model
+from gaincell.models.load import load_model, save_model
 
 SMALL = ("winogrande", "piqa", "lambada")
 
@@ -57,6 +58,39 @@ def test_scores_are_log_likelihoods_of_the_continuations(tiny: Path) -> None:
         expected = logits.gather(1, ids[0, start:, None]).sum()
         assert score == pytest.approx(float(expected), rel=1e-4)
         assert greedy == bool((logits.argmax(-1) == ids[0, start:]).all())
+
+
+def test_the_harness_loads_models_by_itself(tiny: Path) -> None:
+    """By the entry point that its next release reads; and with the same scores."""
+    from lm_eval import simple_evaluate
+    from lm_eval.api.instance import Instance
+
+    (point,) = entry_points(group="lm_eval.models", name="gaincell")
+    kind = point.load()
+    folder = tiny.with_name("for-the-harness")
+    model, tokenizer = loader(tiny, "extended")()
+    save_model(model, tokenizer, folder)
+    found = kind.create_from_arg_string(f"pretrained={folder}", {"batch_size": 2, "device": "cpu"})
+    asked = [Instance("loglikelihood", {}, ("a cat on a mat", f" purred {day}"), 0) for day in ("twice", "all day")]
+    scorer = Scorer(model, tokenizer, batch=2, answers=Answers(None, ""))
+    assert found.loglikelihood(asked) == scorer.loglikelihood(asked)
+    task = {
+        "task": "purring",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(tiny.with_name("purring.jsonl"))}},
+        "test_split": "test",
+        "output_type": "generate_until",
+        "doc_to_text": "{{context}}",
+        "doc_to_target": "{{wanted}}",
+        "generation_kwargs": {"until": ["."], "max_gen_toks": 4},
+        "metric_list": [{"metric": "exact_match"}],
+    }
+    tiny.with_name("purring.jsonl").write_text(json.dumps({"context": "a cat", "wanted": "purrs"}) + "\n", "utf-8")
+    results: Any = simple_evaluate(found, tasks=[task], bootstrap_iters=0)
+    assert results["n-samples"]["purring"]["effective"] == 1
+    for refused in ({"batch_size": "auto"}, {"batch_size": 1, "max_batch_size": 64}):
+        with pytest.raises(InputError, match="give a number"):
+            kind.create_from_arg_string(f"pretrained={folder}", refused)
 
 
 def test_contexts_and_windows_begin_as_the_tokenizer_says(tiny: Path) -> None:
