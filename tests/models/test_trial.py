@@ -205,6 +205,8 @@ def test_an_attention_with_what_is_not_known_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"cannot serve an attention with {name}"):
         logits(model, tokens(1, 6), **{name: torch.zeros(1)})
     logits(model, tokens(1, 6), **{name: None})
+    # `transformers serve`, and `stop_strings`, hand a tokenizer all the way down.
+    assert torch.equal(logits(model, tokens(1, 6), tokenizer=object()), logits(model, tokens(1, 6)))
     with pytest.raises(InputError, match="see their future"):
         logits(model, tokens(1, 6), is_causal=False)
 

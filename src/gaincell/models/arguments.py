@@ -19,6 +19,7 @@ _ELSEWHERE = {
     "past_key_values",
     "position_embeddings",
     "return_dict",
+    "tokenizer",
     "use_cache",
 }
 _KNOWN = frozenset(_SERVED | _ELSEWHERE)
