@@ -202,3 +202,11 @@ def test_windows_and_leak_follow_from_model_and_design_point() -> None:
         gaincell.convert_(short, CONFIG.replace(window=20, subtile_columns=5))
     assert not scalers_of(short)
     assert short.config._attn_implementation != "gaincell"
+
+
+def test_a_compiled_model_answers_alike() -> None:
+    model, ids = converted("llama"), tokens(1, 20)
+    with torch.no_grad():
+        expected = model(ids, use_cache=False).logits
+        compiled = torch.compile(model, backend="eager")
+        assert torch.equal(compiled(ids, use_cache=False).logits, expected)

@@ -184,6 +184,9 @@ def _refused(batch: int, why: str) -> Tensor:
 
 
 def register() -> None:
-    """Make "gaincell" known to transformers as attention and as mask function."""
-    AttentionInterface.register(IMPLEMENTATION, gaincell_attention)
-    AttentionMaskInterface.register(IMPLEMENTATION, gaincell_mask)  # pyright: ignore[reportArgumentType]
+    """Make "gaincell" known to transformers as attention and as mask function.
+
+    Neither is compiled: torch.compile would trace every sub-tile of every length anew, for minutes.
+    """
+    AttentionInterface.register(IMPLEMENTATION, torch.compiler.disable(gaincell_attention))
+    AttentionMaskInterface.register(IMPLEMENTATION, torch.compiler.disable(gaincell_mask))  # pyright: ignore
