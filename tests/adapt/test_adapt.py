@@ -198,7 +198,7 @@ def test_stages_in_calls_of_their_own_give_what_one_call_gives(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     def run(folder: str, *stages: str) -> list[torch.Tensor]:
-        settings = AdaptSettings(steps=4)
+        settings = AdaptSettings(steps=4, precision="no")
         out = tmp_path / folder
         adapt(
             model := load(small_llama),

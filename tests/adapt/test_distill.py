@@ -51,7 +51,7 @@ def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: i
     given = {name: settings.pop(name, None) for name in ("teacher", "validation", "start", "progress")}
     learn = settings.pop("learn", True)
     fields = {"steps": 4, "distill_tokens": TOKENS, "distill_lr": 1e-2, "distill_positions": 16, **settings}
-    fields = {"held_back": 0, **fields}
+    fields = {"held_back": 0, "precision": "no", **fields}  # the same on every machine
     return adapt(
         model,
         design,

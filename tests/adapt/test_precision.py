@@ -67,6 +67,39 @@ def test_a_run_stays_in_the_precision_it_began_with(
         assert again.metrics == first.metrics
 
 
+def test_stages_in_calls_of_their_own_compute_in_what_the_first_was_settled_on(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    monkeypatch.setattr(precision, "gain_of_bfloat16", lambda device: 4.0)
+    whole = adapted(small_llama, small_design, tmp_path / "whole", ("statistics", "transfer"))
+    notes(caplog)
+    adapted(small_llama, small_design, tmp_path / "parts", ("statistics",))
+    assert notes(caplog) == []  # it computes in float32 either way
+    parts = adapted(small_llama, small_design, tmp_path / "parts", ("transfer",))
+    assert notes(caplog) == ["computing in bfloat16: bfloat16 is 4.0 times as fast here"]
+    for a, b in zip(whole.model.parameters(), parts.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["no", "bf16"])
+def test_a_cached_teacher_is_read_in_either_precision(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path, name: str
+) -> None:
+    fields = {"precision": name, "distill_cached_tokens": 97}
+    losses = [
+        [line["loss"] for line in result.metrics if line["stage"] == "distill"]
+        for teacher in ("model", "cached")
+        for result in [
+            adapted(
+                *(small_llama, small_design, tmp_path / teacher, ("statistics", "distill")),
+                **fields,
+                distill_teacher=teacher,
+            )
+        ]
+    ]
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=2e-3)
+
+
 def test_a_run_from_before_goes_on_in_float32(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

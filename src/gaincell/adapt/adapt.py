@@ -180,9 +180,9 @@ def adapt(
     }
     with claimed(out) if learn else nullcontext():
         with first_process_first(accelerator):
-            note = None
-            if distilling or "transfer" in stages or (text is None and calibration is None):
-                settings, note = settled(settings, out, model, learn=learn)
+            # In every call, lest the stages of later ones be taken for those of a run from before there was a choice.
+            settings, note = settled(settings, out, model, learn=learn)
+            computes = distilling or "transfer" in stages or (text is None and calibration is None)
             run = Run(out, source, new=learn)
             if learn:
                 keep(settings, run.folder)
@@ -199,7 +199,7 @@ def adapt(
             }
             if distilling:  # before hours of writing
                 check_same(run.folder / "distill", about, part=True)
-            if note is not None:
+            if note is not None and computes:
                 logger.warning(note)
             if text is None and calibration is None:
                 ids = own_rows(model, tokenizer, run, settings, progress, distilling=distilling, learn=learn)

@@ -54,7 +54,7 @@ def settled(
 
 def keep(settings: AdaptSettings, folder: Path) -> None:
     """Keep the precision that a run was settled on in its folder, for when it goes on."""
-    if settings.precision in ("auto", _kept(folder)):
+    if (folder / "precision.json").is_file():
         return
     with written_aside(folder / "precision.json") as aside:
         aside.write_text(json.dumps({"precision": settings.precision}), "utf-8")

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from gaincell.adapt.rows import Share
 from gaincell.aside import written_aside
 from gaincell.kept import reading
-from gaincell.ops.precision import widen
+from gaincell.ops.precision import widen, without_autocast
 
 #: Rows of a file of cached outputs.
 CACHED_ROWS = 16
@@ -115,9 +115,11 @@ def from_cache(folder: Path, numbers: Callable[[int], Tensor]) -> Teacher:
     def teach(share: Share) -> Lesson:
         device = share.ids.device
         parts = [_read(folder, int(n)) for n in numbers(share.step)[share.places.cpu()]]
-        log_probs, tokens, rest, hidden = (
-            torch.stack([part[name] for part in parts]).to(device) for name in ("log_probs", "tokens", "rest", "hidden")
-        )
+        with without_autocast(device.type):  # which does not know float16 on a CPU
+            log_probs, tokens, rest, hidden = (
+                torch.stack([part[name] for part in parts]).to(device)
+                for name in ("log_probs", "tokens", "rest", "hidden")
+            )
         at = share.positions
         wide = at[..., None].expand(-1, -1, tokens.shape[-1])
         return Lesson(log_probs.gather(1, wide), tokens.gather(1, wide).long(), rest.gather(1, at), hidden.float())
