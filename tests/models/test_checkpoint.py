@@ -185,9 +185,7 @@ print(model.config._attn_implementation, model(torch.arange(3, 33)[None], use_ca
     "code",
     [
         pytest.param(LOAD, id="from_pretrained"),
-        pytest.param("import gaincell.models" + LOAD, id="gaincell first"),
-        pytest.param("import transformers.quantizers.auto" + LOAD, id="the list of sections before torch"),
-        pytest.param(PIPELINE, id="pipeline"),
+        pytest.param("import transformers.quantizers.auto" + PIPELINE, id="pipeline, the list before torch"),
         pytest.param(LM_EVAL, id="lm-eval"),
     ],
 )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ops_cases import MEASURED, Case, cases
 from torch import Tensor
@@ -55,6 +55,7 @@ def test_unquantised_columns_that_hold_all_pulses_are_ideal(path: str, case: Cas
 
 
 @pytest.mark.parametrize("path", PATHS)
+@settings(max_examples=settings().max_examples // 2)  # twelve computations each
 @given(case=cases(most_tokens=40), ranges=st.sampled_from(((4.0, 8.0), (0.83, 2.71, 8.0))))
 def test_more_levels_bring_columns_closer_to_ideal(path: str, case: Case, ranges: tuple[float, ...]) -> None:
     """Z is off by half a step of the range a sub-tile, or a whole one at the full code of the reference."""
