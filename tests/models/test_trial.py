@@ -2,15 +2,16 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import accelerate
 import pytest
 import torch
 from every_family import VOCABULARY, build, known
-from model_cases import CONFIG, FAMILIES, logits, positions, unconverted
+from model_cases import CONFIG, FAMILIES, LAYERS, converted, logits, positions, unconverted
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import gaincell
@@ -192,10 +193,30 @@ def test_weights_that_are_not_here_are_not_tried() -> None:
     assert len(scalers_of(model)) == 3
 
 
-def test_weights_that_accelerate_fetches_are_tried_and_serve() -> None:
-    model = gaincell.convert_(accelerate.cpu_offload(unconverted("llama"), torch.device("cpu")), CONFIG)
+@pytest.mark.parametrize("first", ["offloaded", "converted"])
+@pytest.mark.parametrize("where", ["cpu", "disk"])
+def test_weights_that_accelerate_fetches_are_tried_and_serve(where: str, first: str, tmp_path: Path) -> None:
+    def offload(model: PreTrainedModel) -> PreTrainedModel:
+        if where == "cpu":
+            return accelerate.cpu_offload(model, torch.device("cpu"))
+        accelerate.disk_offload(model, str(tmp_path), torch.device("cpu"))
+        return model
+
+    if first == "offloaded":
+        model, expected = (unconverted("llama") for _ in range(2))
+        model, expected = gaincell.convert_(offload(model), CONFIG), gaincell.convert_(expected, CONFIG)
+    else:
+        model, expected = offload(converted("llama")), converted("llama")
     assert next(model.model.layers[0].self_attn.q_proj.parameters()).is_meta
-    expected = gaincell.convert_(unconverted("llama"), CONFIG)
+    assert torch.equal(logits(model, tokens(1, 9)), logits(expected, tokens(1, 9)))
+
+
+def test_a_saved_model_loads_with_layers_on_disk(tmp_path: Path) -> None:
+    expected = gaincell.convert_(unconverted("llama", torch.float32), "extended")
+    expected.save_pretrained(tmp_path / "saved")
+    parts = dict.fromkeys(("model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head"), "cpu")
+    parts |= {f"model.layers.{layer}": "disk" if layer else "cpu" for layer in range(LAYERS)}
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", device_map=parts, offload_folder=tmp_path / "disk")
     assert torch.equal(logits(model, tokens(1, 9)), logits(expected, tokens(1, 9)))
 
 

@@ -14,7 +14,7 @@ from gaincell.models.arguments import check_arguments
 from gaincell.models.cache import first_value
 from gaincell.models.intake import layer_input, running
 from gaincell.models.rows import PACKED
-from gaincell.models.scalers import HeadScalers
+from gaincell.models.scalers import HeadScalers, fetched
 from gaincell.ops import attention, attention_map
 from gaincell.ops.precision import without_autocast
 
@@ -73,7 +73,7 @@ def gaincell_attention(
     # Where one token follows others, most of the time goes into starting operations: inference mode saves some.
     follows = ring_layer is not None and ring_layer.started and query.shape[2] == 1
     inference = torch.inference_mode() if follows and not torch.is_grad_enabled() else nullcontext()
-    with inference, without_autocast(query.device.type):
+    with inference, without_autocast(query.device.type), fetched(scalers):
         q, k, v = scalers.scale("q", query), scalers.scale("k", key), scalers.scale("v", value)
         pad = None if real is None else (~real).sum(1)
         preset = absent = mix = phi = None

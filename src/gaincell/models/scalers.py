@@ -1,6 +1,7 @@
 """What the digital side does around the arrays of one attention module: scaling, score preset, sinks."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +9,15 @@ from torch.utils.hooks import RemovableHandle
 
 from gaincell.config import GainCellConfig
 from gaincell.models.sinks import DigitalSinks, HeadPredictor
+
+
+def fetched(scalers: "HeadScalers") -> AbstractContextManager[None]:
+    """While scalers that accelerate offloads are where they compute: it fetches what is called, and they are not."""
+    if not scalers.q_scale.is_meta:
+        return nullcontext()
+    from accelerate.utils import align_module_device
+
+    return align_module_device(scalers)
 
 
 class HeadScalers(nn.Module):
