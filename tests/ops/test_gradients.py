@@ -1,10 +1,12 @@
 """The blocked form's own backward equals autograd through the oracle, and both equal finite differences."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from ops_cases import TRIED, Case, cases, cell
 from torch import Tensor
 
@@ -72,12 +74,30 @@ def test_a_ring_that_gets_one_token_learns_as_one_that_gets_two(stored_levels: i
             out = ring.extend(*(x[:, :, start : start + n] for x in leaves))
             start += n
         (out[:, :, -1].square().sum()).backward()
-        return [x.grad[:, :, -1] for x in leaves if x.grad is not None]
+        return [x.grad[:, :, -1] for x in leaves]
 
     alone, among = last((19, 1)), last((18, 2))
     assert all(bool(x.any()) for x in alone)
     for found, expected in zip(alone, among, strict=True):
         torch.testing.assert_close(found, expected)
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(cases(most_tokens=40), st.booleans())
+def test_a_ring_that_gets_a_text_at_once_learns_what_attention_does(case: Case, integer: bool) -> None:
+    assume(case.preset is not None or case.config.stored_levels is None)
+    if integer:
+        assume(None not in (case.config.query_levels, case.config.stored_levels, case.config.output_levels))
+        case = replace(case, config=case.config.replace(arithmetic="integer"))
+
+    def extend(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, **options: Tensor | None) -> Tensor:
+        ring = Ring(k.shape[0], k.shape[1], k.shape[3], config)
+        return ring.extend(q, k, v, case.real, options["preset"], options["absent"])
+
+    expected, found = gradients(case, gaincell.attention), gradients(case, extend)
+    for name, gradient in expected.items():
+        scale = max(1.0, float(gradient.abs().max()))
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-9 * scale)
 
 
 @pytest.mark.parametrize("normaliser", ["none", "ideal", "column"])

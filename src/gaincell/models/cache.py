@@ -66,12 +66,11 @@ class RingLayer(CacheLayerMixin):
         """Each row's first value (B, Hkv, 1, D), from these tokens (B, Hkv, n, D) if they bring it; before (B, n)."""
         if self.started and self.first is not None:
             return self.first
-        found = first_value(value, before).detach()
-        if self.first is None:
-            self.first = found
-        else:
-            self.first = torch.where((before == 0).any(1)[:, None, None, None], found, self.first)
-        return self.first
+        first = first_value(value, before)
+        if self.first is not None:
+            first = torch.where((before == 0).any(1)[:, None, None, None], first, self.first)
+        self.first = first.detach()
+        return first  # of this chunk: with its gradient
 
     def extend(
         self,

@@ -9,10 +9,10 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.ops.attention import normalise
 from gaincell.ops.check import check_design, check_ring
-from gaincell.ops.convert import code_voltage, query_pulse, stored_code
+from gaincell.ops.convert import code_voltage, query_pulse, stored_code, stored_voltage
 from gaincell.ops.decoded import Decoded
 from gaincell.ops.dispatch import arithmetic_of, path_of, stored_products
-from gaincell.ops.integer import integer_products, integer_read
+from gaincell.ops.integer import integer_products, integer_read, straight_through
 from gaincell.ops.precision import outside_autocast, widen
 
 #: The parallel form works through all that is stored: a chunk of so many times fewer tokens is faster one by one.
@@ -304,13 +304,21 @@ class Ring:
             if self.absent is not None:
                 gone = self.absent.gather(2, column[:, :, 0, :, 0])
             gone[rows, :, at] = False if absent is None else absent[rows, :, tokens]
+        products = None
         if arithmetic_of(config) == "integer":
             key, value = (x.contiguous() for x in codes.unbind(2))
-            out, z = integer_products(queries, key, value, config, offsets, gone)
-        else:
-            yk, yv = code_voltage(codes, config, queries.dtype).unbind(2)
-            out, z = stored_products(queries, yk, yv, config, offsets, gone, base)
-        full = normalise(out, z, config)
+            products = integer_products(queries, key, value, config, offsets, gone)
+        if learning or products is None:
+            y = code_voltage(codes, config, queries.dtype)
+            if learning:  # the same voltages, with the gradient that a code does not carry
+                y[rows, :, :, at] = stored_voltage(torch.stack((k, v), 2), config)[rows, :, :, tokens]
+            yk, yv = y.unbind(2)
+            floats = stored_products(queries, yk, yv, config, offsets, gone, base)
+            if products is None:
+                products = floats
+            else:
+                products = straight_through(products[0], floats[0]), straight_through(products[1], floats[1])
+        full = normalise(*products, config)
         out = torch.zeros_like(q)
         out[rows, :, tokens] = full[rows, :, at].to(q.dtype)
         self.write(k, v, real, absent, validate=False)
