@@ -164,13 +164,6 @@ def test_an_assistant_model_is_refused(llama: PreTrainedModel) -> None:
         generate(llama, tokens(1, 5), assistant_model=unconverted("llama", torch.float64))
 
 
-def test_a_plain_cache_is_refused_once_it_would_be_read(llama: PreTrainedModel) -> None:
-    cache = DynamicCache(config=llama.config)
-    logits(llama, tokens(1, 5), past_key_values=cache, use_cache=True)
-    with pytest.raises(InputError, match="6 keys arrived for 1 queries; pass past_key_values"):
-        logits(llama, tokens(1, 1), past_key_values=cache, use_cache=True)
-
-
 def test_a_ring_needs_a_converted_model() -> None:
     with pytest.raises(InputError, match="RingCache needs a converted model"):
         RingCache(unconverted("llama"))

@@ -14,6 +14,7 @@ from transformers.generation.configuration_utils import GenerationMode
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.cache import RingCache
+from gaincell.models.caching import check_cache, watch_caches
 from gaincell.models.intake import hand_on
 from gaincell.models.interface import IMPLEMENTATION
 from gaincell.models.rows import watch_rows
@@ -28,8 +29,9 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
     """Replace softmax attention by gain-cell attention, in place; weights are untouched.
 
     Every attention module gets `HeadScalers` (trainable, float32, in the state dict) under the name `gaincell`;
-    `generate` uses a `RingCache` without being told; `save_pretrained` stores the design point in `config.json`. A
-    model that is converted already keeps its scalers and moves to the new design point, which is logged.
+    `generate`, and a call with `use_cache=True`, take a `RingCache` without being told; `save_pretrained` stores the
+    design point in `config.json`. A model that is converted already keeps its scalers and moves to the new design
+    point, which is logged.
 
     The model is tried, in evaluation mode and without gradients: it reads two tokens with softmax, which shows how each
     layer calls attention (heads, head_dim, scale, window) and whether it computes anything beside; converted, it reads
@@ -89,7 +91,7 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
             layers[name].hooks = hand_on(module)
             undo += [handle.remove for handle in layers[name].hooks]
         if fresh:
-            hooks = watch_rows(model)
+            hooks = watch_rows(model) + watch_caches(model)
             next(iter(layers.values())).hooks += hooks
             undo += [handle.remove for handle in hooks]
         model.set_attn_implementation(IMPLEMENTATION)
@@ -283,6 +285,5 @@ def _prepare_ring(
         raise InputError(f"cache_implementation='{asked}' is not served: a converted model generates from its ring.")
     if generation_config.use_cache is not False and model_kwargs.get("past_key_values") is None:
         model_kwargs["past_key_values"] = RingCache(self)
-    cache = model_kwargs.get("past_key_values")
-    if cache is not None and not isinstance(cache, RingCache):
-        raise InputError(f"{type(cache).__name__} cannot hold a converted model's codes; pass a RingCache, or none.")
+    if model_kwargs.get("past_key_values") is not None:
+        check_cache(model_kwargs["past_key_values"])

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 import torch
 from transformers import PreTrainedModel
 
-from gaincell.models import RingCache, scalers_of
-
 #: Tokens of the phrases that are counted.
 PHRASE = 4
 
@@ -39,7 +37,7 @@ def continuations(
         progress: called with the tokens written after each.
     """
     new = torch.tensor(list(map(list, prompts)), device=model.device)
-    cache = RingCache(model) if scalers_of(model) else None
+    cache = None
     written = []
     for step in range(new_tokens):
         result = model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)

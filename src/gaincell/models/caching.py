@@ -1,0 +1,78 @@
+"""The cache of a forward pass: a ring where one is asked for, and nothing else where one is given."""
+
+import inspect
+from contextvars import ContextVar
+from typing import Any
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
+
+from gaincell.errors import InputError
+from gaincell.models.cache import RingCache
+
+#: The converted model that the caller called: what it hands to models in it, for itself, is nobody's wish.
+_called: ContextVar[nn.Module | None] = ContextVar("gaincell_called", default=None)
+
+
+def watch_caches(model: PreTrainedModel) -> list[RemovableHandle]:
+    """Give a model, or one of the models in it, a ring where `use_cache=True` asks for a cache; refuse others'.
+
+    Only what is asked for: `use_cache` of the model's config is true in most, and a call without a wish of its own is
+    computed as a whole, without a ring.
+    """
+    parts = [module for module in model.modules() if isinstance(module, PreTrainedModel) and _attends(module)]
+    entering = [part.register_forward_pre_hook(_enter, with_kwargs=True) for part in parts]
+    return entering + [part.register_forward_hook(_leave, always_call=True) for part in parts]
+
+
+def check_cache(cache: Any) -> None:
+    """Refuse what is no ring as a converted model's cache, filled or empty.
+
+    Raises:
+        InputError: another cache than a `RingCache`, or a tuple.
+    """
+    if not isinstance(cache, RingCache):
+        raise InputError(
+            f"{type(cache).__name__} cannot hold a converted model's codes; pass a RingCache, or none and "
+            "use_cache=True, which makes one."
+        )
+
+
+def _enter(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    if _called.get() is not None or not str(getattr(module.config, "_attn_implementation", "")).startswith("gaincell"):
+        return None  # a model inside of another, or one that for a while attends with softmax
+    _called.set(module)
+    names = list(inspect.signature(module.forward).parameters)[: len(args)] if args else []
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    cache, replays = given.get("past_key_values"), module.training and _is_checkpointed(module)
+    if cache is None and (replays or given.get("use_cache") is not True):
+        return None
+    if cache is None:
+        cache = RingCache(module)
+        if "past_key_values" not in names:
+            return args, {**kwargs, "past_key_values": cache}
+        return tuple(cache if name == "past_key_values" else x for name, x in zip(names, args, strict=True)), kwargs
+    check_cache(cache)
+    if replays:
+        raise InputError(
+            "gradient checkpointing keeps no cache while a model trains; call model.eval() before, or pass no cache."
+        )
+    return None
+
+
+def _leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    if _called.get() is module:
+        _called.set(None)
+
+
+def _attends(module: nn.Module) -> bool:
+    """Whether there are scalers in it."""
+    return any(hasattr(part, "gaincell") for part in module.modules())
+
+
+def _is_checkpointed(module: nn.Module) -> bool:
+    """Whether layers are run a second time for the gradients, for which transformers takes their cache away."""
+    return any(getattr(part, "gradient_checkpointing", False) for part in module.modules())
