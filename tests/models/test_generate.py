@@ -142,7 +142,7 @@ def test_the_ring_takes_half_or_a_quarter_of_a_bfloat16_cache() -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "an assistant": ({"prompt_lookup_num_tokens": 3}, "assisted generation"),
+    "drafts of other layers": ({"use_mtp": True}, "drafts of layers beside the model's own are not served"),
     "a static cache": ({"cache_implementation": "static"}, "cache_implementation='static' is not served"),
     "an offloaded cache": ({"cache_implementation": "offloaded"}, "cache_implementation='offloaded' is not served"),
     "a dynamic cache": ({"past_key_values": "dynamic"}, "DynamicCache cannot hold"),
@@ -150,7 +150,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_other_caches_and_assistants_are_refused_in_one_sentence(llama: PreTrainedModel, name: str) -> None:
+def test_other_caches_and_drafts_are_refused_in_one_sentence(llama: PreTrainedModel, name: str) -> None:
     options, said = REFUSED[name]
     if options.get("past_key_values") == "dynamic":
         options = {"past_key_values": DynamicCache(config=llama.config)}
@@ -159,17 +159,12 @@ def test_other_caches_and_assistants_are_refused_in_one_sentence(llama: PreTrain
     assert str(refusal.value).endswith(".")
 
 
-def test_an_assistant_model_is_refused(llama: PreTrainedModel) -> None:
-    with pytest.raises(InputError, match="assisted generation"):
-        generate(llama, tokens(1, 5), assistant_model=unconverted("llama", torch.float64))
-
-
 def test_a_ring_needs_a_converted_model() -> None:
     with pytest.raises(InputError, match="RingCache needs a converted model"):
         RingCache(unconverted("llama"))
 
 
-def test_a_ring_does_not_take_tokens_back_or_show_maps_of_part_of_a_text(llama: PreTrainedModel) -> None:
+def test_a_ring_does_not_show_maps_of_part_of_a_text(llama: PreTrainedModel) -> None:
     cache = RingCache(llama)
     logits(llama, tokens(1, 5), past_key_values=cache, use_cache=True)
     with pytest.raises(InputError, match="output_attentions needs the whole sequence"):

@@ -21,6 +21,7 @@ class RingLayer(CacheLayerMixin):
     """
 
     is_sliding = False
+    is_croppable = True
 
     def __init__(self, config: GainCellConfig, packed: bool = False) -> None:
         super().__init__()
@@ -31,6 +32,8 @@ class RingLayer(CacheLayerMixin):
         self.first: Tensor | None = None
         #: Whether every row has written its first token.
         self.started = False
+        #: Whether what tokens overwrite is kept, so that `crop` can put it back.
+        self.record_past = False
         self._handed_on = False
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
@@ -84,9 +87,29 @@ class RingLayer(CacheLayerMixin):
         """Write and read the tokens that `update` handed on; operands after scaling."""
         assert self.ring is not None
         self.length += q.shape[2]
+        self.ring.recording = self.record_past
         out = self.ring.extend(q, k, v, real, preset, absent=absent, validate=False)
         self.started = self.started or bool((self.written > 0).all())
         return out
+
+    def activate_past_recording(self) -> None:
+        """Keep from now on what tokens overwrite, for `crop`."""
+        self.record_past = True
+
+    def to_crop(self, tokens_to_remove: int) -> int:
+        """How many positions `crop` would take back; -1 where it would refuse."""
+        length = self.length
+        tokens = min(-tokens_to_remove, length) if tokens_to_remove <= 0 else max(length - tokens_to_remove, 0)
+        return tokens if self.ring is None or self.ring.can_take_back(tokens) else -1
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Take back the last positions (-n: so many; n > 0: all but the first n), as `RingCache.crop` does."""
+        tokens = self.to_crop(tokens_to_remove)
+        if self.ring is None or not tokens:
+            return
+        self.ring.take_back(tokens)
+        self.length -= tokens
+        self.started = bool((self.written > 0).all())
 
     def get_seq_length(self) -> int:
         """Positions seen so far, pads included."""
@@ -171,6 +194,27 @@ class RingCache(Cache):
         if not scalers:
             raise InputError("RingCache needs a converted model; call gaincell.convert_(model, config) first.")
         super().__init__(layers=[RingLayer(s.config, packed) for s in scalers.values()])
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Take back the last positions of every row: the rings are what they were before them.
+
+        A token that overwrote another is taken back only as long as that one is kept: call `activate_past_recording`
+        before what may have to go; from then on each layer keeps what the last 1,024 tokens overwrote, or as many as
+        its window holds if those are more. Assisted generation does so by itself.
+
+        Args:
+            tokens_to_remove: -n takes n positions back; n > 0 leaves the first n.
+
+        Raises:
+            InputError: tokens that overwrote others which were not kept; nothing is taken back then.
+        """
+        rings = [layer for layer in self.layers if isinstance(layer, RingLayer)]
+        if any(layer.to_crop(tokens_to_remove) < 0 for layer in rings):
+            raise InputError(
+                f"crop({tokens_to_remove}) takes back tokens that overwrote others, which a ring keeps only after "
+                "activate_past_recording, and not for good; call that before such tokens, or use a new RingCache."
+            )
+        super().crop(tokens_to_remove)
 
     @property
     def bytes_per_token(self) -> float:

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.generation.configuration_utils import GenerationMode
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
@@ -272,13 +271,12 @@ def _prepare_ring(
     self: PreTrainedModel,
     generation_config: Any,
     model_kwargs: dict[str, Any],
-    generation_mode: Any,
     *args: Any,
     **kwargs: Any,
 ) -> None:
     """transformers' hook before generation: the cache of a converted model is its ring."""
-    if generation_mode == GenerationMode.ASSISTED_GENERATION:
-        raise InputError("assisted generation takes tokens back, which a ring cannot; generate without an assistant.")
+    if generation_config.use_mtp or generation_config.speculation_type is not None:
+        raise InputError("drafts of layers beside the model's own are not served; pass an assistant_model, or none.")
     asked = generation_config.cache_implementation
     default = getattr(self.generation_config, "cache_implementation", None)
     if asked is not None and asked != default:
@@ -287,3 +285,5 @@ def _prepare_ring(
         model_kwargs["past_key_values"] = RingCache(self)
     if model_kwargs.get("past_key_values") is not None:
         check_cache(model_kwargs["past_key_values"])
+        if generation_config.is_assistant:  # the model that it drafts for takes tokens back
+            model_kwargs["past_key_values"].activate_past_recording()

@@ -13,10 +13,13 @@ from gaincell.ops.convert import code_voltage, query_pulse, stored_code, stored_
 from gaincell.ops.decoded import Decoded
 from gaincell.ops.dispatch import arithmetic_of, path_of, stored_products
 from gaincell.ops.integer import integer_products, integer_read, straight_through
+from gaincell.ops.overwritten import Chunk, Overwritten
 from gaincell.ops.precision import outside_autocast, widen
 
 #: The parallel form works through all that is stored: a chunk of so many times fewer tokens is faster one by one.
 _COLUMNS_A_READ = 32
+#: Tokens that a ring that records can take back, whatever its window: drafts are not longer where windows are short.
+_TAKEN_BACK = 1024
 
 
 class Ring:
@@ -66,6 +69,9 @@ class Ring:
         self.count = torch.zeros(batch, dtype=torch.long, device=device)
         #: (B, Hkv, window), true at columns whose token is not stored; None as long as there never was one.
         self.absent: Tensor | None = None
+        #: Whether what tokens overwrite is kept from now on, so that `take_back` can put it back.
+        self.recording = False
+        self._overwritten = Overwritten(max(config.window, _TAKEN_BACK))
 
     @property
     def codes(self) -> Tensor:
@@ -125,6 +131,12 @@ class Ring:
 
     def _write(self, k: Tensor, v: Tensor, real: Tensor | None, absent: Tensor | None) -> None:
         batch, _, n, _ = k.shape
+        if self.recording and n > self.config.window:
+            for start in range(0, n, self.config.window):
+                at = slice(start, start + self.config.window)
+                some = [None if x is None else x[..., at] for x in (real, absent)]
+                self._write(k[:, :, at], v[:, :, at], *some)
+            return
         if real is not None and real.device.type == "cpu" and bool(real.all()):
             real = None
         codes = stored_code(torch.stack((k, v)), self.config)
@@ -136,6 +148,10 @@ class Ring:
                 self.absent = torch.zeros(self.codes.shape[1:4], dtype=torch.bool, device=self.codes.device)
         if self.absent is not None and absent is None:
             absent = self.absent.new_zeros(k.shape[:3])
+        if self.recording:
+            self._overwritten.keep(self._about_to_go(n, real))
+        else:
+            self._overwritten.clear()
         kept = self._kept()
         if real is None and n == 1 and kept is not None:
             columns = [n % self.config.window for n in self._written]
@@ -154,6 +170,16 @@ class Ring:
         ]
         if self.absent is not None and absent is not None:
             self.absent[rows, :, index[rows, tokens] % self.config.window] = absent[rows, :, tokens]
+
+    def _about_to_go(self, n: int, real: Tensor | None) -> Chunk:
+        """What the next n tokens of every row, real (B, n) or None for all, will overwrite."""
+        rank = torch.arange(n, device=self.count.device).expand(len(self.count), -1)
+        index = self.count[:, None] + (rank if real is None else real.cumsum(1) - 1)
+        column = index % self.config.window
+        heads, width = self.codes.shape[2], self.codes.shape[4]
+        codes = self.codes.gather(3, column[None, :, None, :, None].expand(2, -1, heads, -1, width))
+        absent = None if self.absent is None else self.absent.gather(2, column[:, None].expand(-1, heads, -1))
+        return Chunk(self.count, index if real is None else index.masked_fill(~real, -1), codes, absent)
 
     def _write_one(self, kept: Decoded, codes: Tensor, absent: Tensor | None, columns: list[int]) -> None:
         """A token of every row, codes (2, B, Hkv, 1, D) and absent (B, Hkv, 1) or None, into its column, while the
@@ -324,17 +350,61 @@ class Ring:
         self.write(k, v, real, absent, validate=False)
         return out
 
+    def can_take_back(self, tokens: int) -> bool:
+        """Whether `take_back` would not refuse."""
+        after = (self.count - tokens).clamp(min=0)
+        return self._overwritten.reaches(after, self.count, self.config.window)
+
+    @torch.no_grad()
+    def take_back(self, tokens: int) -> None:
+        """Forget the last tokens of every row, all of those that have fewer: the ring is what it was before them.
+
+        A token that overwrote another is taken back as long as that one is kept: what was written while `recording`
+        was on, the last 1,024 tokens, or as many as the window holds if those are more.
+
+        Raises:
+            InputError: tokens that overwrote others which were not kept.
+        """
+        if not self.can_take_back(tokens):
+            raise InputError(
+                f"{tokens} tokens cannot be taken back: they overwrote others, and a ring keeps those only while it "
+                f"records, of the last {self._overwritten.depth} tokens; switch that on before."
+            )
+        window, count = self.config.window, self.count
+        after = (count - tokens).clamp(min=0)
+        for chunk in self._overwritten.take(after):
+            rows, at = (chunk.index >= after[:, None]).nonzero(as_tuple=True)
+            column = chunk.index[rows, at] % window
+            self.codes[:, rows, :, column] = chunk.codes[:, rows, :, at].to(self.codes.dtype)
+            if self.absent is not None:
+                self.absent[rows, :, column] = False if chunk.absent is None else chunk.absent[rows, :, at]
+        kept = self._kept()
+        if kept is None or tokens * _COLUMNS_A_READ > window or min(self._written, default=0) < tokens:
+            self.count = after
+            return
+        for back in range(1, tokens + 1):  # few enough to put them right in the decoded contents, too
+            column = (count - back) % window
+            rows = torch.arange(len(column), device=column.device)
+            empty = (count - back < window)[:, None].expand(-1, self.codes.shape[2])
+            gone = empty if self.absent is None else empty | self.absent[rows, :, column]
+            codes = self.codes[:, rows, :, column].transpose(0, 1)
+            kept.write(codes[:, :, :, None], gone[..., None], column)
+        self._count, self._written = after, [n - tokens for n in self._written]
+
     def reorder(self, rows: Tensor) -> None:
         """Take the given rows (B',) of the batch, as beam search does."""
+        self._overwritten.clear()
         self.codes, self.count = self.codes.index_select(1, rows), self.count.index_select(0, rows)
         self.absent = None if self.absent is None else self.absent.index_select(0, rows)
 
     def reset(self) -> None:
         """Forget every token; the arrays stay."""
         self.count, self.absent = torch.zeros_like(self.count), None
+        self._overwritten.clear()
 
     def to(self, device: torch.device | str) -> None:
         """Move the arrays."""
+        self._overwritten.clear()
         self.codes, self.count = self.codes.to(device), self.count.to(device)
         self.absent = None if self.absent is None else self.absent.to(device)
 
