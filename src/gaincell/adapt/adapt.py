@@ -45,6 +45,7 @@ from gaincell.errors import InputError
 from gaincell.models import HeadScalers, attention_modules, base_hash, check_servable, convert_, load_adapter
 from gaincell.models.adapter import adapter_checksum
 from gaincell.models.convert import softmax_scale
+from gaincell.models.scalers import scalers_in
 from gaincell.ops.check import check_design
 
 logger = logging.getLogger("gaincell")
@@ -344,8 +345,8 @@ def _check_statistics(config: GainCellConfig, stages: Sequence[str], statistics:
 
 
 def _scalers(module: nn.Module) -> HeadScalers:
-    scalers = module.gaincell
-    assert isinstance(scalers, HeadScalers)
+    scalers = scalers_in(module)
+    assert scalers is not None
     return scalers
 
 

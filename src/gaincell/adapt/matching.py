@@ -15,6 +15,7 @@ from gaincell.config import GainCellConfig
 from gaincell.models import HeadScalers, convert_, scalers_of
 from gaincell.models.intake import layer_input
 from gaincell.models.interface import gaincell_attention
+from gaincell.models.scalers import scalers_in
 from gaincell.ops import attention
 from gaincell.ops.convert import stored_voltage
 
@@ -139,7 +140,7 @@ def _look(model: PreTrainedModel, ids: Tensor, look: Callable[..., Any]) -> list
 
     def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
         result = gaincell_attention(module, query, key, value, *args, **kwargs)
-        found.append(look(module.gaincell, query, key, value, result[0].transpose(1, 2)))
+        found.append(look(scalers_in(module), query, key, value, result[0].transpose(1, 2)))
         return result
 
     with attending_by(model, attend):

@@ -14,10 +14,10 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.cache import RingCache
 from gaincell.models.caching import check_cache, watch_caches
-from gaincell.models.intake import hand_on
+from gaincell.models.intake import HookNumbers, hand_on
 from gaincell.models.interface import IMPLEMENTATION
 from gaincell.models.rows import watch_rows
-from gaincell.models.scalers import HeadScalers
+from gaincell.models.scalers import HeadScalers, scalers_in
 from gaincell.models.trial import Call, can_run, dry_run, implementations, restore, softmax_calls
 from gaincell.ops.check import check_design
 
@@ -49,8 +49,8 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
 
     Raises:
         InputError: a model that gain cells cannot serve: encoder, cross-attention, additive position bias, soft cap,
-            sparse attention, keys and values of different head_dim, a cache of its own, two attentions a layer; or a
-            `quantization_config` that cannot be kept.
+            sparse attention, keys and values of different head_dim, a cache of its own, two attentions a layer; with
+            PEFT's adapters in it; or a `quantization_config` that cannot be kept.
     """
     return _converted(model, config, tried=True)
 
@@ -63,6 +63,11 @@ def convert_untried_(model: PreTrainedModel, config: GainCellConfig) -> PreTrain
 def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: bool) -> PreTrainedModel:
     if not isinstance(model, nn.Module) or not hasattr(model, "config"):
         raise InputError(f"convert_ takes a transformers model, not {type(model).__name__}; load one first.")
+    if hasattr(model, "peft_config"):
+        raise InputError(
+            "convert_ takes a model without PEFT's adapters; convert it before get_peft_model, or merge them "
+            "(merge_and_unload)."
+        )
     if isinstance(config, str):
         config = GainCellConfig.preset(config)
     if not isinstance(config, GainCellConfig):
@@ -82,17 +87,17 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
     }
     with _all_or_nothing(model, modules) as undo:
         for name, module in modules.items():
-            present = getattr(module, "gaincell", None)
-            if isinstance(present, HeadScalers):
+            present = scalers_in(module)
+            if present is not None:
                 present.config = layers[name].config
                 continue
             module.gaincell = layers[name]
-            layers[name].hooks = hand_on(module)
-            undo += [handle.remove for handle in layers[name].hooks]
         if fresh:
-            hooks = watch_rows(model) + watch_caches(model)
-            next(iter(layers.values())).hooks += hooks
+            hooks = [hook for module in modules.values() for hook in hand_on(module)]
+            hooks += watch_rows(model) + watch_caches(model)
             undo += [handle.remove for handle in hooks]
+            for scalers in layers.values():
+                scalers.hook_numbers = HookNumbers()
         model.set_attn_implementation(IMPLEMENTATION)
         if model.config._attn_implementation != IMPLEMENTATION:
             raise InputError(
@@ -119,8 +124,8 @@ def _all_or_nothing(model: PreTrainedModel, modules: dict[str, nn.Module]) -> It
     attended, fields = implementations(model), ("quantization_config", "_prepare_cache_for_generation")
     holders = [(vars(holder), field) for holder, field in zip((model.config, model), fields, strict=True)]
     kept = [(holder, field, holder[field]) for holder, field in holders if field in holder]
-    scalers = {module: getattr(module, "gaincell", None) for module in modules.values()}
-    configs = {module: present.config for module, present in scalers.items() if isinstance(present, HeadScalers)}
+    scalers = {module: scalers_in(module) for module in modules.values()}
+    configs = {module: present.config for module, present in scalers.items() if present is not None}
     undo: list[Callable[[], None]] = []
     try:
         yield undo
@@ -133,8 +138,8 @@ def _all_or_nothing(model: PreTrainedModel, modules: dict[str, nn.Module]) -> It
         for holder, field, value in kept:
             holder[field] = value
         for module in modules.values():
-            present = getattr(module, "gaincell", None)
-            if isinstance(present, HeadScalers) and module in configs:
+            present = scalers_in(module)
+            if present is not None and module in configs:
                 present.config = configs[module]
             elif present is not None:
                 del module.gaincell
@@ -152,8 +157,8 @@ def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 def scalers_of(model: nn.Module) -> dict[str, HeadScalers]:
     """The scalers of a converted model by attention module's name; empty if it is not converted."""
-    found = {name: getattr(module, "gaincell", None) for name, module in attention_modules(model).items()}
-    return {name: scalers for name, scalers in found.items() if isinstance(scalers, HeadScalers)}
+    found = {name: scalers_in(module) for name, module in attention_modules(model).items()}
+    return {name: scalers for name, scalers in found.items() if scalers is not None}
 
 
 def design_point(model: PreTrainedModel) -> GainCellConfig | None:
@@ -244,8 +249,8 @@ def _check_same_digital_side(before: GainCellConfig, after: GainCellConfig) -> N
 
 def softmax_scale(module: nn.Module) -> float:
     """What the attention module lets its scores be multiplied with: as it was tried, else as it says itself."""
-    scalers = getattr(module, "gaincell", None)
-    if isinstance(scalers, HeadScalers):
+    scalers = scalers_in(module)
+    if scalers is not None:
         return scalers.scaling
     scaling = getattr(module, "scaling", None)
     return float(scaling) if isinstance(scaling, float | int) else float(getattr(module, "head_dim", 1)) ** -0.5

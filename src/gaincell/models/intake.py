@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from gaincell.models.scalers import HeadScalers
+from gaincell.models.scalers import HeadScalers, scalers_in
 
 if TYPE_CHECKING:
     from gaincell.models.cache import RingLayer
@@ -32,6 +32,18 @@ class Running:
 
 #: A context variable, so that threads on one model do not meet.
 _running: ContextVar[Running | None] = ContextVar("gaincell_running", default=None)
+
+
+class HookNumbers:
+    """How many hooks torch had numbered: where a pickle that holds hooks is read, no other may get their numbers."""
+
+    def __init__(self) -> None:
+        self.taken = RemovableHandle.next_id
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Lest the next hook that is set replaces one of those that were read."""
+        vars(self).update(state)
+        RemovableHandle.next_id = max(RemovableHandle.next_id, self.taken)
 
 
 def hand_on(module: nn.Module) -> list[RemovableHandle]:
@@ -75,8 +87,8 @@ def taking_in(scalers: HeadScalers, x: Tensor, ring: "RingLayer | None" = None) 
 
 
 def _note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    scalers = module.gaincell
-    assert isinstance(scalers, HeadScalers)
+    scalers = scalers_in(module)
+    assert scalers is not None
     _running.set(Running(scalers, kwargs["hidden_states"] if "hidden_states" in kwargs else args[0]))
 
 

@@ -14,7 +14,7 @@ from gaincell.models.arguments import check_arguments
 from gaincell.models.cache import first_value
 from gaincell.models.intake import layer_input, running
 from gaincell.models.rows import PACKED
-from gaincell.models.scalers import HeadScalers, fetched
+from gaincell.models.scalers import fetched, scalers_in
 from gaincell.ops import attention, attention_map
 from gaincell.ops.precision import without_autocast
 
@@ -48,8 +48,8 @@ def gaincell_attention(
     Returns:
         (B, n, Hq, D) in the query's dtype, and phi (B, Hq, n, n) when attentions are asked for.
     """
-    scalers = getattr(module, "gaincell", None)
-    if not isinstance(scalers, HeadScalers):
+    scalers = scalers_in(module)
+    if scalers is None:
         raise InputError(
             "this model attends as 'gaincell' but was not converted; call gaincell.convert_(model, config)."
         )

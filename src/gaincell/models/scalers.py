@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from gaincell.config import GainCellConfig
 from gaincell.models.sinks import DigitalSinks, HeadPredictor
@@ -18,6 +18,19 @@ def fetched(scalers: "HeadScalers") -> AbstractContextManager[None]:
     from accelerate.utils import align_module_device
 
     return align_module_device(scalers)
+
+
+def scalers_in(module: nn.Module) -> "HeadScalers | None":
+    """The scalers that an attention module attends with, or None.
+
+    Where PEFT trains them beside other adapters (`modules_to_save`), those of the adapter that is active; the original
+    ones where none is.
+    """
+    found: Any = getattr(module, "gaincell", None)
+    if not isinstance(found, HeadScalers) and hasattr(found, "modules_to_save"):
+        trained, active = found.modules_to_save, [] if found.disable_adapters else found.active_adapters
+        found = next((trained[name] for name in active if name in trained), found.original_module)
+    return found if isinstance(found, HeadScalers) else None
 
 
 class HeadScalers(nn.Module):
@@ -40,9 +53,8 @@ class HeadScalers(nn.Module):
         preset: predicts each query's offset on S / S_sat where the design point has a score preset, else None.
         sinks: mixes the sinks in where they are digital, else None.
         scaling: what a of q started at.
+        hook_numbers: those that torch has given to the hooks of conversion, which a pickle takes along.
         observer: called with q, k, v, preset and absent as the arrays get them, where somebody watches.
-        hooks: handles of those that conversion set. A model that `torch.load` reads tells torch by them which numbers
-            are taken, lest the next hook that is set replaces one.
     """
 
     def __init__(
@@ -58,8 +70,8 @@ class HeadScalers(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.heads, self.kv_heads, self.scaling = config, heads, kv_heads, scaling
+        self.hook_numbers: object = None
         self.observer: Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], None] | None = None
-        self.hooks: list[RemovableHandle] = []
 
         def full(n: int, value: float) -> nn.Parameter:
             shape = (n, head_dim) if config.equalisation else (n,)

@@ -16,7 +16,7 @@ from gaincell.models.arguments import check_arguments, unserved_argument
 from gaincell.models.cache import RingCache
 from gaincell.models.intake import running, taking_in
 from gaincell.models.interface import gaincell_attention, gaincell_mask
-from gaincell.models.scalers import HeadScalers
+from gaincell.models.scalers import HeadScalers, scalers_in
 from gaincell.ops import naive_attention
 
 _IMPLEMENTATION = "gaincell-trial"
@@ -145,8 +145,8 @@ def dry_run(model: PreTrainedModel, modules: dict[str, nn.Module]) -> None:
     def attend(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **kwargs: Any
     ) -> tuple[Tensor, Any]:
-        scalers = module.gaincell
-        assert isinstance(scalers, HeadScalers)
+        scalers = scalers_in(module)
+        assert scalers is not None
         found = running(scalers)
         if found is None or found.ring is None:
             raise _UnservedError(f"does not hand its keys to its cache in {names[module]}")
@@ -197,8 +197,8 @@ def _tried(model: PreTrainedModel, attend: Callable[..., Any], mask: Callable[..
 @contextmanager
 def _without_noise(modules: dict[str, nn.Module]) -> Iterator[None]:
     """What is drawn anew at each call would differ from the oracle's, and would take from the caller's draws."""
-    there = [module.gaincell for module in modules.values()]
-    configs = {scalers: scalers.config for scalers in there if isinstance(scalers, HeadScalers)}
+    there = [scalers_in(module) for module in modules.values()]
+    configs = {scalers: scalers.config for scalers in there if scalers is not None}
     try:
         for scalers, config in configs.items():
             scalers.config = config.replace(score_noise=0.0, readout_noise=0.0)
