@@ -1,5 +1,6 @@
 """A ring takes tokens back as if they had never been, so that a converted model drafts and has drafts made for it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -94,10 +95,11 @@ def test_tokens_looked_up_in_the_prompt_change_nothing(model: PreTrainedModel) -
     assert torch.equal(greedy(model, ids, prompt_lookup_num_tokens=4), expected)
 
 
-@pytest.mark.parametrize("drafter", ["its original", "another converted"])
-def test_drafts_of_another_model_change_nothing(model: PreTrainedModel, drafter: str) -> None:
-    family = model.config.model_type.removesuffix("_text")
-    assistant = unconverted(family, torch.float64) if drafter == "its original" else converted("llama")
+@pytest.mark.parametrize("drafter", [unconverted, converted])
+def test_drafts_of_another_model_change_nothing(
+    model: PreTrainedModel, drafter: Callable[..., PreTrainedModel]
+) -> None:
+    assistant = drafter("llama", torch.float64)
     ids = tokens(1, 6)
     cache = RingCache(model)
     found = greedy(model, ids, assistant_model=assistant, past_key_values=cache)
