@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import torch
-from model_cases import converted, logits, positions, tokens
-from transformers import DynamicCache, PreTrainedModel, StaticCache
+from model_cases import CONFIG, converted, logits, positions, tokens, unconverted
+from torch import Tensor
+from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel, StaticCache
 
+import gaincell
 from gaincell import InputError
 from gaincell.models import RingCache
 
@@ -73,6 +75,22 @@ def test_arguments_without_names_and_models_inside_get_theirs(model: PreTrainedM
     assert isinstance(out.past_key_values, RingCache)
     rest = model(ids[:, 8:], past_key_values=out.past_key_values, use_cache=True).logits
     torch.testing.assert_close(rest, model(ids).logits[:, 8:], rtol=0, atol=1e-9)
+
+
+class Wilful(LlamaForCausalLM):
+    """A family that caches for itself, as some do, whatever its caller says."""
+
+    def forward(self, input_ids: Tensor, **kwargs: Any) -> Any:
+        return super().forward(input_ids, past_key_values=DynamicCache(config=self.config), use_cache=True)
+
+
+def test_what_a_model_does_inside_is_no_wish_of_the_callers(llama: PreTrainedModel) -> None:
+    model, ids = Wilful(unconverted("llama").config).double().eval(), tokens(1, 20)
+    gaincell.convert_(model, CONFIG)
+    model.load_state_dict(llama.state_dict())
+    out = model(ids)
+    assert isinstance(out.past_key_values, DynamicCache)
+    assert torch.equal(out.logits, logits(llama, ids))
 
 
 def test_other_caches_are_refused_even_when_they_are_empty(llama: PreTrainedModel) -> None:

@@ -76,6 +76,34 @@ def check_taken_back(case: Case, data: st.DataObject) -> None:
     check_same(ring, other)
 
 
+@pytest.mark.parametrize("written", [7, 150])
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_decoded_contents_are_put_right(written: int, share: float) -> None:
+    config = GainCellConfig.preset("extended").replace(window=64, subtile_columns=8, score_saturation=3.7)
+    generator = torch.Generator().manual_seed(written)
+
+    def extend(rings: list[Ring], tokens: int) -> list[Tensor]:
+        """What each ring reads last of some tokens, one by one."""
+        reads = []
+        for _ in range(tokens):
+            q, k, v = (0.45 + 0.3 * torch.randn(2, n, 1, 4, generator=generator).double() for n in (4, 2, 2))
+            absent = (torch.rand(2, 2, 1, generator=generator) < share) if share else None
+            reads = [ring.extend(q, k, v, absent=absent) for ring in rings]
+        return reads
+
+    ring, other = rings = [Ring(2, 2, 4, config) for _ in range(2)]
+    ring.recording = True
+    extend(rings, written)
+    kept = ring._decoded
+    for tokens in (2, 1, 2):
+        extend([ring], tokens)
+        ring.take_back(tokens)
+        assert ring._decoded is kept  # nothing was decoded anew
+        found, expected = extend(rings, 1)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        check_same(ring, other)
+
+
 def test_what_was_overwritten_and_not_kept_cannot_come_back() -> None:
     config = GainCellConfig.preset("leroux2025").replace(window=8, subtile_columns=4)
     k = torch.rand(1, 2, 20, 4)
