@@ -93,6 +93,20 @@ def test_what_a_model_does_inside_is_no_wish_of_the_callers(llama: PreTrainedMod
     assert torch.equal(out.logits, logits(llama, ids))
 
 
+def test_a_call_that_was_interrupted_leaves_no_trace(llama: PreTrainedModel) -> None:
+    model = copy.deepcopy(llama)
+
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    handle = model.get_submodule("model.layers.1").register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model(tokens(1, 5), use_cache=True)
+    handle.remove()
+    for call in (model, model.base_model):
+        assert isinstance(call(tokens(1, 5), use_cache=True).past_key_values, RingCache)
+
+
 def test_other_caches_are_refused_even_when_they_are_empty(llama: PreTrainedModel) -> None:
     caches = DynamicCache(config=llama.config), StaticCache(config=llama.config, max_cache_len=20), ((), ())
     for cache in (*caches, copy.deepcopy(llama)(tokens(1, 5)).past_key_values):

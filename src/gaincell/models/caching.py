@@ -1,6 +1,7 @@
 """The cache of a forward pass: a ring where one is asked for, and nothing else where one is given."""
 
 import inspect
+import sys
 from contextvars import ContextVar
 from typing import Any
 
@@ -42,7 +43,10 @@ def check_cache(cache: Any) -> None:
 def _enter(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    if _called.get() is not None or not str(getattr(module.config, "_attn_implementation", "")).startswith("gaincell"):
+    called = _called.get()
+    if (called is not module and _runs(called)) or not str(
+        getattr(module.config, "_attn_implementation", "")
+    ).startswith("gaincell"):
         return None  # a model inside of another, or one that for a while attends with softmax
     _called.set(module)
     names = list(inspect.signature(module.forward).parameters)[: len(args)] if args else []
@@ -61,6 +65,16 @@ def _enter(
             "gradient checkpointing keeps no cache while a model trains; call model.eval() before, or pass no cache."
         )
     return None
+
+
+def _runs(module: nn.Module | None) -> bool:
+    """Whether a call of a module goes on. What ends one as Ctrl-C does, torch calls no hook after."""
+    frame = None if module is None else sys._getframe()
+    while frame is not None:
+        if frame.f_code is nn.Module._call_impl.__code__ and frame.f_locals.get("self") is module:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _leave(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
