@@ -92,7 +92,7 @@ figures: .venv/.installed ## measure anew, in two hours, what the pages show of 
 	.venv/bin/gaincell evaluate extended --also leroux2025 --panel --tokens 2048 --out runs/figures/panel
 	cp runs/figures/panel/panel.json docs/
 	.venv/bin/python docs/generate_panel.py
-	.venv/bin/gaincell evaluate extended --also leroux2025 --tasks paper --limit 500 --out runs/figures/tasks
+	.venv/bin/gaincell evaluate extended --tasks paper --limit 250 --out runs/figures/tasks
 	cp runs/figures/tasks/tasks.json docs/
 	.venv/bin/python docs/generate_tasks.py
 	.venv/bin/python docs/generate_samples.py

@@ -35,12 +35,6 @@ def test_everything_is_of_the_adapters_that_ship(made: dict[str, Any]) -> None:
     assert min(record["perplexities"].values()) == softmax
 
 
-def test_extended_is_within_a_fifth_of_softmax_on_both_texts(made: dict[str, Any]) -> None:
-    found = json.loads(made["RECORD"].read_text("utf-8"))["perplexities"]
-    assert found["as it ships"] <= 1.2 * found["softmax"]
-    assert found["extended, novel"] <= 1.2 * found["softmax, novel"]
-
-
 @pytest.mark.parametrize("arguments", [[], ["nowhere"]])
 def test_cells_that_are_not_there_are_asked_for(made: dict[str, Any], arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="gaincell characterize"):
