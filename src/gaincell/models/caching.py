@@ -5,6 +5,7 @@ import sys
 from contextvars import ContextVar
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
@@ -44,10 +45,10 @@ def _enter(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     called = _called.get()
-    if (called is not module and _runs(called)) or not str(
-        getattr(module.config, "_attn_implementation", "")
-    ).startswith("gaincell"):
-        return None  # a model inside of another, or one that for a while attends with softmax
+    if called is not module and _runs(called):  # pyright: ignore[reportArgumentType]  # the decorator hides its type
+        return None  # a model inside of another
+    if not str(getattr(module.config, "_attn_implementation", "")).startswith("gaincell"):
+        return None  # for a while it attends with softmax
     _called.set(module)
     names = list(inspect.signature(module.forward).parameters)[: len(args)] if args else []
     given = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -67,6 +68,7 @@ def _enter(
     return None
 
 
+@torch.compiler.disable  # which cannot look at the stack
 def _runs(module: nn.Module | None) -> bool:
     """Whether a call of a module goes on. What ends one as Ctrl-C does, torch calls no hook after."""
     frame = None if module is None else sys._getframe()
