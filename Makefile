@@ -117,7 +117,7 @@ clean: ## remove what make made (.venv, site, caches); runs/ stays
 .venv-oldest/.installed: pyproject.toml constraints.txt
 	$(call make_venv,.venv-oldest,torch|transformers|huggingface_hub|tokenizers)
 	.venv-oldest/bin/python -m pip install -c .venv-oldest/constraints.txt -e . 'transformers==5.17.*' 'huggingface-hub<2' \
-	  accelerate hypothesis pytest pytest-timeout
+	  accelerate hypothesis peft pytest pytest-timeout
 	@touch $@
 
 # $(call make_venv,FOLDER,PINS): a virtual environment with torch in it, and beside it the constraints less those pins
