@@ -76,35 +76,48 @@ check: .venv/.installed ## check style and types, build the documentation, run e
 	@set -e; for example in $(wildcard examples/*.py); do echo "$$example"; .venv/bin/python "$$example"; done
 
 docs: .venv/.installed ## write generated pages anew and build the documentation into site/
-	.venv/bin/python docs/generate_parameters.py
-	.venv/bin/python docs/generate_hardware.py
+	.venv/bin/python -m tools.pages parameters
+	.venv/bin/python -m tools.pages hardware
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
-# In order: later lines draw on what earlier ones wrote. What took hours of learning stays as docs/record_reproduction.py
-# kept it. ngspice, `gaincell circuit fetch` and Chromium have to be there; lines of a run that was cut short go on.
-figures: .venv/.installed ## measure anew, in two hours, what the pages show of the shipped adapters and cells
+# Each figure of the pages is a target, as in make figures-panel. They go one by one, in this order: a process of a model
+# may take 4 GB. What took hours of learning stays as tools/record_reproduction.py kept it. ngspice, `gaincell circuit
+# fetch` and Chromium have to be there; a run that was cut short goes on.
+FIGURES := variants curve families panel tasks samples hardware demo reproduction
+.PHONY: $(addprefix figures-,$(FIGURES))
+.NOTPARALLEL:
+
+figures: $(addprefix figures-,$(FIGURES)) ## measure anew, in two hours, what the pages show of the shipped adapters and cells
+
+figures-variants: .venv/.installed
 	mkdir -p runs/figures/cells
 	.venv/bin/gaincell characterize --mismatch 200 --out runs/figures/cells/generic.yaml
 	.venv/bin/gaincell characterize --card sky130 --mismatch 200 --out runs/figures/cells/sky130.yaml
-	.venv/bin/python docs/generate_variants.py runs/figures/cells
-	.venv/bin/python docs/generate_curve.py
-	.venv/bin/python docs/generate_families.py
+	.venv/bin/python -m tools.pages variants runs/figures/cells
+
+figures-curve figures-families figures-samples: figures-%: .venv/.installed
+	.venv/bin/python -m tools.pages $*
+
+figures-panel: .venv/.installed
 	.venv/bin/gaincell evaluate extended --also leroux2025 --panel --tokens 2048 --out runs/figures/panel
-	cp runs/figures/panel/panel.json docs/
-	.venv/bin/python docs/generate_panel.py
+	.venv/bin/python -m tools.pages panel runs/figures/panel
+
+figures-tasks: .venv/.installed
 	.venv/bin/gaincell evaluate extended --tasks paper --limit 250 --out runs/figures/tasks
-	cp runs/figures/tasks/tasks.json docs/
-	.venv/bin/python docs/generate_tasks.py
-	.venv/bin/python docs/generate_samples.py
+	.venv/bin/python -m tools.pages tasks runs/figures/tasks
+
+figures-hardware: .venv/.installed
 	.venv/bin/gaincell cost extended --activity speeches --out runs/figures/cost
-	.venv/bin/python docs/generate_hardware.py runs/figures/cost
+	.venv/bin/python -m tools.pages hardware runs/figures/cost
+
+figures-demo: .venv/.installed
 	.venv/bin/gaincell demo --out runs/figures/demo
-	.venv/bin/python docs/generate_results.py runs/figures/demo
-	.venv/bin/python docs/generate_screenshots.py runs/figures/demo/report.html
-	.venv/bin/gaincell report extended --tasks docs/tasks.json --out runs/figures/extended.html
-	cp runs/figures/extended.html docs/reports/
+	.venv/bin/python -m tools.pages demo runs/figures/demo
+	.venv/bin/python -m tools.pages screenshots runs/figures/demo/report.html
+
+figures-reproduction: .venv/.installed
 	.venv/bin/gaincell reproduce $(if $(REFERENCE),--reference "$(REFERENCE)") --out runs/figures/reproduce
-	.venv/bin/python docs/generate_reproduction.py runs/figures/reproduce
+	.venv/bin/python -m tools.pages reproduction runs/figures/reproduce
 
 clean: ## remove what make made (.venv, site, caches); runs/ stays
 	rm -rf .venv .venv-oldest .venv-wheel .venv-export site dist .pytest_cache .ruff_cache .hypothesis

@@ -1,17 +1,10 @@
-"""Measurements as tables; fill docs/speed.md from files: python -m benchmarks.report benchmarks/results/*.json."""
+"""Measurements as tables, which docs/speed.md shows."""
 
-import json
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import Row
 from gaincell.report.numbers import number
-
-PAGE = Path(__file__).parent.parent / "docs" / "speed.md"
-BEGIN, END = "<!-- benchmark:attention -->", "<!-- /benchmark -->"
-STEP_BEGIN, STEP_END = "<!-- benchmark:adaptation -->", "<!-- /benchmark:adaptation -->"
 
 Column = tuple[str, Callable[[Row], Any]]
 
@@ -142,23 +135,3 @@ def tables(record: dict[str, Any]) -> str:
         about = f"one row of {settings['tokens']:,} tokens"
     facts = f"{record['date'][:10]}; {about}; {software}. `{record['command']}`"
     return "\n\n".join((heading, facts, *(table(name, rows) for name, rows in record["results"].items())))
-
-
-def main(paths: list[str]) -> None:
-    """Put the tables of every file between the page's marks for files of its kind."""
-    records = [json.loads(Path(path).read_text("utf-8")) for path in paths]
-    text = PAGE.read_text("utf-8")
-    for begin, end, sections in ((BEGIN, END, SECTIONS), (STEP_BEGIN, STEP_END, STEP)):
-        found = [record for record in records if record["results"].keys() <= sections.keys()]
-        before, begun, rest = text.partition(begin)
-        _, ended, after = rest.partition(end)
-        if not paths or (found and (not begun or not ended)):
-            raise SystemExit(f"usage: python -m benchmarks.report PATH.json ...; {PAGE} needs {begin} ... {end}")
-        if found:
-            content = "\n\n".join(tables(record) for record in found)
-            text = f"{before}{begin}\n{content}\n{end}{after}"
-    PAGE.write_text(text, "utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -3,16 +3,16 @@
 import re
 from pathlib import Path
 
+from tools.pages.marks import MARKS
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_every_figure_is_filled_in() -> None:
-    blocks = re.findall(r"<!-- (\w+) -->\n(.*?)\n?<!-- /\1 -->", README, flags=re.DOTALL)
-    scripts = {"perplexities": "results", "accuracy": "tasks", "samples": "results", "reproduction": "reproduction"}
-    assert [name for name, _ in blocks] == list(scripts)
-    for name, content in blocks:
-        assert len(content.splitlines()) > 3, f"{name} is empty; run docs/generate_{scripts[name]}.py"
+    for mark, part in MARKS["README.md"].items():
+        (content,) = re.findall(rf"<!-- {mark} -->\n(.*?)\n?<!-- /{mark} -->", README, flags=re.DOTALL)
+        assert len(content.splitlines()) > 3, f"{mark} is empty; run python -m tools.pages {part}"
     assert "@" not in README
 
 

@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks import report
+from tools.pages import speed
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # benchmarks/ is no part of the package
-
-from benchmarks import report  # noqa: E402
 
 
 @pytest.mark.slow
-def test_a_step_is_measured_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_is_measured_and_reported(tmp_path: Path) -> None:
     path, names = tmp_path / "found.json", ["plain, float32", "distill, float32"]
     command = [sys.executable, "-m", "benchmarks.adaptation", "--quick", "--profile", "--json", str(path)]
     run = subprocess.run(
@@ -33,12 +32,6 @@ def test_a_step_is_measured_and_reported(tmp_path: Path, monkeypatch: pytest.Mon
     assert expected | {f"teacher: {x}" for x in ("linear layers", "softmax attention")} <= parts.keys()
     assert all(row["peak_bytes"] > 1e8 for row in record["results"]["peak"])
 
-    page = tmp_path / "speed.md"
-    page.write_text(f"before\n{report.STEP_BEGIN}\n{report.STEP_END}\nafter {report.BEGIN}\n{report.END}\n", "utf-8")
-    monkeypatch.setattr(report, "PAGE", page)
-    for _ in range(2):
-        report.main([str(path)])
-    text = page.read_text("utf-8")
-    assert all(text.count(f"{title}:") == 1 for title, _ in report.STEP.values())
-    assert text.startswith("before\n")
-    assert text.endswith(f"after {report.BEGIN}\n{report.END}\n")
+    shown = speed.contents(str(path))
+    assert list(shown) == ["adaptation"]
+    assert all(shown["adaptation"].count(f"{title}:") == 1 for title, _ in report.STEP.values())

@@ -1,13 +1,7 @@
 """The pieces of the search among roundings do what they say."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))  # benchmarks/ is no part of the package
-
 from benchmarks.rounding import CLIP, HALF, IDEAS, Seen, even, hadamard, in_sequence, lloyd, nearest, scaled, shaped
 
 

@@ -2,12 +2,12 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tools.pages.data import kept
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
@@ -78,6 +78,6 @@ def test_reference_is_the_same_everywhere_but_for_its_levels(levels: int | None)
 
 
 def test_reference_is_what_was_recorded() -> None:
-    recorded = json.loads((Path(__file__).parents[2] / "docs" / "activity.json").read_text("utf-8"))["leroux2025"]
+    recorded = kept("activity.json")["leroux2025"]
     for name, mean in REFERENCE.items():
         assert mean == pytest.approx(np.mean(recorded["activity"][name]), rel=0.02, abs=1e-4)

@@ -1,23 +1,15 @@
 """What runs of `gaincell adapt` reached is kept run after run, each on the tokens of those before it."""
 
 import json
-import runpy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from tools.record_reproduction import curves
 
-DOCS = Path(__file__).parents[2] / "docs"
 BATCH, LENGTH = 2, 512
 
 Run = Callable[..., str]
-
-
-@pytest.fixture
-def curves(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    monkeypatch.syspath_prepend(str(DOCS))
-    return runpy.run_path(str(DOCS / "record_reproduction.py"))["curves"]
 
 
 @pytest.fixture
@@ -39,7 +31,7 @@ def run(tmp_path: Path) -> Run:
     return write
 
 
-def test_a_run_goes_on_from_the_checkpoint_of_the_one_before(curves: Callable[..., dict[str, Any]], run: Run) -> None:
+def test_a_run_goes_on_from_the_checkpoint_of_the_one_before(run: Run) -> None:
     stopped = run("a", 25, {0: 60.0, 20: 30.0, 40: 28.0})  # step 40 came after the checkpoint: nobody went on from it
     then = run("b", 50, {0: 29.0, 50: 24.0})
     both = curves([stopped, then], None)
@@ -48,13 +40,13 @@ def test_a_run_goes_on_from_the_checkpoint_of_the_one_before(curves: Callable[..
     assert (both["length"], both["tokens"]) == (LENGTH, 4096)
 
 
-def test_a_record_goes_on_as_the_runs_do(curves: Callable[..., dict[str, Any]], run: Run) -> None:
+def test_a_record_goes_on_as_the_runs_do(run: Run) -> None:
     first, then = run("a", 50, {0: 60.0, 50: 30.0}), run("b", 10, {0: 30.1, 10: 29.0})
     kept = json.loads(json.dumps(curves([first], None)))
     assert curves([then], kept) == curves([first, then], None)
 
 
-def test_what_was_measured_otherwise_does_not_go_on(curves: Callable[..., dict[str, Any]], run: Run) -> None:
+def test_what_was_measured_otherwise_does_not_go_on(run: Run) -> None:
     kept = curves([run("a", 50, {50: 30.0})], None)
     other = run("b", 50, {50: 20.0}, tokens=8192)
     with pytest.raises(SystemExit, match="other tokens"):

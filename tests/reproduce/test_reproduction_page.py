@@ -1,18 +1,9 @@
 """The page shows, of several findings of one entry, the one with the most to go by."""
 
-import runpy
-import sys
-from pathlib import Path
-
-import pytest
-
-DOCS = Path(__file__).parents[2] / "docs"
+from tools.pages.reproduction import found_in
 
 
-def test_the_finding_with_the_most_to_go_by_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [str(DOCS), *sys.path])
-    found_in = runpy.run_path(str(DOCS / "generate_reproduction.py"))["found_in"]
-
+def test_the_finding_with_the_most_to_go_by_is_shown() -> None:
     def shown(*keys: str) -> list[str]:
         return [key for key, _ in found_in({key: {} for key in keys}).values()]
 

@@ -131,7 +131,7 @@ class Context:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What took hours of learning, and so is kept with the package; `docs/record_reproduction.py` wrote it."""
+        """What took hours of learning, and so is kept with the package; `tools/record_reproduction.py` wrote it."""
         import json
         from importlib import resources
 

@@ -1,7 +1,7 @@
 """Keep what took hours of learning for `gaincell reproduce`: perplexities from runs of `gaincell adapt`.
 
-python docs/record_reproduction.py recipe=runs/e leroux2025=runs/c,runs/h extended=runs/a,runs/b,runs/d,runs/f,runs/g
-python docs/record_reproduction.py extended+=runs/i   # which went on from there; what is not named stays as it is
+python tools/record_reproduction.py recipe=runs/e leroux2025=runs/c,runs/h extended=runs/a,runs/b,runs/d,runs/f,runs/g
+python tools/record_reproduction.py extended+=runs/i   # which went on from there; what is not named stays as it is
 
 The runs are those of docs/adaptation.md, where their commands stand; `recipe` is the one of the paper's recipe. What is
 measured here anew: its linear model, moved to the cubic law without and with matching.
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from generate_curve import RECORD
 
 import gaincell
 from gaincell.adapt import AdaptSettings
@@ -23,6 +22,8 @@ from gaincell.adapt.recipe import linear_design
 from gaincell.adapt.run import Run
 from gaincell.config import GainCellConfig
 from gaincell.models import convert_
+
+RECORD = Path(__file__).parents[1] / "src" / "gaincell" / "reproduce" / "record.json"
 
 
 def recipe(folder: Path) -> dict[str, Any]:

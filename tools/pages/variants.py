@@ -1,18 +1,17 @@
-"""Measure the shipped adapters with one thing changed at a time, and write the tables that show it.
+"""The shipped adapters with one thing changed at a time: docs/adaptation.md, docs/circuit.md, docs/hardware.md.
 
 gaincell characterize --mismatch 200 --out runs/cells/generic.yaml
 gaincell characterize --card sky130 --mismatch 200 --out runs/cells/sky130.yaml
-python docs/generate_variants.py runs/cells
+python -m tools.pages variants runs/cells   # without the folder, what was measured is shown, and nothing measured
 
-Perplexities are of 4,096 tokens at length 1,024, kept in docs/variants.json. What is there is not measured again, but
-what another adapter or cell file has changed. An hour on two cores, with a process on each.
+Perplexities are of 4,096 tokens at length 1,024, kept in docs/data/variants.json. What is there is not measured again,
+but what another adapter or cell file has changed. An hour on two cores, with a process on each.
 """
 
 import hashlib
 import json
 import os
 import statistics
-import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,8 +19,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from generate_hardware import table
-from generate_results import ROOT, fill
 
 import gaincell
 from gaincell.adapt import AdaptSettings
@@ -33,8 +30,9 @@ from gaincell.hardware import estimate
 from gaincell.hardware.decoder import SMOLLM2_135M
 from gaincell.models import adapter_info, adapter_names, convert_
 from gaincell.models.adapter import adapter_checksum
+from tools.pages.data import DATA, kept
+from tools.pages.markdown import table
 
-RECORD = ROOT / "docs" / "variants.json"
 #: One loss switched off at a time, and how the page calls it.
 SWITCHED = {
     "as it ships": {},
@@ -58,6 +56,17 @@ CIRCUITS = {
     "`retention: table`": {"leak_per_token": None, "retention": "table"},
     "`readout_noise=0.02, score_noise=0.005`": {"readout_noise": 0.02, "score_noise": 0.005, "noise_seed": 0},
 }
+
+
+def contents(cells: str | None = None) -> dict[str, str]:
+    """What was measured; with a folder of cell files, what is missing is measured first."""
+    if cells is not None:
+        missing = [f"{cell}.yaml" for cell in CELLS if not (Path(cells) / f"{cell}.yaml").is_file()]
+        if missing:
+            raise SystemExit(f"{cells} lacks {' and '.join(missing)}; make them with gaincell characterize:\n{__doc__}")
+        measure(Path(cells))
+    record = kept("variants.json")
+    return tables(record["perplexities"], {cell: one["tau_s"] for cell, one in record["cells"].items()})
 
 
 def variants() -> dict[str, dict[str, Any]]:
@@ -91,15 +100,15 @@ def measure(cells: Path) -> None:
         "adapters": {name: adapter_checksum(name) for name in adapter_names()},
         "cells": {cell: figures(cells / f"{cell}.yaml") for cell in CELLS},
     }
-    record = json.loads(RECORD.read_text("utf-8")) if RECORD.is_file() else {}
-    kept = record.get("perplexities", {})
+    record = kept("variants.json")
+    before = record["perplexities"]
     # By adapter (none: the original) and cell file.
-    other = {cell for cell in CELLS if record.get("cells", {}).get(cell) != now["cells"][cell]}
-    other |= {name for name in adapter_names() if record.get("adapters", {}).get(name) != now["adapters"][name]}
+    other = {cell for cell in CELLS if record["cells"].get(cell) != now["cells"][cell]}
+    other |= {name for name in adapter_names() if record["adapters"].get(name) != now["adapters"][name]}
     found = {
-        name: kept[name]
+        name: before[name]
         for name, one in variants().items()
-        if name in kept and other.isdisjoint({one.get("adapter", "extended"), one.get("cell")})
+        if name in before and other.isdisjoint({one.get("adapter", "extended"), one.get("cell")})
     }
     pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn"), torch.set_num_threads, (1,))
     try:
@@ -108,7 +117,7 @@ def measure(cells: Path) -> None:
             found[todo[done]] = done.result()
             print(todo[done], found[todo[done]], flush=True)
             in_order = {name: found[name] for name in variants() if name in found}
-            with written_aside(RECORD) as aside:
+            with written_aside(DATA / "variants.json") as aside:
                 aside.write_text(json.dumps({**now, "perplexities": in_order}, indent=2) + "\n", "utf-8")
     finally:
         pool.shutdown(cancel_futures=True)
@@ -155,8 +164,8 @@ def match(model: Any, tokenizer: Any, point: gaincell.GainCellConfig, adapter: s
         )
 
 
-def tables(found: dict[str, float], tau_s: dict[str, float]) -> dict[str, dict[str, str]]:
-    """By page, the tables between its marks."""
+def tables(found: dict[str, float], tau_s: dict[str, float]) -> dict[str, str]:
+    """The tables between their marks."""
     shown = {name: digits(value) for name, value in found.items()}
     reached: list[tuple[str, ...]] = [("softmax", shown["softmax"], shown["softmax, novel"])]
     for adapter, name in (("extended", "as it ships"), ("leroux2025", "leroux2025")):
@@ -170,12 +179,11 @@ def tables(found: dict[str, float], tau_s: dict[str, float]) -> dict[str, dict[s
         value = shown["as it ships" if columns == 64 else f"subtile {columns}"]
         subtiles.append((name, value, f"{cost.energy_j * 1e6:.4g} µJ", f"{cost.area_m2 * 1e6:.3g} mm²"))
     return {
-        "adaptation.md": {
-            "shipped": table(("", "speeches", "novel"), reached),
-            "switched": table(("", "perplexity"), [(name, shown[name]) for name in SWITCHED]),
-        },
-        "hardware.md": {"subtiles": table(("`subtile_columns`", "perplexity", "energy of a token", "area"), subtiles)},
-        "circuit.md": {"cells": laws(shown, tau_s), "circuits": circuits(found, shown)},
+        "shipped": table(("", "speeches", "novel"), reached),
+        "switched": table(("", "perplexity"), [(name, shown[name]) for name in SWITCHED]),
+        "subtiles": table(("`subtile_columns`", "perplexity", "energy of a token", "area"), subtiles),
+        "cells": laws(shown, tau_s),
+        "circuits": circuits(found, shown),
     }
 
 
@@ -216,31 +224,3 @@ def circuits(found: dict[str, float], shown: dict[str, str]) -> str:
                 alone[OFFSET] += f" (matched: {shown[f'{cell}, {OFFSET} matched']})"
             rows.append((f"`{cell}`", shown[cell], *drawn, *alone.values()))
     return table(columns, rows)
-
-
-def pages() -> dict[Path, str]:
-    """Every page's text with its tables anew."""
-    record = json.loads(RECORD.read_text("utf-8"))
-    made = {}
-    tau_s = {cell: kept["tau_s"] for cell, kept in record["cells"].items()}
-    for name, parts in tables(record["perplexities"], tau_s).items():
-        page = ROOT / "docs" / name
-        made[page] = page.read_text("utf-8")
-        for mark, content in parts.items():
-            made[page] = fill(made[page], mark, content)
-    return made
-
-
-def main(arguments: list[str]) -> None:
-    """Measure what is missing, then write."""
-    if len(arguments) != 1 or not all((Path(arguments[0]) / f"{cell}.yaml").is_file() for cell in CELLS):
-        raise SystemExit(
-            f"Name a folder with {' and '.join(f'{cell}.yaml' for cell in CELLS)}, by gaincell characterize:\n{__doc__}"
-        )
-    measure(Path(arguments[0]))
-    for page, text in pages().items():
-        page.write_text(text, "utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

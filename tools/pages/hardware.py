@@ -1,29 +1,26 @@
-"""Write the tables and pictures of docs/hardware.md from the code, so that the page cannot disagree with it.
+"""The tables and pictures of docs/hardware.md, from the code, so that the page cannot disagree with it.
 
-python docs/generate_hardware.py                      # with the activity that was recorded last
-python docs/generate_hardware.py runs/cost-extended   # record it anew, from a folder of `gaincell cost ... --out`
+python -m tools.pages hardware                      # with the activity that was recorded last
+python -m tools.pages hardware runs/cost-extended   # record it anew, from a folder of `gaincell cost ... --out`
 """
 
 import json
-import sys
 from dataclasses import astuple
 from pathlib import Path
-
-from generate_results import ROOT, fill
+from typing import NamedTuple
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.hardware import GPT2, Activity, Components, HardwareParameters, estimate, paper_table
+from gaincell.hardware import GPT2, Activity, Components, Estimate, HardwareParameters, estimate, paper_table
 from gaincell.hardware.decoder import GPT2 as GPT2_DECODER
 from gaincell.hardware.decoder import LLAMA3_8B, LLAMA3_70B, SMOLLM2_135M
 from gaincell.hardware.timeline import timeline
 from gaincell.hardware.whole import estimate_whole
 from gaincell.report.numbers import number, unit
 from gaincell.report.plots import as_file, layers_plot, timeline_plot
+from tools.pages.data import DATA, kept
+from tools.pages.markdown import table
 
-PAGE = ROOT / "docs" / "hardware.md"
-RECORD = ROOT / "docs" / "activity.json"
-IMAGES = ROOT / "docs" / "images"
 PUBLISHED = GainCellConfig.preset("leroux2025")
 MODELS = {
     "GPT-2": GPT2_DECODER,
@@ -35,18 +32,39 @@ WINDOWS = (1024, 8192, 32768, 131072)
 REFRESHED = HardwareParameters(refresh="rewrite")
 
 
-def table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table."""
-    lines = [columns, ("---",) * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def scaled(value: float, unit: str) -> str:
     """Three digits with a prefix."""
     prefix, factor = next(
         ((p, f) for p, f in (("", 1), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9)) if value >= f), ("p", 1e-12)
     )
     return f"{number(value / factor, 3)} {prefix}{unit}"
+
+
+def contents(folder: str | None = None) -> dict[str, str]:
+    """All tables; a folder's activity is recorded first."""
+    if folder is not None:
+        record(folder)
+    return {
+        "parts": parts(),
+        "published": published(),
+        "models": models(),
+        "sharing": sharing(),
+        "options": options(),
+        "whole": whole(),
+        "activity": activity(),
+        "parameters": fields(),
+    }
+
+
+def pictures(folder: str | None = None) -> dict[str, str]:
+    """The phases of a token, and the energy of layers."""
+    phases = [astuple(phase) for phase in timeline(PUBLISHED, HardwareParameters()).phases]
+    _, _, assumed, layers = watched()
+    each = {part: sum(values.values()) for part, values in assumed.layers[0].items()}
+    return {
+        "timeline.svg": as_file(timeline_plot(phases)),
+        "energy-layers.svg": as_file(layers_plot(layers, each)),
+    }
 
 
 def parts() -> str:
@@ -201,29 +219,37 @@ def whole() -> str:
     )
 
 
-def recorded(point: str) -> tuple[dict[str, int], Activity]:
-    """The model whose arrays were watched last at a design point, and what they did."""
-    kept = json.loads(RECORD.read_text("utf-8"))[point]
-    return kept["model"], Activity.from_dict(kept["activity"])
-
-
-def record(folder: Path) -> None:
-    """Keep a folder's activity beside the page, in four digits."""
-    cost = json.loads((folder / "cost.json").read_text("utf-8"))
-    text = (folder / "activity.json").read_text("utf-8")
+def record(folder: str) -> None:
+    """Keep a folder's activity, in four digits."""
+    cost = json.loads((Path(folder) / "cost.json").read_text("utf-8"))
+    text = (Path(folder) / "activity.json").read_text("utf-8")
     measured = json.loads(text, parse_float=lambda figure: float(f"{float(figure):.4g}"))
-    kept = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
-    kept[cost["design_point"]] = {"model": cost["model"], "activity": measured}
-    RECORD.write_text(json.dumps(kept, sort_keys=True) + "\n", "utf-8")
+    found = {**kept("activity.json"), cost["design_point"]: {"model": cost["model"], "activity": measured}}
+    (DATA / "activity.json").write_text(json.dumps(found, sort_keys=True) + "\n", "utf-8")
+
+
+class Watched(NamedTuple):
+    """What the arrays of a model at `extended` did, and what that takes; beside it what is assumed of any model."""
+
+    activity: Activity
+    found: Estimate
+    assumed: Estimate
+    layers: list[dict[str, float]]
+
+
+def watched() -> Watched:
+    """The model whose arrays were watched last."""
+    record, point = kept("activity.json")["extended"], GainCellConfig.preset("extended")
+    seen = Activity.from_dict(record["activity"])
+    found = estimate(record["model"], point, None, seen)
+    layers = [{part: sum(values.values()) for part, values in layer.items()} for layer in found.layers]
+    return Watched(seen, found, estimate(record["model"], point), layers)
 
 
 def activity() -> str:
     """What a text made the arrays do, and what it takes."""
-    model, watched = recorded("extended")
-    point = GainCellConfig.preset("extended")
-    found, assumed = estimate(model, point, None, watched), estimate(model, point)
-    reference = Activity.reference(point)
-    layers = [{part: sum(values.values()) for part, values in layer.items()} for layer in found.layers]
+    seen, found, assumed, layers = watched()
+    reference = Activity.reference(GainCellConfig.preset("extended"))
     means = [
         ("pulse on a query line", "query_pulse"),
         ("charge of a key cell", "key_charge"),
@@ -235,11 +261,11 @@ def activity() -> str:
     ]
     rows = []
     for text, name in means:
-        array = getattr(watched, name)
+        array = getattr(seen, name)
         by_layer = array.mean(1)
         figures = (array.mean(), by_layer.min(), by_layer.max(), getattr(reference, name).item())
         rows.append((text, *(number(float(x), 3) for x in figures)))
-    first = table((f"`extended`, {watched.text}", "mean", "least layer", "most", "assumed"), rows)
+    first = table((f"`extended`, {seen.text}", "mean", "least layer", "most", "assumed"), rows)
     energies = [sum(layer.values()) * 1e9 for layer in layers]
     rows = [
         (
@@ -265,48 +291,3 @@ def fields() -> str:
             value = f"{field.default:.4g}" if isinstance(field.default, float) else str(field.default)
             rows.append((f"`{name}`", value, str(about["unit"]), field.description or "", str(about["source"])))
     return table(("name", "value", "unit", "meaning", "source"), rows)
-
-
-def page(text: str) -> str:
-    """The page with its tables written anew."""
-    for name, write in {
-        "parts": parts,
-        "published": published,
-        "models": models,
-        "sharing": sharing,
-        "options": options,
-        "whole": whole,
-        "activity": activity,
-        "parameters": fields,
-    }.items():
-        text = fill(text, name, write())
-    return text
-
-
-def main(folders: list[str]) -> None:
-    """Fill docs/hardware.md and its pictures."""
-    for folder in folders:
-        record(Path(folder))
-    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
-    for name, text in pictures().items():
-        (IMAGES / name).write_text(text, "utf-8")
-
-
-def pictures() -> dict[str, str]:
-    """The page's plots."""
-    phases = [astuple(phase) for phase in timeline(PUBLISHED, HardwareParameters()).phases]
-    model, watched = recorded("extended")
-    point = GainCellConfig.preset("extended")
-    layers = [
-        {part: sum(values.values()) for part, values in layer.items()}
-        for layer in estimate(model, point, None, watched).layers
-    ]
-    assumed = estimate(model, point).layers[0]
-    return {
-        "timeline.svg": as_file(timeline_plot(phases)),
-        "energy-layers.svg": as_file(layers_plot(layers, {p: sum(values.values()) for p, values in assumed.items()})),
-    }
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

