@@ -72,13 +72,20 @@ check: .venv/.installed ## check style and types, build the documentation, run e
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/basedpyright --pythonpath .venv/bin/python
-	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet --site-dir .venv/site  # site/ is that of `make docs`
 	@set -e; for example in $(wildcard examples/*.py); do echo "$$example"; .venv/bin/python "$$example"; done
 
 docs: .venv/.installed ## write generated pages anew and build the documentation into site/
 	.venv/bin/python -m tools.pages parameters
 	.venv/bin/python -m tools.pages hardware
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+	$(MAKE) runs/docs/extended.html
+	mkdir -p site/reports
+	cp runs/docs/extended.html site/reports/
+
+# The report that a reader of the documentation sees. It takes minutes, so it is made where what it shows has changed.
+runs/docs/extended.html: src/gaincell/adapters/extended.safetensors docs/data/tasks.json | .venv/.installed
+	.venv/bin/gaincell report extended --tasks docs/data/tasks.json --out $@
 
 # Each figure of the pages is a target, as in make figures-panel. They go one by one, in this order: a process of a model
 # may take 4 GB. What took hours of learning stays as tools/record_reproduction.py kept it. ngspice, `gaincell circuit
