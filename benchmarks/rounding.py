@@ -1,5 +1,5 @@
 """What rounding keys or values to eight levels does, and what would help: python -m benchmarks.rounding (see
-docs/adaptation.md).
+docs/notes/adaptation-trials.md).
 
 Softmax attention of the demo model on its own hidden states, with the keys or the values of each key/value head rounded
 and nothing else changed: the first tokens of the packaged training text, of which an idea sees the first `--fitted`;

@@ -3,8 +3,8 @@
 python tools/record_reproduction.py recipe=runs/e leroux2025=runs/c,runs/h extended=runs/a,runs/b,runs/d,runs/f,runs/g
 python tools/record_reproduction.py extended+=runs/i   # which went on from there; what is not named stays as it is
 
-The runs are those of docs/adaptation.md, where their commands stand; `recipe` is the one of the paper's recipe. What is
-measured here anew: its linear model, moved to the cubic law without and with matching.
+The runs are those of docs/notes/adaptation-trials.md, where their commands stand; `recipe` is the one of the paper's
+recipe. What is measured here anew: its linear model, moved to the cubic law without and with matching.
 """
 
 import json

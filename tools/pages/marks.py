@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 #: By page, its marks, and the part that fills each.
 MARKS: dict[str, dict[str, str]] = {
     "README.md": {"perplexities": "demo", "accuracy": "tasks", "samples": "demo", "reproduction": "reproduction"},
-    "docs/adaptation.md": {"shipped": "variants", "samples": "samples", "switched": "variants"},
+    "docs/adaptation.md": {"shipped": "variants", "switched": "variants"},
     "docs/circuit.md": {"cells": "variants", "circuits": "variants"},
     "docs/hardware.md": {
         "published": "hardware",
@@ -31,6 +31,7 @@ MARKS: dict[str, dict[str, str]] = {
     },
     "docs/reproduction.md": {"entries": "reproduction"},
     "docs/settings.md": {"settings": "parameters"},
+    "docs/samples.md": {"samples": "samples"},
     "docs/speed.md": {"adaptation": "speed", "attention": "speed"},
     "docs/tasks.md": {"scorer": "tasks", "accuracy": "tasks", "differences": "tasks"},
     "docs/texts.md": {"sources": "texts"},

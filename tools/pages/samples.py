@@ -1,4 +1,4 @@
-"""What the demo model and its shipped adapters say to the same prompts: docs/adaptation.md.
+"""What the demo model and its shipped adapters say to the same prompts: docs/samples.md.
 
 python -m tools.pages samples
 """
