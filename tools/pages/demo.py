@@ -1,4 +1,4 @@
-"""The README's figures and picture from a finished run of `make demo`.
+"""The README's table and picture from a finished run of `make demo`.
 
 python -m tools.pages demo runs/demo
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from gaincell.report.numbers import number, unit
 from gaincell.report.plots import as_file, perplexity_plot
-from tools.pages.markdown import plain, table
+from tools.pages.markdown import table
 
 
 def results(folder: str) -> dict[str, Any]:
@@ -18,9 +18,8 @@ def results(folder: str) -> dict[str, Any]:
 
 
 def contents(folder: str) -> dict[str, str]:
-    """The README's tables of the run."""
-    found = results(folder)
-    return {"perplexities": perplexities(found), "samples": samples(found)}
+    """The README's table."""
+    return {"perplexities": perplexities(results(folder))}
 
 
 def pictures(folder: str) -> dict[str, str]:
@@ -46,9 +45,3 @@ def perplexities(found: dict[str, Any]) -> str:
             cells.append(f"{number(row['values'][column])} {unit(row['unit'])}")
         lines.append(cells)
     return table(columns, lines)
-
-
-def samples(found: dict[str, Any]) -> str:
-    """The same prompts, continued by both models."""
-    rows = [[plain(sample[key]) for key in ("prompt", "original", "adapted")] for sample in found["samples"]]
-    return table(("prompt", "original", f"`{found['adapted']}`"), rows)

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[2]
 
 #: By page, its marks, and the part that fills each.
 MARKS: dict[str, dict[str, str]] = {
-    "README.md": {"perplexities": "demo", "accuracy": "tasks", "samples": "demo", "reproduction": "reproduction"},
+    "README.md": {"perplexities": "demo"},
     "docs/adaptation.md": {"shipped": "variants", "switched": "variants"},
     "docs/circuit.md": {"cells": "variants", "circuits": "variants"},
     "docs/hardware.md": {
@@ -29,7 +29,7 @@ MARKS: dict[str, dict[str, str]] = {
         "cell-file": "parameters",
         "cells": "parameters",
     },
-    "docs/reproduction.md": {"entries": "reproduction"},
+    "docs/reproduction.md": {"headlines": "reproduction", "entries": "reproduction"},
     "docs/settings.md": {"settings": "parameters"},
     "docs/samples.md": {"samples": "samples"},
     "docs/speed.md": {"adaptation": "speed", "attention": "speed"},

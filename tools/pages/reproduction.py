@@ -1,4 +1,4 @@
-"""A run of `gaincell reproduce`: docs/reproduction.md, its figures, and the README's table.
+"""A run of `gaincell reproduce`: docs/reproduction.md and its figures.
 
 python -m tools.pages reproduction runs/reproduce
 """
@@ -11,7 +11,7 @@ from gaincell.report.numbers import number, unit
 from gaincell.reproduce import ENTRIES
 from tools.pages.markdown import table
 
-#: Rows of the README's table: the paper's headline figures.
+#: Rows of the first table: the paper's headline figures.
 HEADLINES = (
     ("fig1", "charge law, coefficient of 1: our circuit"),
     ("fig1", "charge law, coefficient of y: our circuit"),
@@ -39,7 +39,7 @@ HEADLINES = (
     ("table1", "mean accuracy kept, extended"),
     ("table1", "mean accuracy kept, leroux2025"),
 )
-#: How far each entry reaches, in a few words for the README.
+#: How far each entry reaches, in a few words for that table.
 REACH = {
     "fig1": "our transistors and sizes",
     "fig2": "ideal op-amp",
@@ -59,7 +59,7 @@ def contents(folder: str) -> dict[str, str]:
     """Every entry of the run, and the headlines."""
     found = findings(folder)
     sections = "\n\n".join(section(name, *finding) for name, finding in found.items())
-    return {"entries": f"\n{sections}\n", "reproduction": headlines(found)}
+    return {"entries": f"\n{sections}\n", "headlines": headlines(found)}
 
 
 def pictures(folder: str) -> dict[str, bytes]:

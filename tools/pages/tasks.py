@@ -1,4 +1,4 @@
-"""Accuracy on tasks, from docs/data/tasks.json: docs/tasks.md, and the README.
+"""Accuracy on tasks, from docs/data/tasks.json: docs/tasks.md.
 
 gaincell evaluate extended --also leroux2025 --tasks paper --limit 500 --out FOLDER
 python -m tools.pages tasks FOLDER
