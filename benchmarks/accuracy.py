@@ -2,7 +2,6 @@
 
 import torch
 
-import gaincell
 from benchmarks.contenders import design_points, operands
 from benchmarks.timing import Row
 from gaincell.ops.attention import normalise
@@ -26,11 +25,8 @@ def flips(heads: int, tokens: int, head_dim: int, window: int, device: torch.dev
         full = full_scale(config)
         query = torch.arange(tokens)
         codes = heads * head_dim * int((query // config.subtile_columns + 1).clamp(max=config.tiles).sum())
-        for name in ("float32", "tf32", "bfloat16", "integer"):
-            if name == "integer":
-                out = gaincell.attention(q, k, v, config.replace(arithmetic="integer"))
-            else:
-                out = normalise(*stored_products(*converted, config.replace(matmul=name)), config)
+        for name in ("float32", "tf32", "bfloat16"):
+            out = normalise(*stored_products(*converted, config.replace(matmul=name)), config)
             difference = out.double() - reference
             steps = (difference * full).round()
             rows.append(

@@ -296,13 +296,6 @@ class GainCellConfig(BaseModel, frozen=True):
         "'cell': the stored voltage decays and the law is read at what is left, f(y e^(-leak age)). 'factored': the "
         "charge decays as a whole, f(y) e^(-leak age), which takes as many products as no leak; for training.",
     )
-    arithmetic: Literal["float", "integer"] = _field(
-        "float",
-        "-",
-        "option: how the simulation computes, not what (integer)",
-        "'integer': pulses on a grid of 2^-15, the law as a table of integers, exact sums: the same bits on every path "
-        "and device. 'float': floating point, where the order of a sum may flip a read-out code.",
-    )
     matmul: Literal["float32", "tf32", "bfloat16"] = _field(
         "float32",
         "-",
@@ -321,6 +314,16 @@ class GainCellConfig(BaseModel, frozen=True):
             super().__init__(**fields)
         except ValidationError as error:
             raise one_sentence(error, "design point", type(self).model_fields) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _retired(cls, fields: Any) -> Any:
+        """Older files say how sums are taken: in floating point, as all of them are now."""
+        if isinstance(fields, dict) and "arithmetic" in fields:
+            if fields["arithmetic"] != "float":
+                raise ValueError("arithmetic 'integer' is not computed any more; leave the field arithmetic out.")
+            return {name: value for name, value in fields.items() if name != "arithmetic"}
+        return fields
 
     @field_validator("cell", mode="before")
     @classmethod

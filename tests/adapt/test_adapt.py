@@ -258,8 +258,6 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: G
     refused("smaller batch", model, small_design, out=tmp_path / "c", **few)
     bert = BertModel(BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32))
     refused("both directions|interface", bert, small_design, out=tmp_path / "c")
-    integers = small_design.replace(arithmetic="integer", query_levels=None)
-    refused("query_levels", model, integers, out=tmp_path / "c")
     refused("float32", load(small_llama).bfloat16(), small_design, out=tmp_path / "c")
     assert not (tmp_path / "c").exists(), "a refused run leaves nothing behind"
     refused("already", convert_(model, small_design), small_design, out=tmp_path / "c")

@@ -314,3 +314,11 @@ def test_a_sentence_keeps_its_beginning_and_its_end() -> None:
         assert sentence.startswith("file x")
         assert "..." in sentence
         assert sentence.endswith("x is damaged; fetch it again.")
+
+
+def test_a_file_that_says_how_sums_used_to_be_taken_is_read() -> None:
+    preset = GainCellConfig.preset("leroux2025")
+    assert GainCellConfig(**preset.model_dump(), arithmetic="float") == preset
+    with pytest.raises(InputError) as error:
+        GainCellConfig(arithmetic="integer")
+    assert_one_sentence(error, "integer", "arithmetic")

@@ -82,36 +82,6 @@ def test_the_kernels_are_reached_by_config_with_pads_and_from_the_ring(monkeypat
     assert called == ["triton_products", "triton_products", "triton_read", "triton_products"]
 
 
-@pytest.mark.parametrize("path", ["auto", "naive"])
-@pytest.mark.parametrize("leak", [0.0, 0.02])
-def test_integers_give_the_same_bits_in_every_chunking(leak: float, path: str) -> None:
-    config = CONFIG.replace(arithmetic="integer", leak_per_token=leak, path=path)
-    q, k, v = operands()
-    pad = torch.tensor([0, 30])
-    real = torch.arange(100) >= pad[:, None]
-    expected = gaincell.attention(q, k, v, config, pad=pad)
-    assert bool(expected.any())
-    for lengths in ((1,) * 100, (70, 1, 1, 28), (13,) * 7 + (9,)):
-        ring, start, parts = Ring(2, 2, 16, config, packed=True), 0, []
-        for length in lengths:
-            part = slice(start, start + length)
-            parts.append(ring.extend(*(x[:, :, part] for x in (q, k, v)), real[:, part]))
-            start += length
-        assert torch.equal(torch.cat(parts, 2), expected)
-
-
-def test_integers_learn_as_floats_do() -> None:
-    def gradients(config: GainCellConfig) -> list[Tensor]:
-        leaves = [x.requires_grad_() for x in operands()]
-        gaincell.attention(leaves[0], leaves[1], leaves[2], config).square().sum().backward()
-        return [x.grad for x in leaves if x.grad is not None]
-
-    smooth = CONFIG.replace(normaliser="none")
-    for found, expected in zip(gradients(smooth.replace(arithmetic="integer")), gradients(smooth), strict=True):
-        # Outputs that differ by a read-out code weigh their gradients differently.
-        assert float((found - expected).norm() / expected.norm()) < 0.02
-
-
 @pytest.mark.parametrize("matmul", ["tf32", "bfloat16"])
 def test_rounded_operands_flip_codes_and_no_more(matmul: str) -> None:
     q, k, v = operands(64)

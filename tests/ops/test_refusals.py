@@ -111,12 +111,6 @@ def test_a_negative_leak_is_refused() -> None:
         CONFIG.replace(leak_per_token=-1e-4)
 
 
-@pytest.mark.parametrize("take", [lambda c: gaincell.attention(Q, K, K, c), lambda c: Ring(1, 1, 8, c)])
-def test_integer_arithmetic_without_levels_is_refused(take: Any) -> None:
-    with pytest.raises(InputError, match="query_levels is null"):
-        take(CONFIG.replace(arithmetic="integer", query_levels=None))
-
-
 def test_a_design_point_without_a_leak_is_refused() -> None:
     with pytest.raises(InputError, match="leak_per_token and token_period_s are both unset"):
         gaincell.attention(Q, K, K, GainCellConfig())

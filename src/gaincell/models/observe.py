@@ -19,7 +19,7 @@ from gaincell.ops.terms import Terms
 def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token ids") -> Activity:
     """Run a converted model and record what its arrays do, layer by layer; memory grows with T squared of one layer.
 
-    In floating point, whatever `matmul` and `arithmetic` round beside; of ideal circuits, whose design point is
+    In floating point, whatever `matmul` rounds beside; of ideal circuits, whose design point is
     `GainCellConfig.ideal`, though the layers pass on what theirs put out. Cells without levels are counted, and their
     charges taken, at the nearest of `UNQUANTISED_LEVELS`.
 

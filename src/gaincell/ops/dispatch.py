@@ -3,13 +3,11 @@
 import warnings
 from functools import lru_cache
 
-import torch
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.blocked import blocked_products
-from gaincell.ops.convert import query_pulse, stored_code, stored_voltage
-from gaincell.ops.integer import integer_products, straight_through
+from gaincell.ops.convert import query_pulse, stored_voltage
 from gaincell.ops.naive import naive_products
 from gaincell.ops.triton import unsupported
 
@@ -29,16 +27,6 @@ def path_of(q: Tensor, config: GainCellConfig) -> str:
             _warn_once(f"gaincell computes attention without its GPU kernels: {reason}.")
             return "blocked"
     return path
-
-
-def arithmetic_of(config: GainCellConfig) -> str:
-    """ "float" or "integer": what `config.arithmetic` asks for, unless integers do not know what else it asks for."""
-    if config.arithmetic == "integer" and config.imperfections:
-        _warn_once(
-            f"gaincell computes attention in floating point: {', '.join(config.imperfections)} take no integers."
-        )
-        return "float"
-    return config.arithmetic
 
 
 @lru_cache(maxsize=256)
@@ -67,13 +55,6 @@ def products(
         (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z where the design point has a normaliser,
         both in float32 or wider.
     """
-    if arithmetic_of(config) == "integer":
-        codes = stored_code(k, config), stored_code(v, config)
-        found = integer_products(query_pulse(q, config), *codes, config, preset, absent)
-        if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (q, k, v, preset)):
-            with_gradient = products(q, k, v, config.replace(arithmetic="float"), preset, absent)
-            return straight_through(found[0], with_gradient[0]), straight_through(found[1], with_gradient[1])
-        return found
     path = path_of(q, config)
     if path == "blocked":
         return blocked_products(q, k, v, config, preset, absent)

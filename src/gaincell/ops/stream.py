@@ -11,8 +11,7 @@ from gaincell.ops.attention import normalise
 from gaincell.ops.check import check_design, check_ring
 from gaincell.ops.convert import code_voltage, query_pulse, stored_code, stored_voltage
 from gaincell.ops.decoded import Decoded
-from gaincell.ops.dispatch import arithmetic_of, path_of, stored_products
-from gaincell.ops.integer import integer_products, integer_read, straight_through
+from gaincell.ops.dispatch import path_of, stored_products
 from gaincell.ops.overwritten import Chunk, Overwritten
 from gaincell.ops.precision import outside_autocast, widen
 
@@ -218,22 +217,13 @@ class Ring:
         if not q.numel():
             return torch.zeros_like(q)
         config, pulse = self.config, query_pulse(q, self.config)
-        arithmetic = arithmetic_of(config)
-        if arithmetic == "float" and path_of(pulse, config) == "triton":
+        if path_of(pulse, config) == "triton":
             from gaincell.ops.triton.decode import triton_read
 
             offset = None if preset is None else preset[..., 0]
             out, z = triton_read(pulse[:, :, 0], self.codes, self.count, config, offset, self.packed, self.absent)
             return normalise(out[:, :, None], z[..., None], config).to(q.dtype)
-        if arithmetic == "float":
-            out, z = self._ready(pulse.dtype).read(pulse, self._written, preset)
-        else:
-            used = self._used(self.count.tolist())
-            column = torch.arange(used, device=q.device)
-            age = (self.count[:, None] - 1 - column) % config.window
-            key, value = self._unpack(self.codes[:, :, :, :used])
-            absent = None if self.absent is None else self.absent[:, :, :used]
-            out, z = integer_read(pulse, key, value, age, column < self.count[:, None], config, preset, absent)
+        out, z = self._ready(pulse.dtype).read(pulse, self._written, preset)
         return normalise(out, z, config).to(q.dtype)
 
     def _used(self, written: list[int]) -> int:
@@ -272,8 +262,7 @@ class Ring:
     ) -> Tensor:
         """Write and read a chunk of any length: (B, Hq, n, D), what n times write and read would give.
 
-        To the bit in integer arithmetic; in floating point but for the last bit of a sum, which may flip a code.
-        Gradients reach q, k and v of this chunk and the preset.
+        But for the last bit of a sum, which may flip a code. Gradients reach q, k and v of this chunk and the preset.
 
         Args:
             q: (B, Hq, n, D) pulse widths; k, v: (B, Hkv, n, D) volt, after scaling.
@@ -330,21 +319,11 @@ class Ring:
             if self.absent is not None:
                 gone = self.absent.gather(2, column[:, :, 0, :, 0])
             gone[rows, :, at] = False if absent is None else absent[rows, :, tokens]
-        products = None
-        if arithmetic_of(config) == "integer":
-            key, value = (x.contiguous() for x in codes.unbind(2))
-            products = integer_products(queries, key, value, config, offsets, gone)
-        if learning or products is None:
-            y = code_voltage(codes, config, queries.dtype)
-            if learning:  # the same voltages, with the gradient that a code does not carry
-                y[rows, :, :, at] = stored_voltage(torch.stack((k, v), 2), config)[rows, :, :, tokens]
-            yk, yv = y.unbind(2)
-            floats = stored_products(queries, yk, yv, config, offsets, gone, base)
-            if products is None:
-                products = floats
-            else:
-                products = straight_through(products[0], floats[0]), straight_through(products[1], floats[1])
-        full = normalise(*products, config)
+        y = code_voltage(codes, config, queries.dtype)
+        if learning:  # the same voltages, with the gradient that a code does not carry
+            y[rows, :, :, at] = stored_voltage(torch.stack((k, v), 2), config)[rows, :, :, tokens]
+        yk, yv = y.unbind(2)
+        full = normalise(*stored_products(queries, yk, yv, config, offsets, gone, base), config)
         out = torch.zeros_like(q)
         out[rows, :, tokens] = full[rows, :, at].to(q.dtype)
         self.write(k, v, real, absent, validate=False)
