@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gaincell.cell import Cell, load_cell
 from gaincell.cell.cell import is_file, read_json, read_text, read_yaml
-from gaincell.cell.figures import ChargeToPulse
+from gaincell.cell.pulse import HARD_SIGMOID, PulseLaw, circuit_law
 from gaincell.errors import InputError, one_sentence
 
 _PRESETS = resources.files("gaincell") / "presets"
@@ -22,8 +22,9 @@ _CODE = "released training code of Leroux et al. 2025"
 _ASSUMED = "assumption: not published"
 
 
-def _field(default: Any, unit: str, source: str, description: str, **limits: Any) -> Any:
-    extra: dict[str, Any] = {"unit": unit, "source": source}
+def _field(default: Any, unit: str, source: str, description: str, *, circuit: bool = False, **limits: Any) -> Any:
+    """A field; `circuit`: it asks for more of a circuit than its charge law and its leak."""
+    extra: dict[str, Any] = {"unit": unit, "source": source, "circuit": circuit}
     return Field(default, description=description, json_schema_extra=extra, **limits)
 
 
@@ -217,6 +218,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "own. null: all cells are equal.",
         ge=0,
         lt=1 << 63,
+        circuit=True,
     )
     mismatch_gain: float | None = _field(
         None,
@@ -244,6 +246,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "'table': a stored voltage decays as the cell's table has it, linear between its entries, at an age of "
         "token_period_s a token; it takes as many products as stored_levels (times the law's coefficients where cells "
         "differ). 'exponential': by the leak.",
+        circuit=True,
     )
     charge_to_pulse: Literal["ideal", "cell"] = _field(
         "ideal",
@@ -253,6 +256,16 @@ class GainCellConfig(BaseModel, frozen=True):
         "offset, 0, 1) where S / S_sat + preset > 0, else 0, and a read-out of charge o, outputs and reference columns "
         "alike, counts sign(o) (gain |o| + offset), not below zero; offsets in units of pulse_max_s. 'ideal': gain 1, "
         "offset 0.",
+        circuit=True,
+    )
+    pulse_law: Literal["hard_sigmoid", "cell"] = _field(
+        "hard_sigmoid",
+        "-",
+        "option: the cell file's pulse",
+        "How long a pulse the charge of a column starts: 'cell' as the cell's own pulse law has it, a polyline of S / "
+        "S_sat + preset, which stands for the gain and offset of the first product's circuits, too. 'hard_sigmoid': "
+        "phi = clamp(S / S_sat + preset, 0, 1), as published.",
+        circuit=True,
     )
     feedthrough: bool = _field(
         False,
@@ -261,6 +274,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "true: every pulse of any width adds the charge F(y e^(-leak age)) of the cell's feedthrough beside f times "
         "width; negative pulses subtract it, and the reference of offset-binary queries holds it too. No gradient "
         "passes it.",
+        circuit=True,
     )
     score_noise: float = _field(
         0.0,
@@ -269,6 +283,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "Standard deviation of the noise that every column's S / S_sat gets at every read.",
         ge=0,
         allow_inf_nan=False,
+        circuit=True,
     )
     readout_noise: float = _field(
         0.0,
@@ -278,6 +293,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "out as 1.",
         ge=0,
         allow_inf_nan=False,
+        circuit=True,
     )
     noise_seed: int | None = _field(
         None,
@@ -369,18 +385,22 @@ class GainCellConfig(BaseModel, frozen=True):
                     "retention 'table' needs stored_levels, leak_form 'cell', and leak_per_token null, so that a "
                     "token's age follows from token_period_s."
                 )
-        if self.conversion[1] >= 1.0:
-            raise ValueError(
-                f"the charge-to-pulse circuits of cell '{self.cell.name}' have an offset of {self.conversion[1]:.3g} "
-                "times pulse_max_s, so that every pulse would be a full one; use longer pulses."
-            )
         circuit = self.cell.circuit
-        if self.charge_to_pulse == "cell" and not (
-            circuit and circuit.charge_to_pulse and circuit.signed_charge_to_pulse
-        ):
+        figures = circuit and circuit.charge_to_pulse
+        if self.charge_to_pulse == "cell":
+            if not (circuit and figures and circuit.signed_charge_to_pulse):
+                raise ValueError(
+                    "charge_to_pulse 'cell' needs a cell whose charge-to-pulse circuits were characterised, of both "
+                    f"kinds; cell '{self.cell.name}' has no such figures."
+                )
+            if (offset := figures.offset_s / self.pulse_max_s) >= 1.0:
+                raise ValueError(
+                    f"the charge-to-pulse circuits of cell '{self.cell.name}' have an offset of {offset:.3g} times "
+                    "pulse_max_s, so that every pulse would be a full one; use longer pulses."
+                )
+        if self.pulse_law == "cell" and self.cell.pulse is None:
             raise ValueError(
-                "charge_to_pulse 'cell' needs a cell whose charge-to-pulse circuits were characterised, of both kinds; "
-                f"cell '{self.cell.name}' has no such figures."
+                f"pulse_law 'cell' needs a cell whose file has a pulse law; cell '{self.cell.name}' has none."
             )
         if self.feedthrough and self.cell.model_feedthrough(self.pulse_max_s) is None:
             raise ValueError(
@@ -402,29 +422,25 @@ class GainCellConfig(BaseModel, frozen=True):
         return None if self.mismatch_seed is None or not (gain or zero_v) else (gain or 0.0, zero_v or 0.0)
 
     @cached_property
-    def imperfections(self) -> tuple[str, ...]:
-        """Fields that ask for more of a circuit than its charge law and its leak."""
-        active = {
-            "mismatch_seed": self.mismatch is not None,
-            "retention": self.retention == "table",
-            "charge_to_pulse": self.charge_to_pulse == "cell",
-            "feedthrough": self.feedthrough,
-            "score_noise": self.score_noise > 0.0,
-            "readout_noise": self.readout_noise > 0.0,
-        }
-        return tuple(name for name, is_active in active.items() if is_active)
+    def changed(self) -> tuple[str, ...]:
+        """Fields that do not have their default: what computes must know every one of them, or refuse."""
+        fields = type(self).model_fields
+        return tuple(name for name, field in fields.items() if getattr(self, name) != field.default)
 
     @cached_property
-    def conversion(self) -> tuple[float, float]:
-        """Gain and offset of the first product's charge-to-pulse circuits, the offset in units of pulse_max_s."""
-        return self._conversion(self.cell.circuit and self.cell.circuit.charge_to_pulse)
+    def gate(self) -> PulseLaw:
+        """phi of S / S_sat + preset, as `pulse_law` and `charge_to_pulse` ask for it."""
+        figures = self.cell.circuit and self.cell.circuit.charge_to_pulse
+        if self.pulse_law == "cell" and self.cell.pulse is not None:
+            return self.cell.pulse
+        if self.charge_to_pulse == "ideal" or figures is None:
+            return HARD_SIGMOID
+        return circuit_law(figures.gain, figures.offset_s / self.pulse_max_s, figures.source)
 
     @cached_property
     def signed_conversion(self) -> tuple[float, float]:
-        """The same of the second product's."""
-        return self._conversion(self.cell.circuit and self.cell.circuit.signed_charge_to_pulse)
-
-    def _conversion(self, figures: ChargeToPulse | None) -> tuple[float, float]:
+        """Gain and offset of the second product's charge-to-pulse circuits, the offset in units of pulse_max_s."""
+        figures = self.cell.circuit and self.cell.circuit.signed_charge_to_pulse
         if self.charge_to_pulse == "ideal" or figures is None:
             return 1.0, 0.0
         return figures.gain, figures.offset_s / self.pulse_max_s
@@ -463,7 +479,9 @@ class GainCellConfig(BaseModel, frozen=True):
 
     def ideal(self) -> Self:
         """This design point with circuits that do nothing but follow the charge law and leak."""
-        return self.replace(**{name: type(self).model_fields[name].default for name in self.imperfections})
+        fields = type(self).model_fields.items()
+        extra: dict[str, Any] = {name: field.json_schema_extra for name, field in fields}
+        return self.replace(**{name: field.default for name, field in fields if extra[name]["circuit"]})
 
     def for_layer(self, layer: int) -> Self:
         """This design point in one layer of a model, which has arrays of its own: what seeds draw is that layer's."""

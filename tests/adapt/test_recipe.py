@@ -393,4 +393,4 @@ def test_the_linear_model_has_ideal_circuits() -> None:
     linear = linear_design(DESIGN.replace(cell=cell, mismatch_seed=1, readout_noise=0.02))
     assert linear is not None
     assert linear.cell.name == "mine-linear"
-    assert not linear.imperfections
+    assert linear == linear.ideal()

@@ -33,7 +33,7 @@ def test_our_cell_becomes_a_cell_file(no_cache: Path, capsys: pytest.CaptureFixt
     printed: dict[str, Any] = json.loads(capsys.readouterr().out)
     cell = load_cell("cell.yaml")
     assert cell.model_dump(mode="json", exclude_none=True) == {
-        name: printed[name] for name in ("name", "description", "law", "retention", "circuit")
+        name: printed[name] for name in ("name", "description", "law", "retention", "pulse", "circuit")
     }
     assert cell.law.unit == "C/s"
     assert cell.law(0.45) * 15e-9 == pytest.approx(48e-15, rel=0.1)  # 3.2 uA
@@ -45,6 +45,10 @@ def test_our_cell_becomes_a_cell_file(no_cache: Path, capsys: pytest.CaptureFixt
     for figures in (pulse, signed):
         assert figures.nonlinearity < 0.01
         assert figures.gain == pytest.approx(1, abs=0.01)
+    # the curve goes where the line does, from no pulse to a full one
+    assert cell.pulse is not None
+    assert (cell.pulse.width[0], cell.pulse.width[-1]) == (0.0, pytest.approx(1.0))
+    assert cell.pulse.line == (pytest.approx(pulse.gain, abs=0.01), pytest.approx(pulse.offset_s / 15e-9, abs=0.01))
     # the law is where the simulation was: what it departs by is in the file
     y, slope = (np.array(printed["simulated"][name]) for name in ("y_v", "charge_c_per_s"))
     span = cell.law(0.45) - cell.law(-0.45)

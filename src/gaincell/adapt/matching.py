@@ -186,7 +186,7 @@ def _match(
 
 def _offset(scalers: HeadScalers) -> float:
     """Of the charge-to-pulse circuits, as what it adds to S / S_sat."""
-    gain, offset = scalers.config.conversion
+    gain, offset = scalers.config.gate.line
     return offset / gain
 
 

@@ -31,7 +31,7 @@ from gaincell.models.adapter import check_base
 from gaincell.models.tensorfile import read_tensors
 
 #: What `matching` lets differ from the adapter's design point.
-MATCHED = {"name", "cell", "leak_per_token", "token_period_s", "storage", "charge_to_pulse"}
+MATCHED = {"name", "cell", "leak_per_token", "token_period_s", "storage", "charge_to_pulse", "pulse_law"}
 
 
 @contextmanager

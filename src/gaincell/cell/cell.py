@@ -20,6 +20,7 @@ from pydantic import (
 from gaincell.aside import written_aside
 from gaincell.cell.figures import CircuitFigures
 from gaincell.cell.law import PolynomialLaw
+from gaincell.cell.pulse import PulseLaw
 from gaincell.cell.retention import Retention
 from gaincell.errors import InputError, one_sentence
 
@@ -34,6 +35,8 @@ class Cell(BaseModel):
         description: one sentence.
         law: charge law f(y).
         retention: decay of the stored voltage.
+        pulse: how long a pulse the charge of a column starts, where that is known; design points with `pulse_law`
+            "cell" use it, others HardSigmoid.
         circuit: what else was found of its circuit; design points say which of it counts.
     """
 
@@ -43,14 +46,14 @@ class Cell(BaseModel):
     description: str = ""
     law: PolynomialLaw
     retention: Retention
+    pulse: PulseLaw | None = None
     circuit: CircuitFigures | None = None
 
     @model_serializer(mode="wrap")
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = handler(self)
-        if self.circuit is None:
-            fields.pop("circuit", None)
-        return fields
+        absent = [name for name in ("pulse", "circuit") if getattr(self, name) is None]
+        return {name: value for name, value in fields.items() if name not in absent}
 
     @model_validator(mode="after")
     def _scalable(self) -> Self:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, load_cell
+from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, PulseLaw, load_cell
 from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.cell.rising import nearest_law
@@ -16,6 +16,7 @@ from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, co
 from gaincell.circuit.decks.read import DRIVEN, DRIVEN_V, Reads, read_deck, read_results
 from gaincell.circuit.mismatch import Spread, mismatch_of
 from gaincell.circuit.ngspice import Ngspice
+from gaincell.circuit.pulse import measured_law
 from gaincell.circuit.retention import Decay, decay_of
 from gaincell.circuit.writes import Writes, writes_of
 from gaincell.errors import InputError
@@ -141,15 +142,17 @@ def characterize(
         cells, seed = work.settings.mismatch, work.settings.seed
         mismatch, spread = mismatch_of(circuit, work.conditions, work.ngspice, law, cells=cells, seed=seed)
         tell(6, steps)
+    converted, pulse = _charge_to_pulse(work, transfer, full, signed=False)
     cell = Cell(
         name=circuit.name,
         description=f"Characterised with ngspice: {circuit.source}.",
         law=law,
         retention=decay.retention(),
+        pulse=pulse,
         circuit=CircuitFigures(
             read=figures,
-            charge_to_pulse=_charge_to_pulse(work, transfer, full, signed=False),
-            signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True),
+            charge_to_pulse=converted,
+            signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True)[0],
             write=_write(work, writes),
             energy=_energy(work, reads, transfer, full, writes.energy_j),
             mismatch=mismatch,
@@ -268,7 +271,10 @@ def _transfer(work: _Work, full_c: float, *, signed: bool) -> list[Conversion]:
     return [conversion(plots[0], conditions, work.card, converter) for plots in work.ngspice.run_all(decks)]
 
 
-def _charge_to_pulse(work: _Work, runs: Sequence[Conversion], full_c: float, *, signed: bool) -> ChargeToPulse:
+def _charge_to_pulse(
+    work: _Work, runs: Sequence[Conversion], full_c: float, *, signed: bool
+) -> tuple[ChargeToPulse, PulseLaw]:
+    """The line through the middle of the transfer curve, and the curve itself."""
     longest = work.conditions.pulse_max_s
     charge, width = (np.array([getattr(run, name) for run in runs]) for name in ("charge_c", "width_s"))
     if signed:  # the same circuit for both signs, told apart by the comparator
@@ -281,17 +287,17 @@ def _charge_to_pulse(work: _Work, runs: Sequence[Conversion], full_c: float, *, 
             "the cell may be no multiplier, or needs a higher order."
         )
     gain, offset = np.polyfit(score[linear], pulse[linear], 1)
-    return ChargeToPulse(
+    source = work.source(f"{len(runs)} columns of {work.settings.column} cells, ideal op-amp, comparator of inverters")
+    figures = ChargeToPulse(
         gain=float(gain),
         offset_s=float(offset * longest),
         nonlinearity=float(np.abs(pulse - gain * score - offset)[linear].max()),
         below_zero_s=float(width[score < 0].max(initial=0)),
         saturated_s=float(width[score >= 1.1].min()),
         signed=signed,
-        source=work.source(
-            f"{len(runs)} columns of {work.settings.column} cells, ideal op-amp, comparator of inverters"
-        ),
+        source=source,
     )
+    return figures, measured_law(score, pulse, source)
 
 
 def _write(work: _Work, writes: Writes) -> Write:

@@ -5,8 +5,9 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.check import check_operands
-from gaincell.ops.convert import fired, head_start, pulse_width, query_pulse, score_scale, stored_voltage
+from gaincell.ops.convert import fired, query_pulse, stored_voltage
 from gaincell.ops.dispatch import products
+from gaincell.ops.gate import gate_of
 from gaincell.ops.precision import outside_autocast
 from gaincell.ops.terms import Terms
 from gaincell.ops.variation import Cells, arrays, score_noise, seed_of_noise
@@ -96,23 +97,24 @@ def attention_map(
             total = total + decay * (pulse @ value.mT)
         return total
 
-    gate = score(q, Terms.of(config.cell.model_law, config, score_scale(config)), own)
-    if (through := Terms.of_feedthrough(config, score_scale(config))) is not None:
+    law = gate_of(config)
+    gate = score(q, Terms.of(config.cell.model_law, config, law.scale(config)), own)
+    if (through := Terms.of_feedthrough(config, law.scale(config))) is not None:
         gate = gate + score(fired(q, config), through, None)
-    preset = head_start(preset, q, config)
+    preset = law.start(preset, q)
     if preset is not None:
         gate = gate + preset[..., None]
     if config.score_noise:
         counters = head[..., None], count[..., None], (count % config.window)[..., None, :]
         noise = score_noise(config, seed_of_noise(config), *counters, gate)
-        gate = gate + noise * config.conversion[0]
+        gate = gate + noise * law.gain
     seen = (age >= 0) & (age < config.window)
     if pad is not None:
         real = ~pad_mask(pad, tokens)
         seen = seen & (real[:, None, :] & real[:, :, None])[:, None]
     if absent is not None:
         seen = seen & ~absent.repeat_interleave(groups, 1)[:, :, None]
-    return pulse_width(gate, config) * seen
+    return law.width(gate) * seen
 
 
 def pad_mask(pad: Tensor, tokens: int) -> Tensor:

@@ -27,18 +27,15 @@ from gaincell.ops.convert import (
     clamp_backward,
     fired,
     full_scale,
-    head_start,
     normaliser_readout,
-    pulse_edge,
-    pulse_width,
     query_gradient,
     query_pulse,
     readout_,
     readout_edge,
-    score_scale,
     stored_gradient,
     stored_voltage,
 )
+from gaincell.ops.gate import gate_of
 from gaincell.ops.precision import matmul, outside_autocast, rounding, widen
 from gaincell.ops.terms import TabledTerms, Terms, backward_law
 from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, seed_of_noise
@@ -104,7 +101,10 @@ class _Plan:
         self.config, self.tokens, self.like, self.converted = config, tokens, like, converted
         self.columns, self.window = config.subtile_columns, config.window
         law, back_law = config.cell.model_law, backward_law(config)
-        score, output = score_scale(config), charge_scale(config)
+        #: Whether it matters which cells, heads and tokens these are.
+        self.counts = self.arrays is not None or bool(config.score_noise or config.readout_noise)
+        self.gate = gate_of(config)
+        score, output = self.gate.scale(config), charge_scale(config)
         self.key, self.value = Terms.of(law, config, score), Terms.of(law, config, output)
         self.back_key, self.back_value = self.key, self.value
         if back_law is not law:
@@ -206,7 +206,7 @@ class _Heads:
         self.q = q if plan.converted else query_pulse(q, plan.config, self.buffer("q", *q.shape))
         self.yk, self.yv = (self.voltages(name, x) for name, x in zip(buffers, (k, v), strict=True))
         self.key_cells = self.value_cells = None
-        if plan.config.imperfections:
+        if plan.counts:
             kv_heads = plan.place.kv_heads
             row = torch.arange(keys[0].start, keys[0].stop, device=q.device)
             start = plan.place.start[row // kv_heads, None]
@@ -287,7 +287,7 @@ class _Heads:
         token = self.start + torch.arange(rows.start, rows.stop, device=gate.device)
         column = (self.start + torch.arange(rows.start, rows.start + plan.columns, device=gate.device)) % plan.window
         counters = self.head[..., None], token[..., None], column[:, None]
-        return score_noise(config, plan.place.noise_seed, *counters, gate).mul_(config.conversion[0])
+        return score_noise(config, plan.place.noise_seed, *counters, gate).mul_(plan.gate.gain)
 
     def readout_noise(self, block: _Block, charge: Tensor) -> Tensor:
         """Noise of a block's read-outs in counts, for charges (n, r, D) of its first r queries."""
@@ -379,7 +379,7 @@ class _Products(torch.autograd.Function):
             extremes = []
             for block in plan.blocks:
                 gate = heads.gate(block, keys)
-                phi = heads.mask_(pulse_width(gate, config, out=gate), block)
+                phi = heads.mask_(plan.gate.width(gate, out=gate), block)
                 rows = slice(block.rows.start, block.rows.start + block.tail)
                 if fired is not None:
                     pulses = phi.sum(2)
@@ -438,7 +438,7 @@ class _Products(torch.autograd.Function):
             grad_keys, grad_values = heads.blank("grad key", plan.back_key), heads.blank("grad value", plan.back_value)
             for block in plan.blocks:
                 gate = heads.gate(block, keys)
-                phi = pulse_width(gate, config, out=heads.buffer("phi", *gate.shape))
+                phi = plan.gate.width(gate, out=heads.buffer("phi", *gate.shape))
                 heads.mask_(phi, block)
                 slope = grad_out[:, block.rows]
                 if {(piece, block.index), (piece, block.index + config.tiles)} & ctx.clamped:
@@ -470,8 +470,7 @@ class _Products(torch.autograd.Function):
                             pulses = pulses.clone()
                             pulses[:, first : first + lost.shape[1]].masked_fill_(lost, 0.0)
                     gradient.add_(pulses)
-                # Inside the clamp, edges too: a query that rounds to zero still learns.
-                clamp_backward(gradient, gate, pulse_edge(config), 1.0, out=phi)
+                plan.gate.gradient(gradient, gate, out=phi)
                 heads.mask_(phi, block)
                 if plan.back_key.constant or preset.numel():
                     total = phi.sum(2, keepdim=True)
@@ -525,7 +524,7 @@ def blocked_products(
     if not q.numel():
         return q.clone(), q.sum(3)
     batch, heads = q.shape[:2]
-    preset = head_start(preset, q, config)
+    preset = gate_of(config).start(preset, q)
     offset = q.new_empty(batch * heads, 0) if preset is None else preset.to(q.dtype).flatten(0, 1)
     absent = q.new_empty(k.shape[0] * k.shape[1], 0, dtype=torch.bool) if absent is None else absent.flatten(0, 1)
     start = torch.zeros(batch, dtype=torch.long, device=q.device) if start is None else start

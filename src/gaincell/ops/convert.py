@@ -97,35 +97,6 @@ def fired(pulse: Tensor, config: GainCellConfig) -> Tensor:
     return pulse.sign()
 
 
-def score_scale(config: GainCellConfig) -> float:
-    """What S is multiplied with before HardSigmoid's clamp: the circuit's gain / S_sat."""
-    return config.conversion[0] / config.score_saturation
-
-
-def head_start(preset: Tensor | None, q: Tensor, config: GainCellConfig) -> Tensor | None:
-    """What is added to that: gain preset + offset, (B, Hq, T) of q (B, Hq, T, D), or None for nothing."""
-    gain, offset = config.conversion
-    if preset is None:
-        return q.new_full(q.shape[:3], offset) if offset else None
-    if config.charge_to_pulse == "ideal":
-        return preset
-    return gain * preset.to(torch.promote_types(preset.dtype, widen(q).dtype)) + offset  # rounded, zero might fire
-
-
-def pulse_width(gate: Tensor, config: GainCellConfig, out: Tensor | None = None) -> Tensor:
-    """HardSigmoid: phi of gain (S / S_sat + preset) + offset; same shape, into `out` where it is given.
-
-    clamp to [0, 1], and no pulse of a charge that is not above zero, though an offset above zero lengthens all others.
-    """
-    phi, edge = torch.clamp(gate, 0.0, 1.0, out=out), pulse_edge(config)
-    return torch.threshold_(phi, edge, 0.0) if edge else phi
-
-
-def pulse_edge(config: GainCellConfig) -> float:
-    """Below it, `pulse_width` passes no gradient; it is what a charge of zero comes to."""
-    return max(config.conversion[1], 0.0)
-
-
 def charge_scale(config: GainCellConfig) -> float:
     """What a sub-tile's charge is multiplied with to be in counts: the circuit's gain, full scale / output_scale."""
     return config.signed_conversion[0] * full_scale(config) / config.output_scale

@@ -9,12 +9,10 @@ from gaincell.ops.convert import (
     code_voltage,
     fired,
     full_scale,
-    head_start,
     normaliser_readout,
-    pulse_width,
     readout_,
-    score_scale,
 )
+from gaincell.ops.gate import gate_of
 from gaincell.ops.precision import round_operand, rounding
 from gaincell.ops.terms import Terms
 from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, seed_of_noise
@@ -48,7 +46,8 @@ class Decoded:
     ) -> None:
         self.config, self.dtype, law, device = config, dtype, config.cell.model_law, codes.device
         self.full, self.rounding = full_scale(config), rounding(config, dtype)
-        scales = score_scale(config), charge_scale(config)
+        self.gate = gate_of(config)
+        scales = self.gate.scale(config), charge_scale(config)
         self.terms = terms or tuple(Terms.of(law, config, scale) for scale in scales)
         through = tuple(x for x in (Terms.of_feedthrough(config, scale) for scale in scales) if x and not terms)
         #: The same of the feedthrough, whose charge comes with every pulse whatever its width.
@@ -157,12 +156,12 @@ class Decoded:
         if self.through is not None:
             through_decay = self.through._decays(written, tiles)
             gate.add_(self.through._scores(fired(q, config), tiles, through_decay))
-        preset = head_start(preset, pulse, config)
+        preset = self.gate.start(preset, pulse)
         if preset is not None:
             gate.add_(preset.to(self.dtype).reshape(rows, -1, 1))
         if noise is not None and config.score_noise:
             gate.add_(noise.of_scores())
-        phi = pulse_width(gate, config, out=gate).mul_(self.present.narrow(0, 0, tiles))
+        phi = self.gate.width(gate, out=gate).mul_(self.present.narrow(0, 0, tiles))
         total = phi.sum(3, keepdim=True)
         charge = self._charges(phi, total, decay)
         if self.through is not None:
@@ -214,7 +213,7 @@ class _Noise:
         columns = self.config.subtile_columns
         column = self.tile * columns + torch.arange(columns, device=self.tile.device)
         noise = score_noise(self.config, self.seed, self.head, self.token, column, self.like)
-        return noise.mul_(self.config.conversion[0]).flatten(1, 2)
+        return noise.mul_(gate_of(self.config).gain).flatten(1, 2)
 
     def of_readouts(self) -> Tensor:
         """Of every charge, in counts: (tiles, B Hkv, G, D)."""

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from gaincell.cell.pulse import PulseLaw
 from gaincell.config import GainCellConfig
 from gaincell.ops.check import check_operands
 from gaincell.ops.convert import fired, normaliser_readout, query_pulse, readout, stored_voltage
@@ -70,7 +71,7 @@ def naive_products(
     cells, index = arrays(config, yk.shape[1], dim, q.double()), torch.arange(heads, device=q.device)
     head = index[:, None] // groups
     q, yk, yv = q.double(), yk.double().repeat_interleave(groups, 1), yv.double().repeat_interleave(groups, 1)
-    (gain, shift), seed = config.conversion, seed_of_noise(config)
+    seed = seed_of_noise(config)
     stored = None if absent is None else ~absent.repeat_interleave(groups, 1)
     out, z, all_phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens), q.new_zeros(batch, heads, tokens, tokens)
     for b in range(batch):
@@ -92,8 +93,7 @@ def naive_products(
             level = score / config.score_saturation + offset
             if config.score_noise:
                 level = level + score_noise(config, seed, index[:, None], now, column, score)
-            gate, edge = gain * level + shift, max(shift, 0.0)
-            phi = gate.clamp(edge, 1.0) - edge * (gate <= edge).double()  # no pulse of a charge that is not above zero
+            phi = _pulse(level, config.gate)
             if stored is not None:
                 phi = phi * stored[b][:, s]
             charge = _product(phi[..., None], held_v, decay, value, config)
@@ -108,6 +108,12 @@ def naive_products(
             z[b, :, t] = sum(normaliser_readout(phi[:, own].sum(1), config) for own in tiles.values())
             all_phi[b, :, t, s] = phi
     return out, z, all_phi
+
+
+def _pulse(level: Tensor, law: PulseLaw) -> Tensor:
+    """phi of S / S_sat + preset: what each stretch of the polyline adds, and each jump."""
+    ramps = sum(slope * (level - start).clamp(0.0, length) for start, length, slope in law.ramps)
+    return ramps + sum((height * (level > start).double() for start, height in law.jumps), torch.zeros_like(level))
 
 
 def _product(pulse: Tensor, y: Tensor, decay: Tensor | None, cells: Cells | None, config: GainCellConfig) -> Tensor:

@@ -17,6 +17,19 @@ from gaincell.ops.triton.limits import NARROWEST, WIDEST
 __all__ = ["unsupported"]
 
 
+#: Fields of the design point that the kernels compute, or that change nothing in the arrays. A field that is not among
+#: them, a new one for instance, makes them leave the design point to the blocked form.
+# fmt: off
+SERVES = frozenset({
+    "window", "subtile_columns", "query_levels", "stored_levels", "output_levels", "readout", "stored_max_v", "zero_v",
+    "score_saturation", "output_scale", "cell", "token_period_s", "leak_per_token", "leak_form", "gradient",
+    "surrogate_slope", "normaliser", "normaliser_ranges", "normaliser_epsilon", "query_sign", "storage", "matmul",
+    "path", "name", "subtile_rows", "pulse_max_s", "layer_latency_s", "equalisation", "score_preset", "sinks",
+    "mismatch_gain", "mismatch_zero_v", "noise_seed",  # which are nothing without what they belong to
+})
+# fmt: on
+
+
 @cache
 def _installed() -> bool:
     return importlib.util.find_spec("triton") is not None
@@ -26,8 +39,8 @@ def unsupported(q: Tensor, config: GainCellConfig) -> str | None:
     """One phrase saying why the kernels cannot take q (..., T, D) under `config`, or None where they can."""
     tokens, head_dim = q.shape[-2:]
     columns = config.subtile_columns
-    if config.imperfections:
-        return f"they do not know {', '.join(config.imperfections)}"
+    if unknown := [name for name in config.changed if name not in SERVES]:
+        return f"they do not know {', '.join(unknown)}"
     if not _installed():
         return "Triton is not installed"
     if q.dtype == torch.float64:

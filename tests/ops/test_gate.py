@@ -1,0 +1,121 @@
+"""The pulse law of a cell file on every path, and what a path that does not know a field does."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from ops_cases import Case, cases
+from torch import Tensor
+
+import gaincell
+from gaincell import GainCellConfig, InputError
+from gaincell.cell import PulseLaw, load_cell
+from gaincell.ops import attention_map, naive_attention
+from gaincell.ops.gate import Gate
+from gaincell.ops.triton import SERVES, unsupported
+
+#: A toe that curves, as a comparator's does; a jump amid the ramp; and pulses that never get full.
+TOE = PulseLaw(at=(-0.05, 0.05, 0.2, 0.9, 1.1), width=(0.0, 0.01, 0.12, 0.93, 1.0), source="a test")
+STEP = PulseLaw(at=(0.1, 0.5, 0.5, 0.9), width=(0.0, 0.2, 0.5, 0.8), source="a test")
+
+
+@st.composite
+def gated(draw: st.DrawFn) -> Case:
+    """A case whose cell has a pulse law of its own."""
+    case, law = draw(cases(most_tokens=40)), draw(st.sampled_from((TOE, STEP)))
+    cell = case.config.cell.model_copy(update={"pulse": law})
+    return replace(case, config=case.config.replace(cell=cell, pulse_law="cell"))
+
+
+@given(gated())
+def test_every_path_follows_the_cells_pulse_law(case: Case) -> None:
+    expected, phi = naive_attention(case.q, case.k, case.v, case.config, **case.options)
+    found = gaincell.attention(case.q, case.k, case.v, case.config, **case.options)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(case.stream(case.chunks), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(case.stream((1,)), expected, rtol=1e-9, atol=1e-9)
+    found = attention_map(case.q, case.k, case.config, **case.options)
+    torch.testing.assert_close(found, phi, rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=settings().max_examples // 2)
+@given(gated())
+def test_gradients_through_a_pulse_law_are_those_of_the_oracle(case: Case) -> None:
+    config = case.config.replace(stored_levels=None, storage="uniform")
+    assume(case.preset is not None or config.query_levels is None)  # no charge lies on a corner of the polyline
+
+    def gradients(operator: object) -> list[Tensor]:
+        leaves = [x.clone().requires_grad_() for x in (case.q, case.k, case.v)]
+        out = operator(*leaves, config, **case.options)  # pyright: ignore[reportCallIssue]
+        out = out[0] if isinstance(out, tuple) else out
+        weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(3), dtype=out.dtype)
+        if not out.requires_grad:  # the oracle's does not where every row is all pads
+            return [torch.zeros_like(x) for x in leaves]
+        return list(torch.autograd.grad((out * weights).sum(), leaves))
+
+    for found, expected in zip(gradients(gaincell.attention), gradients(naive_attention), strict=True):
+        scale = max(1.0, float(expected.abs().max()))
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("law", [TOE, STEP])
+def test_widths_are_the_laws_and_gradients_its_slopes(law: PulseLaw) -> None:
+    gate, x = Gate(law), torch.linspace(-0.5, 1.5, 4001, dtype=torch.float64) + 1e-7
+    assert np.allclose(gate.width(x), law(x.numpy()))
+    steep = gate.gradient(torch.ones_like(x), x)
+    around = np.array([abs(x - corner) > 1e-3 for corner in law.at]).all(0)
+    assert np.allclose(steep[around], ((law(x.numpy() + 1e-6) - law(x.numpy() - 1e-6)) / 2e-6)[around], atol=1e-6)
+    ends = torch.tensor([law.at[0], law.at[-1]], dtype=torch.float64)
+    assert bool((gate.gradient(torch.ones_like(ends), ends) > 0).all())
+
+
+def test_a_new_gate_is_a_cell_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "toe.yaml"
+    path.write_text(
+        "name: toe\nlaw: {coefficients: [0.0, 20.0], unit: model, source: a bench}\n"
+        "retention: {tau: 5, unit: ms, source: a bench}\n"
+        "pulse: {at: [0.0, 0.1, 0.3, 1.2], width: [0.0, 0.01, 0.15, 1.0], source: a bench}\n"
+    )
+    config = GainCellConfig.preset("leroux2025").replace(
+        cell=str(path), window=16, subtile_columns=4, output_levels=None
+    )
+    generator = torch.Generator().manual_seed(2)
+    q, k, v = (0.45 + 0.2 * torch.randn(1, 1, 40, 16, generator=generator).double() for _ in range(3))
+    ideal, own = config, config.replace(pulse_law="cell", score_saturation=20.0)
+    assert not torch.allclose(gaincell.attention(q, k, v, own), gaincell.attention(q, k, v, ideal))
+    torch.testing.assert_close(gaincell.attention(q, k, v, own), naive_attention(q, k, v, own)[0])
+    assert GainCellConfig.load(_saved(own, tmp_path)) == own
+    with pytest.raises(InputError, match="cell 'leroux2025' has none"):
+        config.replace(cell="leroux2025", pulse_law="cell")
+    path.write_text(path.read_text().replace("0.15, 1.0]", "0.15, 1.5]"))
+    with pytest.raises(InputError, match="at 1 at most"):
+        load_cell(path)
+
+
+def _saved(config: GainCellConfig, folder: Path) -> Path:
+    (folder / "point.yaml").write_text(config.to_yaml())
+    return folder / "point.yaml"
+
+
+def test_the_kernels_leave_a_field_that_they_do_not_know_to_the_blocked_form() -> None:
+    fields = GainCellConfig.model_fields
+    assert set(fields) >= SERVES
+    q, design = torch.zeros(1, 1, 16, 16), GainCellConfig.preset("leroux2025")
+    cell = design.cell.model_copy(update={"pulse": TOE})
+    assert "pulse_law" in str(unsupported(q, design.replace(cell=cell, pulse_law="cell")))
+    asked = {"score_noise": 0.1, "readout_noise": 0.1, "mismatch_seed": 1, "mismatch_gain": 0.1, "mismatch_zero_v": 0.0}
+    for name in ("score_noise", "readout_noise", "mismatch_seed"):
+        assert name in str(unsupported(q, design.replace(**asked)))
+    assert set(fields) - SERVES == {
+        "mismatch_seed",
+        "retention",
+        "charge_to_pulse",
+        "pulse_law",
+        "feedthrough",
+        "score_noise",
+        "readout_noise",
+    }
