@@ -199,3 +199,14 @@ def test_planted_heads_are_found() -> None:
     assert np.argwhere(activity.saturated).tolist() == [[0, 1]]
     np.testing.assert_allclose(activity.phi[0, :2], [0.0, 1.0])
     assert ((activity.phi[1:] > 0.3) & (activity.phi[1:] < 0.7)).all()
+
+
+def test_activity_is_that_of_the_circuits_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    circuits = {"mismatch_seed": 3, "mismatch_gain": 0.3, "mismatch_zero_v": 0.1, "score_noise": 0.2, "noise_seed": 4}
+    model, ids = converted("llama", config=EXTENDED.replace(**circuits)), tokens(2, 13)
+    found, ideal = attention_activity(model, ids), attention_activity(converted("llama", config=EXTENDED), ids)
+    for layer, o in enumerate(operands_of(model, ids, monkeypatch)):
+        phi = naive_attention(o.q, o.k, o.v, o.config, preset=o.preset, absent=o.absent)[1]
+        mean = phi.sum((0, 2, 3)) / (phi > 0).sum((0, 2, 3))
+        assert found.phi[layer] / found.phi_active[layer] == pytest.approx(mean.numpy(), rel=1e-5)
+    assert not np.allclose(found.phi, ideal.phi)

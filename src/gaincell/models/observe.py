@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot, pad
+from torch.nn.functional import one_hot
 from transformers import PreTrainedModel
 
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
@@ -10,8 +10,8 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.activity import UNQUANTISED_LEVELS, Activity
 from gaincell.models.convert import scalers_of
-from gaincell.ops import attention_map
-from gaincell.ops.convert import code_voltage, full_scale, query_pulse, readout_, stored_code, stored_voltage
+from gaincell.ops.convert import code_voltage, full_scale, query_pulse, readout_, stored_code
+from gaincell.ops.dense import dense
 from gaincell.ops.terms import Terms
 
 
@@ -19,9 +19,9 @@ from gaincell.ops.terms import Terms
 def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token ids") -> Activity:
     """Run a converted model and record what its arrays do, layer by layer; memory grows with T squared of one layer.
 
-    In floating point, whatever `matmul` rounds beside; of ideal circuits, whose design point is
-    `GainCellConfig.ideal`, though the layers pass on what theirs put out. Cells without levels are counted, and their
-    charges taken, at the nearest of `UNQUANTISED_LEVELS`.
+    Circuits are as the design point has them, though operands are not rounded to `matmul`. Charges that cells draw are
+    those of the charge law at a cell's age: what differs from cell to cell is left out, and feedthrough. Cells without
+    levels are counted, and their charges taken, at the nearest of `UNQUANTISED_LEVELS`.
 
     Args:
         model: a converted model.
@@ -36,7 +36,7 @@ def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token i
         raise InputError("the model attends with softmax, so there are no pulses to look at; convert it first.")
     if ids.dim() != 2 or not ids.numel():
         raise InputError(f"ids must be token ids of shape (B, T), one at least; got {tuple(ids.shape)}.")
-    tallies = [_Tally(scalers.config.ideal()) for scalers in layers.values()]
+    tallies = [_Tally(scalers.config) for scalers in layers.values()]
     was_training = model.training
     model.eval()
     try:
@@ -67,7 +67,7 @@ class _Tally:
         for row in range(len(q)):
             # One key/value head at a time, so that what is kept for every pair of tokens stays small.
             arrays = zip(q[row].split(groups), k[row], v[row], preset[row].split(groups), stored[row], strict=True)
-            found = [_sums(*operands, self.config) for operands in arrays]
+            found = [_sums(*operands, self.config, n, k.shape[1]) for n, operands in enumerate(arrays)]
             for name in found[0]:
                 sums, counts = (torch.cat([head[name][i] for head in found]).double().cpu() for i in (0, 1))
                 before = self.totals.get(name, (0, 0))
@@ -79,11 +79,12 @@ class _Tally:
 
 
 def _sums(
-    q: Tensor, k: Tensor, v: Tensor, preset: Tensor, stored: Tensor, config: GainCellConfig
+    q: Tensor, k: Tensor, v: Tensor, preset: Tensor, stored: Tensor, config: GainCellConfig, head: int, heads: int
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """For every array of `Activity` the sum of one pair of arrays, (G,) or (1, levels), and of how many.
 
-    Of q (G, T, D), k and v (T, D), preset (G, T), stored (T,), where G queries share keys and values.
+    Of q (G, T, D), k and v (T, D), preset (G, T), stored (T,), where G queries share keys and values: those of
+    key/value head `head` of `heads`.
     """
     group, tokens, dim = q.shape
     levels = config.stored_levels or UNQUANTISED_LEVELS
@@ -95,14 +96,19 @@ def _sums(
 
     pulse = query_pulse(q, config)
     pulse = (pulse + 1.0) / 2.0 if config.query_sign == "offset_binary" else pulse.abs()
-    phi = attention_map(q[None], k[None, None], config, preset=preset[None], absent=~stored[None, None])[0]
+    options = {"preset": preset[None], "absent": ~stored[None, None]}
+    trace = dense(q[None], k[None, None], v[None, None], config, **options, kv_head=head, kv_heads=heads)
+    phi = trace.phi[0]
     k_code, v_code = stored_code(k, counted).long(), stored_code(v, counted).long()
     k_levels, v_levels = (one_hot(code, levels).sum(1).double() for code in (k_code, v_code))  # (T, levels)
 
     charge = _charges(counted, ages)
     # What a token's cells draw from a full pulse at any age (T, ages), then at the age each query finds it at.
     drawn = (v_levels @ charge).to(phi).gather(1, age.T).T
-    codes, used = _readouts(phi, seen, stored_voltage(v, config), age, ages, config)
+    # (T, J): a sub-tile is read where the query sees a token that is stored in it.
+    used = seen.to(phi) @ one_hot(index % config.window // config.subtile_columns).to(phi) > 0
+    full = full_scale(config)
+    top = readout_(phi.new_full((), full), config)
 
     lines, columns, cells = (x.expand(group) for x in (age.new_tensor(tokens * dim), seen.sum(), seen.sum() * dim))
     written = stored.sum().expand(1, 1) * dim
@@ -115,7 +121,7 @@ def _sums(
         "phi_active": (_total(phi > 0), columns),
         "phi_full": (_total(phi == 1), columns),
         "value_charge": (phi.flatten(1) @ drawn.flatten(), cells),
-        "readout": (codes, used.expand(group) * dim),
+        "readout": (_total((trace.read[0] * full).abs() * used[..., None]) / top, used.sum().expand(group) * dim),
         "key_codes": (k_levels[stored].sum(0, keepdim=True), written),
         "value_codes": (v_levels[stored].sum(0, keepdim=True), written),
     }
@@ -127,18 +133,16 @@ def _total(x: Tensor) -> Tensor:
 
 
 def _charges(config: GainCellConfig, ages: Tensor) -> Tensor:
-    """|f| of a cell at every stored level and age, over |f(0.45 V)|: (levels, ages), in double precision."""
-    law = config.cell.model_law
+    """|f| of a cell at every stored level and age, over |f(0.45 V)|: (levels, ages), in double precision.
+
+    Of a cell as all are on average, where they differ.
+    """
+    law, config = config.cell.model_law, config.replace(mismatch_seed=None)
     terms = Terms.of(law, config, 1.0 / abs(law(REFERENCE_VOLTAGE_V)))
     levels = torch.arange(config.stored_levels or 0, device=ages.device)
     values = terms.values(code_voltage(levels, config, torch.float64)[:, None])
-    aged = [x * decay for x, decay in zip(values, _decays(terms, ages, config), strict=True)]
+    aged = [x * decay for x, decay in zip(values, terms.decays(ages, config.leak), strict=True)]
     return (torch.stack(aged).sum(0) + terms.constant).abs()
-
-
-def _decays(terms: Terms, ages: Tensor, config: GainCellConfig) -> list[Tensor]:
-    """e^{-rate leak age} of every term, of ages' shape, in double precision."""
-    return [torch.exp(-rate * config.leak * ages.double()) for rate in terms.rates]
 
 
 def _key_charge(pulse: Tensor, code: Tensor, stored: Tensor, charge: Tensor) -> Tensor:
@@ -154,29 +158,3 @@ def _key_charge(pulse: Tensor, code: Tensor, stored: Tensor, charge: Tensor) -> 
         met = torch.fft.irfft((pulses * cells.conj()).sum(2), length, 1)[:, : len(at_ages)]
         total += met.clamp_(min=0.0).double() @ at_ages  # below zero by rounding only
     return total
-
-
-def _readouts(
-    phi: Tensor, seen: Tensor, y: Tensor, age: Tensor, ages: Tensor, config: GainCellConfig
-) -> tuple[Tensor, Tensor]:
-    """sum |code| / largest code over the read-outs of every query and sub-tile (G,), and how many sub-tiles are read.
-
-    Tokens a window apart share a sub-tile, and phi is 0 outside the window: their charges add up to what is read.
-    """
-    columns, tokens = config.subtile_columns, len(y)
-    rest, blocks = -tokens % columns, -(-tokens // columns)
-    tile = torch.arange(blocks, device=y.device) % config.tiles
-
-    def by_block(x: Tensor) -> Tensor:  # (..., T, T) -> (..., T, blocks, columns)
-        return pad(x, (0, rest)).unflatten(-1, (blocks, columns))
-
-    full = full_scale(config)
-    terms = Terms.of(config.cell.model_law, config, full / config.output_scale)
-    charges = terms.constant * by_block(phi).sum(3)[..., None]
-    for x, decay in zip(terms.values(y), _decays(terms, ages, config), strict=True):
-        cells = pad(x, (0, 0, 0, rest)).unflatten(0, (blocks, columns))
-        charges = charges + torch.einsum("gtjc,jcd->gtjd", by_block(phi * decay.to(phi)[age]), cells)
-    counts = charges.new_zeros(*phi.shape[:2], min(blocks, config.tiles), y.shape[1]).index_add_(2, tile, charges)
-    used = torch.zeros_like(counts[0, :, :, 0]).index_add_(1, tile, by_block(seen).any(2).to(counts)) > 0
-    top = readout_(phi.new_full((), full), config)
-    return _total(readout_(counts, config).abs_()) / top, used.sum()

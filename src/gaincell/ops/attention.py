@@ -5,12 +5,8 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.check import check_operands
-from gaincell.ops.convert import fired, query_pulse, stored_voltage
+from gaincell.ops.dense import pulses
 from gaincell.ops.dispatch import products
-from gaincell.ops.gate import gate_of
-from gaincell.ops.precision import outside_autocast
-from gaincell.ops.terms import Terms
-from gaincell.ops.variation import Cells, arrays, score_noise, seed_of_noise
 
 
 def attention(
@@ -66,7 +62,6 @@ def normalise(out: Tensor, z: Tensor | None, config: GainCellConfig) -> Tensor:
     return out if z is None or config.normaliser == "none" else out / (z.unsqueeze(3) + config.normaliser_epsilon)
 
 
-@outside_autocast
 def attention_map(
     q: Tensor,
     k: Tensor,
@@ -82,39 +77,15 @@ def attention_map(
         InputError: as `attention`.
     """
     check_operands(q, k, k, config, pad, preset, absent)
-    groups, (_, _, tokens, _) = q.shape[1] // k.shape[1], q.shape
-    q, y = query_pulse(q, config), stored_voltage(k, config).repeat_interleave(groups, 1)
-    index = torch.arange(tokens, device=q.device)
-    age = index[:, None] - index
-    count = (index if pad is None else index - pad[:, None])[..., None, :]  # (T) or (B, T): of its row, before it
-    head, cells = torch.arange(q.shape[1], device=q.device)[:, None], arrays(config, k.shape[1], k.shape[3], q)
-    own = None if cells is None else cells[0].at(head // groups, count % config.window)
-
-    def score(pulse: Tensor, terms: Terms, cells: Cells | None) -> Tensor:
-        total = terms.constant * pulse.sum(-1, keepdim=True)
-        decays = terms.decays(age.clamp(0, config.window - 1), config.leak).to(q.dtype)
-        for decay, value in zip(decays, terms.values(y, cells), strict=True):
-            total = total + decay * (pulse @ value.mT)
-        return total
-
-    law = gate_of(config)
-    gate = score(q, Terms.of(config.cell.model_law, config, law.scale(config)), own)
-    if (through := Terms.of_feedthrough(config, law.scale(config))) is not None:
-        gate = gate + score(fired(q, config), through, None)
-    preset = law.start(preset, q)
-    if preset is not None:
-        gate = gate + preset[..., None]
-    if config.score_noise:
-        counters = head[..., None], count[..., None], (count % config.window)[..., None, :]
-        noise = score_noise(config, seed_of_noise(config), *counters, gate)
-        gate = gate + noise * law.gain
-    seen = (age >= 0) & (age < config.window)
-    if pad is not None:
-        real = ~pad_mask(pad, tokens)
-        seen = seen & (real[:, None, :] & real[:, :, None])[:, None]
-    if absent is not None:
-        seen = seen & ~absent.repeat_interleave(groups, 1)[:, :, None]
-    return law.width(gate) * seen
+    if pad is None:
+        return pulses(q, k, config, preset=preset, absent=absent)
+    shift, back = roll_index(pad, q.shape[2])
+    q, k = (gather_tokens(x, shift) for x in (q, k))
+    preset, absent = (None if x is None else gather_tokens(x, shift) for x in (preset, absent))
+    phi = gather_tokens(pulses(q, k, config, preset=preset, absent=absent), back)
+    phi = gather_tokens(phi.transpose(2, 3), back).transpose(2, 3)
+    real = ~pad_mask(pad, q.shape[2])
+    return phi * (real[:, None, :] & real[:, :, None])[:, None]
 
 
 def pad_mask(pad: Tensor, tokens: int) -> Tensor:

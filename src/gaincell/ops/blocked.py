@@ -23,7 +23,6 @@ from torch.autograd.function import once_differentiable
 from gaincell.config import GainCellConfig
 from gaincell.ops.convert import (
     beyond_ranges,
-    charge_scale,
     clamp_backward,
     fired,
     full_scale,
@@ -35,9 +34,9 @@ from gaincell.ops.convert import (
     stored_gradient,
     stored_voltage,
 )
-from gaincell.ops.gate import gate_of
+from gaincell.ops.model import array_model
 from gaincell.ops.precision import matmul, outside_autocast, rounding, widen
-from gaincell.ops.terms import TabledTerms, Terms, backward_law
+from gaincell.ops.terms import TabledTerms, Terms
 from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, seed_of_noise
 
 #: Queries times heads that are worked on at once: large enough that the matrix products are fast, small enough that
@@ -100,16 +99,12 @@ class _Plan:
         self.place, self.arrays = place, arrays(config, place.kv_heads, like.shape[2], like)
         self.config, self.tokens, self.like, self.converted = config, tokens, like, converted
         self.columns, self.window = config.subtile_columns, config.window
-        law, back_law = config.cell.model_law, backward_law(config)
         #: Whether it matters which cells, heads and tokens these are.
         self.counts = self.arrays is not None or bool(config.score_noise or config.readout_noise)
-        self.gate = gate_of(config)
-        score, output = self.gate.scale(config), charge_scale(config)
-        self.key, self.value = Terms.of(law, config, score), Terms.of(law, config, output)
-        self.back_key, self.back_value = self.key, self.value
-        if back_law is not law:
-            self.back_key, self.back_value = Terms.of(back_law, config, score), Terms.of(back_law, config, output)
-        self.through_key, self.through_value = (Terms.of_feedthrough(config, scale) for scale in (score, output))
+        model = array_model(config)
+        self.gate, self.key, self.value = model.gate, model.key, model.value
+        self.back_key, self.back_value = model.back_key, model.back_value
+        self.through_key, self.through_value = model.through or (None, None)
         self.buffer = _Buffers(like)
         self.blocks = self.blocks_of(tokens)
         self.longest = min(tokens, self.window + self.columns)
@@ -524,7 +519,7 @@ def blocked_products(
     if not q.numel():
         return q.clone(), q.sum(3)
     batch, heads = q.shape[:2]
-    preset = gate_of(config).start(preset, q)
+    preset = array_model(config).gate.start(preset, q)
     offset = q.new_empty(batch * heads, 0) if preset is None else preset.to(q.dtype).flatten(0, 1)
     absent = q.new_empty(k.shape[0] * k.shape[1], 0, dtype=torch.bool) if absent is None else absent.flatten(0, 1)
     start = torch.zeros(batch, dtype=torch.long, device=q.device) if start is None else start

@@ -5,14 +5,13 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.convert import (
-    charge_scale,
     code_voltage,
     fired,
     full_scale,
     normaliser_readout,
     readout_,
 )
-from gaincell.ops.gate import gate_of
+from gaincell.ops.model import array_model
 from gaincell.ops.precision import round_operand, rounding
 from gaincell.ops.terms import Terms
 from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, seed_of_noise
@@ -44,12 +43,10 @@ class Decoded:
         absent: Tensor | None,
         terms: tuple[Terms, ...] | None = None,
     ) -> None:
-        self.config, self.dtype, law, device = config, dtype, config.cell.model_law, codes.device
+        self.config, self.dtype, device, model = config, dtype, codes.device, array_model(config)
         self.full, self.rounding = full_scale(config), rounding(config, dtype)
-        self.gate = gate_of(config)
-        scales = self.gate.scale(config), charge_scale(config)
-        self.terms = terms or tuple(Terms.of(law, config, scale) for scale in scales)
-        through = tuple(x for x in (Terms.of_feedthrough(config, scale) for scale in scales) if x and not terms)
+        self.gate, self.terms = model.gate, terms or (model.key, model.value)
+        through = None if terms else model.through
         #: The same of the feedthrough, whose charge comes with every pulse whatever its width.
         self.through = Decoded(codes, config, dtype, written, absent, through) if through else None
         self.key_constant = torch.full((codes.shape[-1], 1), self.terms[0].constant, dtype=dtype, device=device)
@@ -213,7 +210,7 @@ class _Noise:
         columns = self.config.subtile_columns
         column = self.tile * columns + torch.arange(columns, device=self.tile.device)
         noise = score_noise(self.config, self.seed, self.head, self.token, column, self.like)
-        return noise.mul_(gate_of(self.config).gain).flatten(1, 2)
+        return noise.mul_(array_model(self.config).gate.gain).flatten(1, 2)
 
     def of_readouts(self) -> Tensor:
         """Of every charge, in counts: (tiles, B Hkv, G, D)."""
