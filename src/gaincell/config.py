@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from gaincell.cell import Cell, load_cell
 from gaincell.cell.cell import is_file, read_json, read_text, read_yaml
@@ -22,10 +23,29 @@ _CODE = "released training code of Leroux et al. 2025"
 _ASSUMED = "assumption: not published"
 
 
-def _field(default: Any, unit: str, source: str, description: str, *, circuit: bool = False, **limits: Any) -> Any:
-    """A field; `circuit`: it asks for more of a circuit than its charge law and its leak."""
-    extra: dict[str, Any] = {"unit": unit, "source": source, "circuit": circuit}
+#: What a field is about: the hardware; what its circuits do beside their charge law and leak; what reports call it; how
+#: the simulation computes; how a model learns on it.
+Kind = Literal["hardware", "circuit", "label", "execution", "learning"]
+
+
+def _field(
+    default: Any,
+    unit: str,
+    source: str,
+    description: str,
+    *,
+    kind: Kind = "hardware",
+    cell: bool = False,
+    **limits: Any,
+) -> Any:
+    """A field; `cell`: it may change where an adapted model is moved to another cell."""
+    extra: dict[str, Any] = {"unit": unit, "source": source, "kind": kind, "cell": cell}
     return Field(default, description=description, json_schema_extra=extra, **limits)
+
+
+def _mark(field: FieldInfo, name: str) -> Any:
+    extra: Any = field.json_schema_extra
+    return extra[name]
 
 
 def _hash(text: str) -> int:
@@ -44,7 +64,7 @@ class GainCellConfig(BaseModel, frozen=True):
 
     model_config = ConfigDict(extra="forbid", validate_default=True)
 
-    name: str = _field("custom", "-", "-", "What reports call this design point.")
+    name: str = _field("custom", "-", "-", "What reports call this design point.", kind="label", cell=True)
 
     window: int = _field(
         1024,
@@ -99,7 +119,11 @@ class GainCellConfig(BaseModel, frozen=True):
     )
 
     cell: Cell = _field(
-        "leroux2025", "-", _CODE, "The gain cell: a shipped cell's name, the path of a cell file, or its content."
+        "leroux2025",
+        "-",
+        _CODE,
+        "The gain cell: a shipped cell's name, the path of a cell file, or its content.",
+        cell=True,
     )
     pulse_max_s: float = _field(
         15e-9, "s", _PAPER, "T_max: the longest word-line pulse (phi = 1).", gt=0, allow_inf_nan=False
@@ -119,6 +143,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "Time from one token to the next. null: set from the model's layers when a model is converted.",
         gt=0,
         allow_inf_nan=False,
+        cell=True,
     )
     leak_per_token: float | None = _field(
         None,
@@ -128,6 +153,7 @@ class GainCellConfig(BaseModel, frozen=True):
         ge=0,
         le=1,
         allow_inf_nan=False,
+        cell=True,
     )
 
     gradient: Literal["linear-law", "true-law"] = _field(
@@ -136,6 +162,7 @@ class GainCellConfig(BaseModel, frozen=True):
         _CODE,
         "The cell law in the backward pass: 'linear-law' puts surrogate_slope * y in its place, as published; "
         "'true-law' differentiates the cell's own law.",
+        kind="learning",
     )
     surrogate_slope: float = _field(
         19.3,
@@ -144,6 +171,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "Slope of the surrogate linear law of the backward pass.",
         gt=0,
         allow_inf_nan=False,
+        kind="learning",
     )
 
     normaliser: Literal["none", "ideal", "column"] = _field(
@@ -185,6 +213,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "option: not in the published design (linearised)",
         "'uniform': evenly spaced voltages. 'linearised': the DAC's voltages are spaced so that the cell's charge "
         "f(V) is even between its values at 0 V and stored_max_v.",
+        cell=True,
     )
 
     equalisation: bool = _field(
@@ -218,7 +247,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "own. null: all cells are equal.",
         ge=0,
         lt=1 << 63,
-        circuit=True,
+        kind="circuit",
     )
     mismatch_gain: float | None = _field(
         None,
@@ -246,7 +275,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "'table': a stored voltage decays as the cell's table has it, linear between its entries, at an age of "
         "token_period_s a token; it takes as many products as stored_levels (times the law's coefficients where cells "
         "differ). 'exponential': by the leak.",
-        circuit=True,
+        kind="circuit",
     )
     charge_to_pulse: Literal["ideal", "cell"] = _field(
         "ideal",
@@ -256,7 +285,8 @@ class GainCellConfig(BaseModel, frozen=True):
         "offset, 0, 1) where S / S_sat + preset > 0, else 0, and a read-out of charge o, outputs and reference columns "
         "alike, counts sign(o) (gain |o| + offset), not below zero; offsets in units of pulse_max_s. 'ideal': gain 1, "
         "offset 0.",
-        circuit=True,
+        kind="circuit",
+        cell=True,
     )
     pulse_law: Literal["hard_sigmoid", "cell"] = _field(
         "hard_sigmoid",
@@ -265,7 +295,8 @@ class GainCellConfig(BaseModel, frozen=True):
         "How long a pulse the charge of a column starts: 'cell' as the cell's own pulse law has it, a polyline of S / "
         "S_sat + preset, which stands for the gain and offset of the first product's circuits, too. 'hard_sigmoid': "
         "phi = clamp(S / S_sat + preset, 0, 1), as published.",
-        circuit=True,
+        kind="circuit",
+        cell=True,
     )
     feedthrough: bool = _field(
         False,
@@ -274,7 +305,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "true: every pulse of any width adds the charge F(y e^(-leak age)) of the cell's feedthrough beside f times "
         "width; negative pulses subtract it, and the reference of offset-binary queries holds it too. No gradient "
         "passes it.",
-        circuit=True,
+        kind="circuit",
     )
     score_noise: float = _field(
         0.0,
@@ -283,7 +314,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "Standard deviation of the noise that every column's S / S_sat gets at every read.",
         ge=0,
         allow_inf_nan=False,
-        circuit=True,
+        kind="circuit",
     )
     readout_noise: float = _field(
         0.0,
@@ -293,7 +324,7 @@ class GainCellConfig(BaseModel, frozen=True):
         "out as 1.",
         ge=0,
         allow_inf_nan=False,
-        circuit=True,
+        kind="circuit",
     )
     noise_seed: int | None = _field(
         None,
@@ -311,18 +342,21 @@ class GainCellConfig(BaseModel, frozen=True):
         "option: an approximation (factored)",
         "'cell': the stored voltage decays and the law is read at what is left, f(y e^(-leak age)). 'factored': the "
         "charge decays as a whole, f(y) e^(-leak age), which takes as many products as no leak; for training.",
+        kind="learning",
     )
     matmul: Literal["float32", "tf32", "bfloat16"] = _field(
         "float32",
         "-",
         "option: how the simulation computes, not what (tf32, bfloat16)",
         "What the operands of the two products are rounded to; sums are in float32 always. float64 operands stay.",
+        kind="execution",
     )
     path: Literal["auto", "naive", "blocked", "triton"] = _field(
         "auto",
         "-",
         "option: how the simulation computes, not what",
         "Which implementation computes: 'auto' takes 'triton' on a GPU and 'blocked' elsewhere; 'naive' is the oracle.",
+        kind="execution",
     )
 
     def __init__(self, /, **fields: Any) -> None:
@@ -477,11 +511,19 @@ class GainCellConfig(BaseModel, frozen=True):
             return self
         return self.replace(token_period_s=layers * self.layer_latency_s)
 
+    def without(self, *kinds: Kind) -> Self:
+        """This design point with all fields of some kinds at their defaults."""
+        fields = type(self).model_fields.items()
+        return self.replace(**{name: field.default for name, field in fields if _mark(field, "kind") in kinds})
+
     def ideal(self) -> Self:
         """This design point with circuits that do nothing but follow the charge law and leak."""
-        fields = type(self).model_fields.items()
-        extra: dict[str, Any] = {name: field.json_schema_extra for name, field in fields}
-        return self.replace(**{name: field.default for name, field in fields if extra[name]["circuit"]})
+        return self.without("circuit")
+
+    @property
+    def hardware(self) -> Self:
+        """What an adapter is for: this design point, whatever it is called, is computed by, and is learned with."""
+        return self.without("label", "execution", "learning")
 
     def for_layer(self, layer: int) -> Self:
         """This design point in one layer of a model, which has arrays of its own: what seeds draw is that layer's."""
@@ -538,3 +580,8 @@ class GainCellConfig(BaseModel, frozen=True):
     def to_json(self) -> str:
         """The whole design point, cell included, as JSON that `load` reads back to an equal config."""
         return self.model_dump_json(indent=2)
+
+    @classmethod
+    def of_cell(cls) -> frozenset[str]:
+        """Fields that may change where an adapted model is moved to another cell."""
+        return frozenset(name for name, field in cls.model_fields.items() if _mark(field, "cell"))

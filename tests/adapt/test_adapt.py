@@ -1,4 +1,5 @@
 import inspect
+import json
 import os
 import signal
 import subprocess
@@ -408,3 +409,28 @@ def test_rows_longer_than_the_positions_are_refused(small_design: GainCellConfig
     with pytest.raises(InputError, match="one of them"):
         run(text="a text", calibration=token_ids(length=16))
     assert not (tmp_path / "run").exists()
+
+
+def test_how_it_is_computed_and_what_a_newer_version_can_say_besides_do_not_make_another_run(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    def run(design: GainCellConfig) -> dict[str, torch.Tensor]:
+        model = load(small_llama)
+        adapt(model, design, tokenizer=None, out=tmp_path, calibration=token_ids(), stages=["statistics"])
+        return model.state_dict()
+
+    first, path = run(small_design), tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    del config["design_point"]["pulse_law"]  # as before there was one
+    path.write_text(json.dumps(config))
+    again = run(small_design.replace(path="naive"))
+    assert all(torch.equal(x, again[name]) for name, x in first.items())
+    fewer = small_design.replace(output_levels=16)
+    refused("design_point differ", load(small_llama), fewer, out=tmp_path, stages=["statistics"])
+
+
+def test_an_adapter_is_for_hardware_whatever_it_is_called_and_learned_with(small_design: GainCellConfig) -> None:
+    other = small_design.replace(name="mine", path="naive", matmul="tf32", gradient="true-law", leak_form="factored")
+    assert other.hardware == small_design.hardware
+    for name, value in {"window": 32, "score_noise": 0.1, "output_levels": 16}.items():
+        assert small_design.replace(**{name: value}).hardware != small_design.hardware, name

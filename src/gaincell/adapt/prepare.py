@@ -30,9 +30,6 @@ from gaincell.models import check_servable, positions_of, scalers_of
 from gaincell.models.adapter import check_base
 from gaincell.models.tensorfile import read_tensors
 
-#: What `matching` lets differ from the adapter's design point.
-MATCHED = {"name", "cell", "leak_per_token", "token_period_s", "storage", "charge_to_pulse", "pulse_law"}
-
 
 @contextmanager
 def first_process_first(accelerator: Accelerator | None) -> Iterator[None]:
@@ -252,22 +249,20 @@ def check_start(model: PreTrainedModel, config: GainCellConfig, start: str | Pat
         raise InputError(
             "statistics and transfer begin anew; go on from an adapter with the stages matching and distill."
         )
-    found, wanted = (
-        GainCellConfig(**check_base(model, start).design_point),
-        config.for_layers(len(check_servable(model))),
-    )
+    stored = GainCellConfig(**check_base(model, start).design_point)
+    found, wanted = stored.hardware, config.for_layers(len(check_servable(model))).hardware
     if "matching" in stages:
-        fields = type(config).model_fields.keys() - MATCHED
+        fields = type(config).model_fields.keys() - config.of_cell()
         differing = sorted(name for name in fields if getattr(found, name) != getattr(wanted, name))
         if differing:
             raise InputError(
-                f"adapter '{start}' is of design point '{found.name}', and matching moves it to another cell only; "
+                f"adapter '{start}' is of design point '{stored.name}', and matching moves it to another cell only; "
                 f"{', '.join(differing)} must stay as there."
             )
     elif found != wanted:
         raise InputError(
-            f"adapter '{start}' is of design point '{found.name}', not of '{config.name}' as it is now; name that one, "
-            "or move it to another cell with the stage matching."
+            f"adapter '{start}' is of design point '{stored.name}', not of '{config.name}' as it is now; name that "
+            "one, or move it to another cell with the stage matching."
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gaincell.aside import written_aside
+from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.kept import read_lines, read_object, reading
 from gaincell.models.tensorfile import read_tensors, write_tensors
@@ -128,8 +129,22 @@ def check_same(folder: Path, config: dict[str, Any], *, part: bool = False) -> N
     if not path.is_file():
         return
     present = read_object(path, "it is not a run's config any more: choose another output folder")
+    config, present = _identity(config), _identity(present)
     differing = sorted(k for k in (config if part else config | present) if config.get(k) != present.get(k))
     if differing:
         raise InputError(
             f"{folder} belongs to another run ({', '.join(differing)} differ); choose another output folder."
         )
+
+
+def _identity(config: dict[str, Any]) -> dict[str, Any]:
+    """A run's config, its design point as a config reads it, however it is computed: fields that are newer than the run
+    have their defaults there.
+    """
+    fields = config.get("design_point")
+    if not isinstance(fields, dict):
+        return config
+    try:
+        return config | {"design_point": GainCellConfig(**fields).without("execution")}
+    except InputError:
+        return config
