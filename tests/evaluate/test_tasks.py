@@ -91,6 +91,10 @@ def test_the_harness_loads_models_by_itself(tiny: Path) -> None:
     for refused in ({"batch_size": "auto"}, {"batch_size": 1, "max_batch_size": 64}):
         with pytest.raises(InputError, match="give a number"):
             kind.create_from_arg_string(f"pretrained={folder}", refused)
+    for device in ("cuda:63", "nonsense", "meta"):
+        with pytest.raises(InputError, match=f"--device {device}: torch has no such device here; choose from cpu") as e:
+            kind.create_from_arg_string(f"pretrained={folder}", {"device": device})
+        assert str(e.value).endswith(".")
 
 
 def test_contexts_and_windows_begin_as_the_tokenizer_says(tiny: Path) -> None:

@@ -64,17 +64,10 @@ def check_device(device: str) -> None:
         InputError: torch knows none of that name, or finds none here.
     """
     if device == "cpu":
-        return
-    import torch
+        return  # without importing torch
+    from gaincell.models.device import check_device
 
-    try:
-        runs = torch.device(device).type != "meta" and bool(torch.ones(1, device=device).item())
-    except (RuntimeError, AssertionError, NotImplementedError, ImportError):
-        runs = False
-    if not runs:
-        there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        there += ["mps"] * torch.backends.mps.is_available()
-        raise InputError(f"--device {device}: torch has no such device here; choose from {', '.join(there)}.")
+    check_device(device)
 
 
 def check_out(out: Path) -> None:

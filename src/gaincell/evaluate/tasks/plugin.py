@@ -2,6 +2,7 @@
 
 from gaincell.errors import InputError
 from gaincell.evaluate.tasks.scorer import Answers, Scorer
+from gaincell.models.device import check_device
 from gaincell.models.load import load_model
 
 
@@ -17,7 +18,7 @@ class GainCellModel(Scorer):
         max_batch_size: of the harness's search for one, which is not served; None.
 
     Raises:
-        InputError: as `load_model`; a batch size that is to be searched for.
+        InputError: as `load_model`; a device that is not here; a batch size that is to be searched for.
     """
 
     def __init__(
@@ -31,6 +32,8 @@ class GainCellModel(Scorer):
         size = str(batch_size or 1)
         if not size.isdecimal() or max_batch_size is not None:
             raise InputError(f"batch_size '{size}' is not served, nor a search for one; give a number.")
+        device = device or "cpu"
+        check_device(device)
         model, tokenizer = load_model(pretrained)
-        model.to(device or "cpu")  # pyright: ignore[reportArgumentType]
+        model.to(device)  # pyright: ignore[reportArgumentType]
         super().__init__(model, tokenizer, batch=int(size), answers=Answers(None, ""))
