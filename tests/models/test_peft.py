@@ -69,6 +69,14 @@ def test_lora_and_scalers_learn_are_saved_loaded_and_merged(tmp_path: Path) -> N
     assert gaincell.convert_(merged, CONFIG) is merged  # which it could not before the adapters were merged
 
 
+def test_an_adapter_on_a_base_that_was_never_converted_is_told_by_its_design_point(tmp_path: Path) -> None:
+    """PEFT leaves the scalers out without a word, and calls nothing of gaincell's; this is what the how-to checks."""
+    model = with_lora(converted("llama", torch.float32))
+    assert design_point(model) == CONFIG.for_layers(3)
+    model.save_pretrained(tmp_path / "adapter")
+    assert design_point(PeftModel.from_pretrained(unconverted("llama"), tmp_path / "adapter")) is None
+
+
 def test_it_writes_from_its_ring() -> None:
     model, ids = with_lora(converted("llama")), tokens(1, 6)
     learn(model)
