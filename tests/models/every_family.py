@@ -43,17 +43,45 @@ _SIZES: dict[str, Any] = {
     **dict.fromkeys(("rotary_dim", "hidden_size_per_layer_input"), 4),
     "vocab_size_per_layer_input": VOCABULARY,
 }
-_MAMBA = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_expand": 2, "mamba_d_state": 8, "mamba_n_groups": 1}
+_MAMBA: dict[str, Any] = {
+    **{"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_expand": 2, "mamba_d_state": 8, "mamba_n_groups": 1},
+    **{"mamba_num_heads": 4, "mamba_head_dim": 16, "ssm_state_size": 8, "n_groups": 1, "expand": 2},
+}
+_DELTA: dict[str, Any] = {
+    **dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads"), 2),
+    **dict.fromkeys(("linear_key_head_dim", "linear_value_head_dim"), 8),
+}
 _FULL = {"layer_types": ["full_attention"] * LAYERS}
-_HYBRID = {"layer_types": ["conv", "full_attention"]}
+_LINEAR = {"layer_types": ["linear_attention", "full_attention"]}
+_CONVOLUTION = {"layer_types": ["conv", "full_attention"]}
 #: Where a family wants other values, or its defaults would hide what it is about.
 _OWN: dict[str, dict[str, Any]] = {
-    "bamba": _MAMBA,
-    "granitemoehybrid": _MAMBA,
+    "bailing_hybrid": _LINEAR,
+    "bamba": {**_MAMBA, "attn_layer_indices": [1]},
+    "falcon_h1": {**_MAMBA, "mamba_d_ssm": 64},
+    "granitemoehybrid": {**_MAMBA, **_LINEAR},
     "gpt_neo": {"attention_types": [[["global"], LAYERS]]},
-    "lfm2": _HYBRID,
-    "lfm2_moe": _HYBRID,
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "mamba_d_state": 8, "use_mamba_kernels": False},
+    "kimi_linear": {**_LINEAR, "linear_head_dim": 8, "linear_num_heads": 4},
+    "lfm2": _CONVOLUTION,
+    "lfm2_moe": _CONVOLUTION,
+    "lfm3": {"layer_types": ["conv", "sliding_attention"], "sliding_window": 8},
     "llama4_text": {**_FULL, "attn_temperature_tuning": False},
+    "minimax": {"layer_types": ["linear_attention", "full_attention"]},
+    "nemotron_h": {
+        **{key: value for key, value in _MAMBA.items() if not key.startswith("mamba_n_") and key != "mamba_d_head"},
+        "layers_block_type": ["linear_attention", "full_attention", "mlp"],
+        "use_mamba_kernels": False,
+    },
+    "olmo_hybrid": {**_DELTA, **_LINEAR},
+    "qwen3_5_moe_text": {**_DELTA, **_LINEAR},
+    "qwen3_5_text": {**_DELTA, **_LINEAR},
+    "qwen3_next": {**_DELTA, **_LINEAR},
+    "recurrent_gemma": {"block_types": ["recurrent", "attention"], "attention_window_size": 8},
+    "zamba2": {
+        **{"n_mamba_heads": 4, "mamba_d_state": 8, "mamba_headdim": 16, "use_mamba_kernels": False},
+        "layers_block_type": ["mamba", "hybrid"],
+    },
 }
 _LARGEST = 3_000_000
 

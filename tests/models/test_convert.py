@@ -20,8 +20,6 @@ from transformers import (
     Gemma3nTextConfig,
     GPT2Config,
     GPT2LMHeadModel,
-    GptOssConfig,
-    GptOssForCausalLM,
     Llama4ForCausalLM,
     Llama4TextConfig,
     MptConfig,
@@ -149,7 +147,6 @@ REFUSED: dict[str, tuple[Callable[[], PreTrainedModel], str]] = {
         ),
         "FalconForCausalLM adds a position bias",
     ),
-    "sinks": (lambda: GptOssForCausalLM(GptOssConfig(**SMALL, **MOE)), "GptOssForCausalLM has attention sinks"),
     "chunks": (
         lambda: Llama4ForCausalLM(Llama4TextConfig(**SMALL, **MOE, layer_types=["chunked_attention"])),
         "Llama4ForCausalLM attends in chunks",

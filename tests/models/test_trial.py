@@ -31,7 +31,7 @@ def family(model_type: str, **fields: Any) -> PreTrainedModel:
 
 
 #: Served: attention scaled by hand, MLA of one width, keys repeated after the cache, a window of 0, no flag for its
-#: use of the interface, masks for chunks that no layer has.
+#: use of the interface, masks for chunks that no layer has, learned sinks.
 SERVED = {
     "opt": {},
     "deepseek_v2": {},
@@ -41,6 +41,8 @@ SERVED = {
     "qwen2_moe": {},
     "stablelm": {},
     "llama4_text": {},
+    "gpt_oss": {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
+    "flint": {},
     "cohere2": {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
 }
 
@@ -90,8 +92,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         "self_attn with block_indices",
     ),
     "position bias": ("inkling_text", {}, "self_attn with position_bias"),
-    "a cache of its own": ("minimax", {}, "cannot read three tokens with a ring"),
-    "state spaces beside attention": ("falcon_h1", {}, "cannot read three tokens with a ring"),
+    "a cache of its own": ("minimax", {}, "cannot read a text in parts with its own cache"),
+    "sinks that depend on the text": ("inkling2_text", {}, "self_attn with "),
     "attention of its own code": ("gpt_neo", {}, "does not use transformers' attention interface"),
     "an encoder-decoder's decoder": ("bart", {}, "several attentions in one layer"),
 }

@@ -34,7 +34,7 @@ class SoftmaxSums:
     """What a softmax layer's scores amount to, per query: (N, Hq, T) each.
 
     Attributes:
-        log_sum: logarithm of softmax's sum over the keys that are not sinks.
+        log_sum: logarithm of softmax's sum over the keys that are not sinks, and over learned logits beside them.
         log_odds: logarithm of their share of attention over that of the sinks.
     """
 
@@ -113,6 +113,8 @@ def softmax_sums(heads: Heads, scaling: float, absent: Tensor | None, window: in
         score, seen = _scores(heads, n, scaling, window)
         kept = seen if absent is None else seen & ~_repeat(absent[n], heads)[:, None]
         rest = score.masked_fill(~kept, -torch.inf).logsumexp(-1)
+        if heads.learned is not None:
+            rest = torch.logaddexp(rest, heads.learned[:, None])
         sink = score.masked_fill(~seen | kept, -torch.inf).logsumexp(-1)
         log_sum.append(rest)
         log_odds.append((rest - sink).clamp(-8.0, 8.0))

@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from gaincell.models import attention_modules
+from gaincell.models.arguments import learned_sinks
 from gaincell.models.interface import IMPLEMENTATION
 
-_SOFTMAX = "sdpa"
 #: How many times the median a massive hidden state is long: 1 % of SmolLM2's tokens are.
 MASSIVE = 3.0
 
@@ -55,13 +55,20 @@ class Teaching:
 class Heads:
     """Queries, keys, values (after rotary embedding, before scaling) and softmax outputs of one layer's heads.
 
-    q and out: (N, Hq, T, D); k and v: (N, Hkv, T, D).
+    q and out: (N, Hq, T, D); k and v: (N, Hkv, T, D). learned: (Hq,) logits beside the scores in softmax's sum, of
+    models that have such sinks; else None.
     """
 
     q: Tensor
     k: Tensor
     v: Tensor
     out: Tensor
+    learned: Tensor | None = None
+
+
+def softmax_of(model: PreTrainedModel) -> str:
+    """The softmax attention that computes all that a model's does: torch's own leaves learned sinks out."""
+    return "eager" if any(getattr(module, "sinks", None) is not None for module in model.modules()) else "sdpa"
 
 
 @contextmanager
@@ -95,7 +102,7 @@ def massive(model: PreTrainedModel, ids: Tensor, batch: int) -> Tensor:
     so that an error there is an error everywhere [Sun et al. 2024, massive activations].
     """
     found: list[Tensor] = []
-    with attending(model, _SOFTMAX):
+    with attending(model, softmax_of(model)):
         for part in ids.split(batch):
             states = model(part, use_cache=False, output_hidden_states=True, logits_to_keep=1).hidden_states[1:-1]
             long = torch.zeros_like(part, dtype=torch.bool)
@@ -121,9 +128,8 @@ class LayerWalk:
     def __init__(self, model: PreTrainedModel, ids: Tensor, batch: int) -> None:
         self.model, self.batch = model, batch
         self.modules = attention_modules(model)
-        names = list(self.modules)
-        self._blocks = [model.get_submodule(name.rpartition(".")[0]) for name in names]
-        self._calls: list[dict[str, Any]] = []
+        self._blocks = _blocks(model, list(self.modules))
+        self._calls: list[list[dict[str, Any]]] = []
         self.sinks = massive(model, ids, batch)
         self.hidden = self.student = self._embed(ids)
 
@@ -146,7 +152,7 @@ class LayerWalk:
 
         hooks = [module.register_forward_pre_hook(before, with_kwargs=True), module.register_forward_hook(after)]
         try:
-            with attending(self.model, _SOFTMAX):
+            with attending(self.model, softmax_of(self.model)):
                 self.hidden = self._through(index, self.hidden, self._calls[index])
         finally:
             for hook in hooks:
@@ -158,16 +164,17 @@ class LayerWalk:
         """Queries, keys, values and softmax outputs of a layer's heads, over all sequences."""
         found: list[Heads] = []
 
-        def record(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
-            out, weights = ALL_ATTENTION_FUNCTIONS[_SOFTMAX](module, query, key, value, *args, **kwargs)
-            found.append(Heads(query, key, value, out.transpose(1, 2)))
+        def record(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> Any:
+            out, weights = _softmax(module, query, key, value, mask, **kwargs)
+            found.append(Heads(query, key, value, out.transpose(1, 2), learned_sinks(module, kwargs)))
             return out, weights
 
         module = list(self.modules.values())[index]
         with attending_by(self.model, record):
             for part in teaching.inputs.split(self.batch):
                 module(hidden_states=part, **teaching.kwargs)
-        return Heads(*(torch.cat([getattr(h, name) for h in found]) for name in ("q", "k", "v", "out")))
+        joined = (torch.cat([getattr(h, name) for h in found]) for name in ("q", "k", "v", "out"))
+        return Heads(*joined, learned=found[0].learned)
 
     @torch.no_grad()
     def student_inputs(self, index: int) -> Tensor:
@@ -188,34 +195,60 @@ class LayerWalk:
     @torch.no_grad()
     def follow(self, index: int) -> None:
         """Run layer `index` as it attends now, in gain cells, over the student's hidden states."""
-        self.student = self._through(index, self.student, without_mask(self._calls[index]))
+        self.student = self._through(index, self.student, [without_mask(call) for call in self._calls[index]])
 
-    def _through(self, index: int, hidden: Tensor, kwargs: dict[str, Any]) -> Tensor:
-        outputs = [self._blocks[index](hidden_states=part, **kwargs) for part in hidden.split(self.batch)]
-        return torch.cat([out[0] if isinstance(out, tuple) else out for out in outputs])
+    def _through(self, index: int, hidden: Tensor, calls: list[dict[str, Any]]) -> Tensor:
+        for block, kwargs in zip(self._blocks[index], calls, strict=True):
+            outputs = [block(hidden_states=part, **kwargs) for part in hidden.split(self.batch)]
+            hidden = torch.cat([out[0] if isinstance(out, tuple) else out for out in outputs])
+        return hidden
 
     @torch.no_grad()
     def _embed(self, ids: Tensor) -> Tensor:
         """The first layer's input of every sequence, and the arguments each layer is called with."""
         first: list[Tensor] = []
+        calls: dict[nn.Module, dict[str, Any]] = {}
 
         def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            named = _by_name(module, args, kwargs)
-            del named["hidden_states"]
-            self._calls.append(named)
+            calls[module] = _by_name(module, args, kwargs)
+            del calls[module]["hidden_states"]
 
         def stop(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             first.append(_by_name(module, args, kwargs)["hidden_states"])
             raise _StopError
 
-        with attending(self.model, _SOFTMAX):
-            hooks = [block.register_forward_pre_hook(note, with_kwargs=True) for block in self._blocks]
+        with attending(self.model, softmax_of(self.model)):
+            every = [block for blocks in self._blocks for block in blocks]
+            hooks = [block.register_forward_pre_hook(note, with_kwargs=True) for block in every]
             self.model(ids[: self.batch], use_cache=False)
             for hook in hooks:
                 hook.remove()
-            hook = self._blocks[0].register_forward_pre_hook(stop, with_kwargs=True)
+            self._calls = [[calls[block] for block in blocks] for blocks in self._blocks]
+            hook = self._blocks[0][0].register_forward_pre_hook(stop, with_kwargs=True)
             for part in ids.split(self.batch):
                 with suppress(_StopError):
                     self.model(part, use_cache=False)
             hook.remove()
         return torch.cat(first)
+
+
+def _blocks(model: PreTrainedModel, names: list[str]) -> list[list[nn.Module]]:
+    """For every attention module of these names its block, and those without attention before the next."""
+    attending = [model.get_submodule(name.rpartition(".")[0]) for name in names]
+    stack = list(model.get_submodule(names[0].rpartition(".")[0].rpartition(".")[0]).children())
+    if any(block not in stack for block in attending):
+        return [[block] for block in attending]
+    places = [stack.index(block) for block in attending]
+    return [stack[start:end] for start, end in zip(places, [*places[1:], places[-1] + 1], strict=True)]
+
+
+def _softmax(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any) -> Any:
+    """Softmax attention by torch; with learned sinks, which torch leaves out, written out, under an added mask."""
+    learned = learned_sinks(module, kwargs)
+    if learned is None:
+        return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, mask, **kwargs)
+    groups = query.shape[1] // key.shape[1]
+    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
+    scores = kwargs["scaling"] * (query @ key.mT) + (0.0 if mask is None else mask)
+    sums = torch.logaddexp(scores.logsumexp(-1), learned[:, None])
+    return ((scores - sums[..., None]).exp() @ value).transpose(1, 2), None

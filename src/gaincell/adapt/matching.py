@@ -12,7 +12,7 @@ from gaincell.adapt.layers import Heads, attending_by
 from gaincell.adapt.run import Run
 from gaincell.adapt.statistics import Moments, match_layer
 from gaincell.config import GainCellConfig
-from gaincell.models import HeadScalers, convert_, scalers_of
+from gaincell.models import HeadScalers, attention_modules, convert_, scalers_of
 from gaincell.models.intake import layer_input
 from gaincell.models.interface import gaincell_attention
 from gaincell.models.scalers import scalers_in
@@ -163,6 +163,7 @@ def _match(
     A finished run is read back.
     """
     scalers = list(scalers_of(model).values())
+    places = {module: layer for layer, module in enumerate(attention_modules(model).values())}
     finished = all(run.finished("matching", layer) for layer in range(len(scalers)))
     targets = [] if finished else targets_of()
     convert_(model, config)
@@ -172,8 +173,8 @@ def _match(
         return
 
     def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
-        layer: Any = module.layer_idx
-        metrics = {"stage": "matching", "layer": layer}
+        layer = places[module]
+        metrics: dict[str, Any] = {"stage": "matching", "layer": layer}
         metrics |= match(scalers[layer], query, key, value, targets[layer])
         run.save("matching", layer, scalers[layer].state_dict(), metrics)
         if progress is not None:

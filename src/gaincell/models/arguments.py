@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor, nn
+
 from gaincell.errors import InputError
 
 #: Served elsewhere: windows by the ring, positions and masks by `rows`, maps on demand, the scale by the scalers.
@@ -25,18 +27,29 @@ _ELSEWHERE = {
 _KNOWN = frozenset(_SERVED | _ELSEWHERE)
 
 
-def unserved_argument(arguments: Mapping[str, Any]) -> str | None:
+def learned_sinks(module: nn.Module, arguments: Mapping[str, Any]) -> Tensor | None:
+    """(Hq,): the module's own learned logits that take part in its softmax's sum and in nothing else; None without.
+
+    Such a sink (gpt-oss) belongs to the sum that softmax divides by. Gain cells have no such sum, so it goes where
+    softmax goes, and adaptation learns what the heads put out with it.
+    """
+    sinks = arguments.get("s_aux")
+    return sinks if isinstance(sinks, nn.Parameter) and sinks is getattr(module, "sinks", None) else None
+
+
+def unserved_argument(module: nn.Module, arguments: Mapping[str, Any]) -> str | None:
     """The name of an argument that gain cells do not know, which to drop would be to answer something else; or None."""
-    return next((name for name in arguments.keys() - _KNOWN if arguments[name] is not None), None)
+    known = _KNOWN if learned_sinks(module, arguments) is None else _KNOWN | {"s_aux"}
+    return next((name for name in arguments.keys() - known if arguments[name] is not None), None)
 
 
-def check_arguments(arguments: Mapping[str, Any]) -> None:
-    """Refuse an attention call with arguments that gain cells do not know.
+def check_arguments(module: nn.Module, arguments: Mapping[str, Any]) -> None:
+    """Refuse an attention call of a module with arguments that gain cells do not know.
 
     Raises:
         InputError: an argument that is not known and not None, or `is_causal=False`.
     """
-    name = unserved_argument(arguments)
+    name = unserved_argument(module, arguments)
     if name is not None:
         raise InputError(f"gain cells cannot serve an attention with {name}; use another model, or do not pass it.")
     if arguments.get("is_causal") is False:

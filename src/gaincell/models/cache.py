@@ -4,11 +4,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionLayer
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.intake import note_ring
+from gaincell.models.states import cache_layers, holds_states
 from gaincell.ops import Ring
 
 
@@ -167,6 +168,43 @@ class RingLayer(CacheLayerMixin):
         self.first = None if self.first is None else self.first.to(device)
 
 
+class RingAndStatesLayer(LinearAttentionLayer, RingLayer):
+    """The ring of a layer that attends, and transformers' states of a recurrence or convolution in the same layer."""
+
+    is_compileable = False
+
+    def __init__(self, config: GainCellConfig, packed: bool = False, number_of_states: int = 1) -> None:
+        RingLayer.__init__(self, config, packed)
+        LinearAttentionLayer.__init__(self, number_of_states=number_of_states)
+
+    def lazy_initialization(self, *keys_and_values: Any, **states: Any) -> None:
+        """Allocate what these are of: keys and values come as they are, states by their names."""
+        if keys_and_values:
+            RingLayer.lazy_initialization(self, *keys_and_values)
+        else:
+            LinearAttentionLayer.lazy_initialization(self, **states)
+
+    def reset(self) -> None:
+        """Forget every token."""
+        RingLayer.reset(self)
+        LinearAttentionLayer.reset(self)
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Follow beam search."""
+        RingLayer.reorder_cache(self, beam_idx)
+        LinearAttentionLayer.reorder_cache(self, beam_idx)  # pyright: ignore[reportArgumentType]
+
+    def offload(self) -> None:
+        """Move arrays and states to the CPU."""
+        RingLayer.offload(self)
+        LinearAttentionLayer.offload(self)
+
+    def prefetch(self) -> None:
+        """Move arrays and states back."""
+        RingLayer.prefetch(self)
+        LinearAttentionLayer.prefetch(self)
+
+
 def first_value(value: Tensor, before: Tensor) -> Tensor:
     """(B, Hkv, 1, D): the value of the token that has none before it, of value (B, Hkv, n, D) and before (B, n).
 
@@ -177,14 +215,18 @@ def first_value(value: Tensor, before: Tensor) -> Tensor:
 
 
 class RingCache(Cache):
-    """What `generate` uses for a converted model: one ring a layer.
+    """What `generate` uses for a converted model: one ring an attention layer, and for layers of another kind (state
+    spaces, recurrences, convolutions) the states that transformers keeps of them.
 
     Args:
         model: a converted model.
         packed: store two codes a byte, which quarters a bfloat16 cache instead of halving it.
 
     Raises:
-        InputError: the model is not converted.
+        InputError: the model is not converted, or attends in layers that have no ring.
+
+    Attributes:
+        takes_chunks: whether the model's layers of another kind were seen to go on with several tokens at once.
     """
 
     def __init__(self, model: nn.Module, *, packed: bool = False) -> None:
@@ -193,7 +235,17 @@ class RingCache(Cache):
         scalers = scalers_of(model)
         if not scalers:
             raise InputError("RingCache needs a converted model; call gaincell.convert_(model, config) first.")
-        super().__init__(layers=[RingLayer(s.config, packed) for s in scalers.values()])
+        found: Any = model
+        places = {found.get_submodule(name).layer_idx: each.config for name, each in scalers.items()}
+        layers = cache_layers(found)
+        for index, other in enumerate(layers):
+            if index in places:
+                layers[index] = _layer(places[index], packed, other)
+            elif isinstance(other, CacheLayerMixin):
+                where = f"{type(model).__name__} attends in layer {index}"
+                raise InputError(f"{where} in a way of its own, whose keys no ring holds; gain cells cannot serve it.")
+        super().__init__(layers=layers)
+        self.takes_chunks = False
 
     def crop(self, tokens_to_remove: int) -> None:
         """Take back the last positions of every row: the rings are what they were before them.
@@ -206,15 +258,33 @@ class RingCache(Cache):
             tokens_to_remove: -n takes n positions back; n > 0 leaves the first n.
 
         Raises:
-            InputError: tokens that overwrote others which were not kept; nothing is taken back then.
+            InputError: tokens that overwrote others which were not kept, or layers that do not attend; nothing is taken
+                back then.
         """
         rings = [layer for layer in self.layers if isinstance(layer, RingLayer)]
+        self._check_forgets()
         if any(layer.to_crop(tokens_to_remove) < 0 for layer in rings):
             raise InputError(
                 f"crop({tokens_to_remove}) takes back tokens that overwrote others, which a ring keeps only after "
                 "activate_past_recording, and not for good; call that before such tokens, or use a new RingCache."
             )
         super().crop(tokens_to_remove)
+
+    def activate_past_recording(self) -> None:
+        """Keep from now on what tokens overwrite, for `crop`.
+
+        Raises:
+            InputError: layers that do not attend.
+        """
+        self._check_forgets()
+        super().activate_past_recording()
+
+    def _check_forgets(self) -> None:
+        if holds_states(self):
+            raise InputError(
+                "tokens cannot be taken back out of the states of layers that do not attend, which hold all of them in "
+                "one; generate without an assistant, or use a new RingCache."
+            )
 
     @property
     def bytes_per_token(self) -> float:
@@ -227,3 +297,10 @@ class RingCache(Cache):
         """What a bfloat16 cache of the same keys and values takes per token."""
         rings = [layer.ring for layer in self.layers if isinstance(layer, RingLayer) and layer.ring is not None]
         return sum(2 * ring.codes[:, 0, :, 0].numel() * (2 if ring.packed else 1) for ring in rings)
+
+
+def _layer(config: GainCellConfig, packed: bool, other: Any) -> RingLayer:
+    """The ring in the place of what transformers keeps of a layer, with its states where it has some."""
+    if isinstance(other, LinearAttentionLayer):
+        return RingAndStatesLayer(config, packed, getattr(other, "number_of_states", 1))
+    return RingLayer(config, packed)

@@ -6,12 +6,14 @@ from contextvars import ContextVar
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
 from gaincell.models.cache import RingCache
+from gaincell.models.states import holds_states, positions_from
+from gaincell.models.trial import check_chunks
 
 #: The converted model that the caller called: what it hands to models in it, for itself, is nobody's wish.
 _called: ContextVar[nn.Module | None] = ContextVar("gaincell_called", default=None)
@@ -50,22 +52,31 @@ def _enter(
     if not str(getattr(module.config, "_attn_implementation", "")).startswith("gaincell"):
         return None  # for a while it attends with softmax
     _called.set(module)
-    names = list(inspect.signature(module.forward).parameters)[: len(args)] if args else []
+    parameters = inspect.signature(module.forward).parameters
+    names = list(parameters)[: len(args)]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     cache, replays = given.get("past_key_values"), module.training and _is_checkpointed(module)
     if cache is None and (replays or given.get("use_cache") is not True):
         return None
+    added: dict[str, Any] = {}
     if cache is None:
-        cache = RingCache(module)
-        if "past_key_values" not in names:
-            return args, {**kwargs, "past_key_values": cache}
-        return tuple(cache if name == "past_key_values" else x for name, x in zip(names, args, strict=True)), kwargs
+        cache = added["past_key_values"] = RingCache(module)
     check_cache(cache)
     if replays:
         raise InputError(
             "gradient checkpointing keeps no cache while a model trains; call model.eval() before, or pass no cache."
         )
-    return None
+    read = given.get("input_ids") if given.get("inputs_embeds") is None else given["inputs_embeds"]
+    if holds_states(cache) and cache.get_seq_length() and isinstance(read, Tensor):
+        if read.shape[1] > 1 and not cache.takes_chunks:
+            check_chunks(module)  # pyright: ignore[reportArgumentType]  # watched are such models alone
+            cache.takes_chunks = True
+        if "position_ids" in parameters and given.get("position_ids") is None:
+            # Some families whose layers do not all attend (Bamba) would count from 0 again.
+            added["position_ids"] = positions_from(cache, read.shape[1], read.device)
+    if not added:
+        return None
+    return tuple(added.pop(name, x) for name, x in zip(names, args, strict=False)), {**kwargs, **added}
 
 
 @torch.compiler.disable  # which cannot look at the stack

@@ -34,10 +34,13 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
 
     The model is tried, in evaluation mode and without gradients: it reads two tokens with softmax, which shows how each
     layer calls attention (heads, head_dim, scale, window) and whether it computes anything beside; converted, it reads
-    the two into a ring, then a third, each layer in float64 beside the oracle. That takes three short forward
-    passes, leaves parameters, buffers, modes and random numbers as they are, and where it fails the model is again what
-    it was. Weights that accelerate offloads are fetched for it, quantised ones run as they do. Those that are not
-    here (on `meta`, or parted over machines) cannot be tried: heads and windows are then what the modules' fields say.
+    the two into a ring, then a third, each layer in float64 beside the oracle. Layers that do not attend (state spaces,
+    convolutions) stay what they are; they are seen to read a text token by token, and after pads, as they read it
+    whole. Learned sinks (gpt-oss) are a term of the sum that softmax divides by, and go where it goes. That takes a few
+    short forward passes, leaves parameters, buffers, modes and random numbers as they are, and where it fails the model
+    is again what it was. Weights that accelerate offloads are fetched for it, quantised ones run as they do. Those that
+    are not here (on `meta`, or parted over machines) cannot be tried: heads and windows are then what the
+    modules' fields say.
 
     Args:
         model: a causal decoder that uses transformers' attention interface.
@@ -49,8 +52,9 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
 
     Raises:
         InputError: a model that gain cells cannot serve: encoder, cross-attention, additive position bias, soft cap,
-            sparse attention, keys and values of different head_dim, a cache of its own, two attentions a layer; with
-            PEFT's adapters in it; or a `quantization_config` that cannot be kept.
+            sparse attention, keys and values of different head_dim, a cache of its own, two attentions a layer, layers
+            that do not go on from their states; with PEFT's adapters in it; or a `quantization_config` that cannot be
+            kept.
     """
     return _converted(model, config, tried=True)
 
@@ -195,13 +199,9 @@ def check_servable(model: PreTrainedModel) -> dict[str, nn.Module]:
     layers = [module.layer_idx for module in modules.values()]
     if len(set(layers)) < len(layers):
         raise InputError(f"{kind} has several attentions in one layer; gain cells serve one a layer.")
-    if layers != list(range(len(layers))):
-        raise InputError(f"{kind} has layers of another kind between its attention layers; gain cells cannot serve it.")
     for name, module in modules.items():
         if not module.is_causal:
             raise InputError(f"{kind} attends in both directions ({name}); gain cells serve causal decoders only.")
-        if hasattr(module, "sinks"):
-            raise InputError(f"{kind} has attention sinks in its softmax ({name}); gain cells cannot serve them.")
     return modules
 
 

@@ -39,6 +39,7 @@ def gaincell_attention(
     """Scale, attend in gain cells, scale back.
 
     transformers' `scaling` is ignored (folded into a of q at conversion), and so is `dropout`: the arrays have none.
+    So are a module's own learned sinks: they are a term of the sum that softmax divides by.
 
     Args:
         module: an attention module with `HeadScalers` under the name `gaincell`.
@@ -53,7 +54,7 @@ def gaincell_attention(
         raise InputError(
             "this model attends as 'gaincell' but was not converted; call gaincell.convert_(model, config)."
         )
-    check_arguments(kwargs)
+    check_arguments(module, kwargs)
     module_running = running(scalers)
     ring_layer = None if module_running is None else module_running.ring
     if key.shape[2] != query.shape[2]:

@@ -57,7 +57,7 @@ def attention_maps(model: PreTrainedModel, ids: Tensor) -> AttentionMaps:
             found = model.base_model(ids[None].to(model.device), use_cache=False, output_attentions=True).attentions
     finally:
         model.train(was_training)
-    maps = torch.stack([each[0].float().cpu() for each in found])
+    maps = torch.stack([each[0].float().cpu() for each in found if each is not None])  # None of what does not attend
     if not layers:
         return AttentionMaps(maps, None)
     pulses = maps.sum(-1)

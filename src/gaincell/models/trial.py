@@ -12,11 +12,12 @@ from transformers import AttentionInterface, AttentionMaskInterface, PretrainedC
 from transformers.masking_utils import causal_mask_function, eager_mask
 
 from gaincell.errors import InputError
-from gaincell.models.arguments import check_arguments, unserved_argument
+from gaincell.models.arguments import check_arguments, learned_sinks, unserved_argument
 from gaincell.models.cache import RingCache
 from gaincell.models.intake import running, taking_in
 from gaincell.models.interface import gaincell_attention, gaincell_mask
 from gaincell.models.scalers import HeadScalers, scalers_in
+from gaincell.models.states import check_states, takes_chunks
 from gaincell.ops import naive_attention
 
 _IMPLEMENTATION = "gaincell-trial"
@@ -68,7 +69,8 @@ def softmax_calls(model: PreTrainedModel, modules: dict[str, nn.Module], reach: 
     Raises:
         InputError: a module that calls attention not at all or twice, with arguments that gain cells do not know, with
             keys and values of different widths, or under a mask that is more than causality and a window; one that
-            puts out something else than with softmax of the scaled products alone; a model that cannot read two tokens.
+            puts out something else than with softmax of the scaled products alone; a model that cannot read two tokens,
+            or whose layers of another kind do not read token by token.
     """
     names = {module: name for name, module in modules.items()}
     calls: dict[nn.Module, list[Call]] = {module: [] for module in names}
@@ -86,15 +88,15 @@ def softmax_calls(model: PreTrainedModel, modules: dict[str, nn.Module], reach: 
             raise _UnservedError(f"attends in {type(module).__name__}, which is not among its attention layers")
         scale = _scale(query, scaling, names[module])
         _check_operands(query, key, value, attention_mask, names[module])
-        if (argument := unserved_argument(kwargs)) is not None:
+        if (argument := unserved_argument(module, kwargs)) is not None:
             raise _UnservedError(f"attends in {names[module]} with {argument}")
-        check_arguments(kwargs)
+        check_arguments(module, kwargs)
         if getattr(attention_mask, "chunked", False):
             raise _UnservedError(f"attends in chunks of fixed position in {names[module]}")
         windows = [getattr(attention_mask, "window", None), kwargs.get("sliding_window")]
         window = min((w for w in windows if isinstance(w, int) and 0 < w < reach), default=None)
         calls[module].append(Call(query.shape[1], key.shape[1], query.shape[3], scale, window))
-        return _softmax(query, key, value, scale), None
+        return _softmax(query, key, value, scale, learned_sinks(module, kwargs)), None
 
     def compare(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         with _attending(model, "eager"):
@@ -115,6 +117,8 @@ def softmax_calls(model: PreTrainedModel, modules: dict[str, nn.Module], reach: 
             hooks.callback(module.register_forward_hook(compare, with_kwargs=True).remove)
         with _tried(model, attend, mask, "two tokens with softmax"):
             model.base_model(input_ids=_ids(model)[:, :2], use_cache=False)
+    with _with_softmax(model):
+        check_states(model)
     for module, name in names.items():
         if not calls[module]:
             raise InputError(
@@ -165,6 +169,28 @@ def dry_run(model: PreTrainedModel, modules: dict[str, nn.Module]) -> None:
     for module, name in names.items():
         if len(seen[module]) != 2:
             raise InputError(f"{_kind(model)} does not attend in {name} each time; gain cells cannot serve it.")
+
+
+def check_chunks(model: PreTrainedModel) -> None:
+    """Refuse to go on with several tokens at once where a model's layers of another kind do not.
+
+    Raises:
+        InputError: they do not.
+    """
+    with _with_softmax(model):
+        taken = takes_chunks(model)
+    if not taken:
+        raise InputError(
+            f"{_kind(model)} goes on from a cache one token at a time, because of its layers that do not attend; pass "
+            "one token, or the whole text without that cache."
+        )
+
+
+@contextmanager
+def _with_softmax(model: PreTrainedModel) -> Iterator[None]:
+    what = "a text in parts with its own cache"
+    with _tried(model, gaincell_attention, gaincell_mask, what), _attending(model, "eager"):
+        yield
 
 
 @contextmanager
@@ -273,14 +299,16 @@ def _reach_of(mask_function: Callable[..., Any], reach: int, device: torch.devic
     return (count if count < reach else None), not bool(sees_last.all())
 
 
-def _softmax(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """Causal attention (B, n, Hq, D) with weights in float32, as transformers has it."""
+def _softmax(query: Tensor, key: Tensor, value: Tensor, scale: float, sinks: Tensor | None) -> Tensor:
+    """Causal attention (B, n, Hq, D) with weights in float32, as transformers has it; sinks (Hq,) take a share."""
     groups = query.shape[1] // key.shape[1]
     key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
     scores = query @ key.mT * scale
     scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
+    if sinks is not None:
+        scores = torch.cat((scores, sinks.to(scores)[:, None, None].expand(*scores.shape[:3], 1)), -1)
     weights = scores.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32)).to(value.dtype)
-    return (weights @ value).transpose(1, 2).contiguous()
+    return (weights[..., : key.shape[2]] @ value).transpose(1, 2).contiguous()
 
 
 def _is_the_oracles(scalers: HeadScalers, seen: list[tuple[Tensor, ...]]) -> bool:
