@@ -141,7 +141,8 @@ def test_tokens_cannot_be_taken_out_of_states(mixed: PreTrainedModel) -> None:
         with pytest.raises(InputError, match="tokens cannot be taken back out of the states") as refusal:
             call()
         assert str(refusal.value).endswith(".")
-    with pytest.raises(InputError, match="generate without an assistant"):
+    # Of some families transformers itself says so, before there is a cache.
+    with pytest.raises((InputError, ValueError), match=r"generate without an assistant|not supported with stateful"):
         mixed.generate(ids, prompt_lookup_num_tokens=2, **GREEDY)
     found = torch.cat((found, read(mixed, ids[:, 4:], [1, 1], cache)), 1)
     torch.testing.assert_close(found, expected, **EXACT)
