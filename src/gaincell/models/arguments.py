@@ -40,7 +40,7 @@ def learned_sinks(module: nn.Module, arguments: Mapping[str, Any]) -> Tensor | N
 def unserved_argument(module: nn.Module, arguments: Mapping[str, Any]) -> str | None:
     """The name of an argument that gain cells do not know, which to drop would be to answer something else; or None."""
     known = _KNOWN if learned_sinks(module, arguments) is None else _KNOWN | {"s_aux"}
-    return next((name for name in arguments.keys() - known if arguments[name] is not None), None)
+    return next((name for name in sorted(arguments.keys() - known) if arguments[name] is not None), None)
 
 
 def check_arguments(module: nn.Module, arguments: Mapping[str, Any]) -> None:

@@ -74,19 +74,20 @@ def gaincell_attention(
     # Where one token follows others, most of the time goes into starting operations: inference mode saves some.
     follows = ring_layer is not None and ring_layer.started and query.shape[2] == 1
     inference = torch.inference_mode() if follows and not torch.is_grad_enabled() else nullcontext()
-    with inference, without_autocast(query.device.type), fetched(scalers):
+    x = [layer_input(scalers)] if scalers.reads_input else []
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, *x: Tensor) -> tuple[Tensor, Tensor | None]:
         q, k, v = scalers.scale("q", query), scalers.scale("k", key), scalers.scale("v", value)
         pad = None if real is None else (~real).sum(1)
         preset = absent = mix = phi = None
         if scalers.reads_input:
-            x = layer_input(scalers)
             before = _tokens_before(query, real, None if ring_layer is None else ring_layer.written)
             seen = before.clamp(max=scalers.config.window)
-            preset = None if scalers.preset is None else scalers.preset(x, seen)
+            preset = None if scalers.preset is None else scalers.preset(*x, seen)
             if scalers.sinks is not None:
                 absent = scalers.sinks.absent(value, None if follows else before)
                 first = first_value(value, before) if ring_layer is None else ring_layer.keep_first(value, before)
-                mix = partial(scalers.sinks.mix, first=first, x=x, before=seen)
+                mix = partial(scalers.sinks.mix, first=first, x=x[0], before=seen)
         if scalers.observer is not None:
             scalers.observer(q, k, v, preset, absent)
         if want_map:
@@ -102,6 +103,10 @@ def gaincell_attention(
             out = mix(out)
         if real is not None:
             out = out * real[:, None, :, None]
+        return out, phi
+
+    with inference, without_autocast(query.device.type), fetched(scalers):
+        out, phi = scalers(attend, query, key, value, *x)
     return out.transpose(1, 2).contiguous().to(query.dtype), phi
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
 from gaincell.models.sinks import DigitalSinks, HeadPredictor
 
 
@@ -88,6 +89,20 @@ class HeadScalers(nn.Module):
     def reads_input(self) -> bool:
         """Whether the preset or the sinks are predicted from the layer's input."""
         return self.preset is not None or self.sinks is not None
+
+    def forward(self, attend: Callable[..., Any], *operands: Tensor) -> Any:
+        """`attend` (q, k, v, x), which scales with these: whoever shards parameters gathers them around this call.
+
+        Raises:
+            InputError: parameters that came in less than float32, as under a sharding policy that casts them.
+        """
+        if self.q_scale.dtype not in (torch.float32, torch.float64):
+            kind = str(self.q_scale.dtype).removeprefix("torch.")
+            raise InputError(
+                f"scalers came as {kind}, in which they would fall on other sides of codes; leave them in float32 (of "
+                "fully_shard: shard HeadScalers by themselves, without mp_policy)."
+            )
+        return attend(*operands)
 
     def scale(self, name: str, x: Tensor) -> Tensor:
         """a x + b in float32 or wider; `name` is "q", "k", "v" or "out", x (B, H, T, D) of that kind's heads."""
