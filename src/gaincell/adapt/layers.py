@@ -14,6 +14,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from gaincell.models import attention_modules
 from gaincell.models.arguments import learned_sinks
 from gaincell.models.interface import IMPLEMENTATION
+from gaincell.models.trial import implementations, restore
 
 #: How many times the median a massive hidden state is long: 1 % of SmolLM2's tokens are.
 MASSIVE = 3.0
@@ -74,12 +75,12 @@ def softmax_of(model: PreTrainedModel) -> str:
 @contextmanager
 def attending(model: PreTrainedModel, implementation: str) -> Iterator[None]:
     """Let a converted model attend with another implementation for a while."""
-    before = model.config._attn_implementation
+    before = implementations(model)
     model.config._attn_implementation = implementation
     try:
         yield
     finally:
-        model.config._attn_implementation = before
+        restore(before)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
@@ -102,7 +102,9 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
             undo += [handle.remove for handle in hooks]
             for scalers in layers.values():
                 scalers.hook_numbers = HookNumbers()
+        others = _other_towers(model, modules)
         model.set_attn_implementation(IMPLEMENTATION)
+        restore(others)
         if model.config._attn_implementation != IMPLEMENTATION:
             raise InputError(
                 f"{type(model).__name__} does not use transformers' attention interface; use another model."
@@ -148,6 +150,14 @@ def _all_or_nothing(model: PreTrainedModel, modules: dict[str, nn.Module]) -> It
             elif present is not None:
                 del module.gaincell
         raise
+
+
+def _other_towers(model: PreTrainedModel, modules: dict[str, nn.Module]) -> list[tuple[PretrainedConfig, str | None]]:
+    """What the configs of parts that nothing is converted in (an image's encoder) name as their attention."""
+    converted = set(modules.values())
+    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel) and converted & set(part.modules())]
+    theirs = {id(getattr(part, "config", None)) for part in (*parts, *converted)}
+    return [(config, name) for config, name in implementations(model) if id(config) not in theirs]
 
 
 def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
