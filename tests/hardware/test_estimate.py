@@ -603,6 +603,14 @@ def test_model_configs_of_many_kinds() -> None:
     assert read_shape({**grouped, "layer_types": ["full_attention", "sliding_attention"]}) == read_shape(grouped)
 
 
+@pytest.mark.parametrize("kinds", [["linear_attention", "full_attention"], ["mlp", "hybrid"], ["attention", "mamba"]])
+@pytest.mark.parametrize("field", ["layer_types", "layers_block_type"])
+def test_of_a_hybrid_the_layers_that_attend_are_counted(kinds: list[str], field: str) -> None:
+    hybrid = {**GOOD, "mamba_d_state": 16, field: kinds}
+    assert read_shape(hybrid) == AttentionShape(1, 4, 2, 64)
+    assert estimate(hybrid, PAPER).energy_j == estimate({**GOOD, "num_hidden_layers": 1}, PAPER).energy_j
+
+
 GOOD = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 256}
 
 
@@ -621,7 +629,13 @@ GOOD = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads":
         ({"hidden_size": 255}, "hidden_size 255 is not a multiple of num_attention_heads 4; set head_dim."),
         ({"is_encoder_decoder": True}, "encoder-decoder"),
         ({"kv_lora_rank": 512}, "latent attention"),
-        ({"layer_types": ["full_attention", "linear_attention"]}, "linear_attention"),
+        (
+            {"layer_types": ["full_attention", "chunked_attention"]},
+            "has 'chunked_attention', which cannot be estimated",
+        ),
+        ({"layer_types": ["linear_attention", "conv"]}, "0 of 2 layer_types attend"),
+        ({"layer_types": ["full_attention", "conv", "conv"]}, "1 of 3 layer_types attend, of 2 num_hidden_layers"),
+        ({"mamba_d_state": 16}, "mamba_d_state is of layers that do not attend, but layer_types is missing"),
     ],
 )
 @pytest.mark.parametrize("kind", [dict, SimpleNamespace])

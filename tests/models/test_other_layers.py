@@ -172,7 +172,8 @@ def test_positions_go_on_where_a_family_would_begin_again() -> None:
 
 
 REFUSED = {
-    "recurrent_gemma": "does not read a text token by token, or after pads, as it reads it whole",
+    # Older transformers keep keys for all of its layers, whatever they do.
+    "recurrent_gemma": "does not read a text token by token, or after pads, as it reads it whole|attends in layer 0 in",
     "zamba2": "attends in layer 1 in a way of its own",
     "minimax": "cannot read a text in parts with its own cache",
 }

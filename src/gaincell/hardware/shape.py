@@ -17,7 +17,11 @@ _NAMES = {
     "intermediate_size": ("intermediate_size", "n_inner"),
     "vocab_size": ("vocab_size",),
 }
-_ATTENTION = {"full_attention", "sliding_attention", "attention"}
+_ATTENTION = {"full_attention", "sliding_attention", "attention", "hybrid", "hybrid_sliding"}
+#: Kinds of layers that keep no keys and values.
+_OTHERS = {"linear_attention", "conv", "mamba", "recurrent", "mlp", "moe"}
+#: What a config has only if some of its layers are of those.
+_OF_OTHERS = ("mamba_d_state", "ssm_state_size", "lru_width", "conv_L_cache", "linear_conv_kernel_dim")
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,14 @@ GPT2 = AttentionShape(num_hidden_layers=12, num_attention_heads=12, num_key_valu
 def read_shape(model_config: object) -> AttentionShape:
     """Take the shape from a model config: any object or mapping with transformers' (or GPT-2's) names.
 
-    A multi-modal config gives its text model's shape. `num_key_value_heads` may be missing or None (one per query
-    head), and so may `head_dim` (hidden_size / num_attention_heads).
+    A multi-modal config gives its text model's shape. Of a hybrid the layers that attend are counted.
+    `num_key_value_heads` may be missing or None (one per query head), and so may `head_dim` (hidden_size /
+    num_attention_heads).
 
     Raises:
         InputError: a field is missing or not a positive whole number, heads do not divide, or the model has
             something other than causal self-attention over keys and values of one width (encoder-decoder, latent
-            or linear attention).
+            attention, layers of kinds that are not known here); a hybrid that does not list its layers' kinds.
     """
     model_config = getattr(model_config, "attention", model_config)  # of a `DecoderShape`
     if isinstance(inner := getattr(model_config, "attention", None), AttentionShape):  # of a `DecoderShape`
@@ -65,12 +70,7 @@ def read_shape(model_config: object) -> AttentionShape:
         raise InputError("model config: encoder-decoder models have cross-attention, which is not estimated.")
     if field_of(config, "kv_lora_rank"):
         raise InputError("model config: latent attention (kv_lora_rank) does not keep keys and values per head.")
-    layer_types = field_of(config, "layer_types")
-    other = sorted({str(kind) for kind in layer_types} - _ATTENTION) if isinstance(layer_types, list | tuple) else []
-    if other:
-        raise InputError(f"model config: layer_types has '{other[0]}', but only layers of attention can be estimated.")
-
-    layers = required_field(config, "num_hidden_layers")
+    layers = _attending_layers(config)
     heads = required_field(config, "num_attention_heads")
     kv_heads = positive_field(config, "num_key_value_heads") or heads
     if heads % kv_heads:
@@ -88,6 +88,28 @@ def read_shape(model_config: object) -> AttentionShape:
             )
         head_dim = hidden // heads
     return AttentionShape(layers, heads, kv_heads, head_dim)
+
+
+def _attending_layers(config: object) -> int:
+    """How many layers attend: of those whose kinds a config lists, else all."""
+    layers = required_field(config, "num_hidden_layers")
+    kinds = field_of(config, "layer_types") or field_of(config, "layers_block_type")
+    if not isinstance(kinds, list | tuple):
+        for name in _OF_OTHERS:
+            if field_of(config, name) is not None:
+                raise InputError(f"model config: {name} is of layers that do not attend, but layer_types is missing.")
+        return layers
+    unknown = sorted({str(kind) for kind in kinds} - _ATTENTION - _OTHERS)
+    if unknown:
+        raise InputError(f"model config: layer_types has '{unknown[0]}', which cannot be estimated.")
+    attending = sum(str(kind) in _ATTENTION for kind in kinds)
+    if attending == len(kinds):
+        return layers
+    if len(kinds) != layers or not attending:
+        raise InputError(
+            f"model config: {attending} of {len(kinds)} layer_types attend, of {layers} num_hidden_layers."
+        )
+    return attending
 
 
 def text_config(config: object) -> object:

@@ -71,7 +71,9 @@ def _enter(
         if read.shape[1] > 1 and not cache.takes_chunks:
             check_chunks(module)  # pyright: ignore[reportArgumentType]  # watched are such models alone
             cache.takes_chunks = True
-        if "position_ids" in parameters and given.get("position_ids") is None:
+        config: Any = module.config
+        text_alone = config.get_text_config(decoder=True) is config  # positions of images are another thing
+        if text_alone and "position_ids" in parameters and given.get("position_ids") is None:
             # Some families whose layers do not all attend (Bamba) would count from 0 again.
             added["position_ids"] = positions_from(cache, read.shape[1], read.device)
     if not added:
