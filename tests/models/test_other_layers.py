@@ -1,5 +1,7 @@
 """Models of which some layers attend and others do not: those get rings, these keep what transformers has for them."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import gaincell
 from gaincell import InputError
 from gaincell.models import RingCache, attention_modules, scalers_of
 from gaincell.models.cache import RingAndStatesLayer, RingLayer
+from gaincell.models.intake import attends_with_softmax
 
 #: A delta rule, a state space, one beside attention in the same layer, a convolution: four layers where they can be.
 MIXED: dict[str, dict[str, Any]] = {
@@ -159,6 +162,24 @@ def test_several_tokens_at_once_are_refused_where_states_do_not_take_them() -> N
     assert str(refusal.value).endswith(".")
     found = torch.cat((found, read(model, ids[:, 9:], [1, 1, 1], cache)), 1)
     torch.testing.assert_close(found, whole, **EXACT)
+
+
+def test_while_that_is_looked_at_other_threads_read_on() -> None:
+    model, ids = gaincell.convert_(family("qwen3_next"), CONFIG), tokens(1, 12)
+    expected, cache, seen = logits(model, ids), RingCache(model), []
+    read(model, ids[:, :6], [6], cache)
+
+    def meanwhile(*_: Any) -> None:
+        if threading.current_thread() is threading.main_thread() and attends_with_softmax():
+            with ThreadPoolExecutor(1) as other:
+                seen.append(other.submit(logits, model, ids).result())
+
+    hook = next(iter(attention_modules(model).values())).register_forward_pre_hook(meanwhile)
+    found = read(model, ids[:, 6:], [6], cache)
+    hook.remove()
+    assert seen
+    assert all(torch.equal(other, expected) for other in seen)
+    torch.testing.assert_close(found, expected[:, 6:], **EXACT)
 
 
 def test_positions_go_on_where_a_family_would_begin_again() -> None:

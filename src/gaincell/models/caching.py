@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
 from gaincell.models.cache import RingCache
-from gaincell.models.states import holds_states, positions_from
-from gaincell.models.trial import check_chunks
+from gaincell.models.intake import attends_with_softmax
+from gaincell.models.states import check_chunks, holds_states, positions_from
 
 #: The converted model that the caller called: what it hands to models in it, for itself, is nobody's wish.
 _called: ContextVar[nn.Module | None] = ContextVar("gaincell_called", default=None)
@@ -49,7 +49,8 @@ def _enter(
     called = _called.get()
     if called is not module and _runs(called):  # pyright: ignore[reportArgumentType]  # the decorator hides its type
         return None  # a model inside of another
-    if not str(getattr(module.config, "_attn_implementation", "")).startswith("gaincell"):
+    implementation = str(getattr(module.config, "_attn_implementation", ""))
+    if not implementation.startswith("gaincell") or attends_with_softmax():
         return None  # for a while it attends with softmax
     _called.set(module)
     parameters = inspect.signature(module.forward).parameters

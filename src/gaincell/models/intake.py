@@ -34,6 +34,25 @@ class Running:
 _running: ContextVar[Running | None] = ContextVar("gaincell_running", default=None)
 
 
+#: Whether a converted model attends with softmax for a while, in this thread alone.
+_softmax: ContextVar[bool] = ContextVar("gaincell_softmax", default=False)
+
+
+@contextmanager
+def with_softmax() -> Iterator[None]:
+    """While converted models attend with softmax, in this thread; without pads, and with transformers' own caches."""
+    token = _softmax.set(True)
+    try:
+        yield
+    finally:
+        _softmax.reset(token)
+
+
+def attends_with_softmax() -> bool:
+    """Whether it is so now."""
+    return _softmax.get()
+
+
 class HookNumbers:
     """How many hooks torch had numbered: where a pickle that holds hooks is read, no other may get their numbers."""
 

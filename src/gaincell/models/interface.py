@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from gaincell.errors import InputError
-from gaincell.models.arguments import check_arguments
+from gaincell.models.arguments import check_arguments, learned_sinks
 from gaincell.models.cache import first_value
-from gaincell.models.intake import layer_input, running
+from gaincell.models.intake import attends_with_softmax, layer_input, running
 from gaincell.models.rows import PACKED
 from gaincell.models.scalers import fetched, scalers_in
+from gaincell.models.softmax import softmax_attention
 from gaincell.ops import attention, attention_map
 from gaincell.ops.precision import without_autocast
 
@@ -55,6 +56,9 @@ def gaincell_attention(
             "this model attends as 'gaincell' but was not converted; call gaincell.convert_(model, config)."
         )
     check_arguments(module, kwargs)
+    if attends_with_softmax():
+        scale = query.shape[3] ** -0.5 if scaling is None else scaling
+        return softmax_attention(query, key, value, scale, learned_sinks(module, kwargs)), None
     module_running = running(scalers)
     ring_layer = None if module_running is None else module_running.ring
     if key.shape[2] != query.shape[2]:

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, LinearAttentionLayer
 
 from gaincell.errors import InputError
+from gaincell.models.intake import with_softmax
 
 _TEXTS = ((5, 7, 6, 9), (8, 3, 4, 6), (7, 9, 5, 3))  # any will do
 _AS_GENERATED = ((3, 1), (1, 1, 1, 1))
@@ -51,9 +52,27 @@ def check_states(model: PreTrainedModel) -> None:
 
 
 @torch.no_grad()
-def takes_chunks(model: PreTrainedModel) -> bool:
-    """Whether a model, attending with softmax, goes on with several tokens at once as with one (Jamba does not)."""
-    return _reads(model, _IN_CHUNKS, pads=0)
+def check_chunks(model: PreTrainedModel) -> None:
+    """Refuse to go on with several tokens at once where a model's layers of another kind do not (Jamba's).
+
+    Args:
+        model: converted; other threads may be reading with it.
+
+    Raises:
+        InputError: they do not.
+    """
+    training = [module for module in model.modules() if module.training]
+    try:
+        for module in training:
+            module.training = False
+        with with_softmax():
+            taken = _reads(model, _IN_CHUNKS, pads=0)
+    finally:
+        for module in training:
+            module.training = True
+    if not taken:
+        why = "goes on from a cache one token at a time, because some of its layers do not attend"
+        raise InputError(f"{type(model).__name__} {why}; pass one token, or the whole text without that cache.")
 
 
 def _reads(model: PreTrainedModel, splits: tuple[tuple[int, ...], ...], pads: int) -> bool:

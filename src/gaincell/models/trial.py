@@ -17,7 +17,8 @@ from gaincell.models.cache import RingCache
 from gaincell.models.intake import running, taking_in
 from gaincell.models.interface import gaincell_attention, gaincell_mask
 from gaincell.models.scalers import HeadScalers, scalers_in
-from gaincell.models.states import check_states, takes_chunks
+from gaincell.models.softmax import softmax_attention
+from gaincell.models.states import check_states
 from gaincell.ops import naive_attention
 
 _IMPLEMENTATION = "gaincell-trial"
@@ -96,7 +97,7 @@ def softmax_calls(model: PreTrainedModel, modules: dict[str, nn.Module], reach: 
         windows = [getattr(attention_mask, "window", None), kwargs.get("sliding_window")]
         window = min((w for w in windows if isinstance(w, int) and 0 < w < reach), default=None)
         calls[module].append(Call(query.shape[1], key.shape[1], query.shape[3], scale, window))
-        return _softmax(query, key, value, scale, learned_sinks(module, kwargs)), None
+        return softmax_attention(query, key, value, scale, learned_sinks(module, kwargs)), None
 
     def compare(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         with _attending(model, "eager"):
@@ -117,7 +118,8 @@ def softmax_calls(model: PreTrainedModel, modules: dict[str, nn.Module], reach: 
             hooks.callback(module.register_forward_hook(compare, with_kwargs=True).remove)
         with _tried(model, attend, mask, "two tokens with softmax"):
             model.base_model(input_ids=_ids(model)[:, :2], use_cache=False)
-    with _with_softmax(model):
+    what = "a text in parts with its own cache"
+    with _tried(model, attend, mask, what), _attending(model, "eager"):
         check_states(model)
     for module, name in names.items():
         if not calls[module]:
@@ -169,28 +171,6 @@ def dry_run(model: PreTrainedModel, modules: dict[str, nn.Module]) -> None:
     for module, name in names.items():
         if len(seen[module]) != 2:
             raise InputError(f"{_kind(model)} does not attend in {name} each time; gain cells cannot serve it.")
-
-
-def check_chunks(model: PreTrainedModel) -> None:
-    """Refuse to go on with several tokens at once where a model's layers of another kind do not.
-
-    Raises:
-        InputError: they do not.
-    """
-    with _with_softmax(model):
-        taken = takes_chunks(model)
-    if not taken:
-        raise InputError(
-            f"{_kind(model)} goes on from a cache one token at a time, because of its layers that do not attend; pass "
-            "one token, or the whole text without that cache."
-        )
-
-
-@contextmanager
-def _with_softmax(model: PreTrainedModel) -> Iterator[None]:
-    what = "a text in parts with its own cache"
-    with _tried(model, gaincell_attention, gaincell_mask, what), _attending(model, "eager"):
-        yield
 
 
 @contextmanager
@@ -297,18 +277,6 @@ def _reach_of(mask_function: Callable[..., Any], reach: int, device: torch.devic
     seen = torch.as_tensor(mask_function(row, row, position[-1], position[-1] - position[:reach] + 1)).expand(reach)
     count = int(seen.sum())
     return (count if count < reach else None), not bool(sees_last.all())
-
-
-def _softmax(query: Tensor, key: Tensor, value: Tensor, scale: float, sinks: Tensor | None) -> Tensor:
-    """Causal attention (B, n, Hq, D) with weights in float32, as transformers has it; sinks (Hq,) take a share."""
-    groups = query.shape[1] // key.shape[1]
-    key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
-    scores = query @ key.mT * scale
-    scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -torch.inf)
-    if sinks is not None:
-        scores = torch.cat((scores, sinks.to(scores)[:, None, None].expand(*scores.shape[:3], 1)), -1)
-    weights = scores.softmax(-1, dtype=torch.promote_types(query.dtype, torch.float32)).to(value.dtype)
-    return (weights[..., : key.shape[2]] @ value).transpose(1, 2).contiguous()
 
 
 def _is_the_oracles(scalers: HeadScalers, seen: list[tuple[Tensor, ...]]) -> bool:
