@@ -13,7 +13,7 @@ SOURCE = Path(gaincell.__file__).parent
 
 # Nothing imports from a later row than its own.
 ROWS = (
-    ("errors", "aside", "kept", "wheel", "cell", "config"),
+    ("errors", "version", "aside", "kept", "wheel", "cell", "config"),
     ("ops", "circuit", "hardware"),
     ("models",),
     ("adapt", "autoload", "evaluate"),
@@ -22,7 +22,7 @@ ROWS = (
 )
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 HEAVY = {"torch", "transformers"}
-LIGHT = ("errors", "aside", "kept", "wheel", "cell", "config", "circuit", "hardware", "cli")
+LIGHT = ("errors", "version", "aside", "kept", "wheel", "cell", "config", "circuit", "hardware", "cli")
 
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 

@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gaincell.version import __version__
+
 if TYPE_CHECKING:
     from gaincell.adapt import adapt
     from gaincell.config import GainCellConfig
@@ -11,8 +13,6 @@ if TYPE_CHECKING:
     from gaincell.hardware import estimate
     from gaincell.models import convert_, load_adapter, load_demo_model
     from gaincell.ops import attention
-
-__version__ = "0.1.0"
 
 #: Public name -> where it lives. Resolved on first use, so that `import gaincell` needs neither torch nor transformers.
 _HOMES = {

@@ -11,7 +11,7 @@ import pytest
 
 from gaincell import GainCellConfig
 from gaincell.cell import load_cell
-from gaincell.circuit.sky130 import sky130_folder
+from gaincell.circuit.cards.sky130 import sky130_folder
 from gaincell.cli.app import run
 
 needs_ngspice = pytest.mark.skipif(
@@ -105,10 +105,10 @@ def test_the_published_law_comes_out_of_silicon_models(tmp_path: Path) -> None:
     """The cell's law with SkyWater's transistors, whose sizes were not searched for, beside the published one."""
     from gaincell.cell import PolynomialLaw
     from gaincell.circuit import Ngspice
+    from gaincell.circuit.cards.sky130 import sky130_card
     from gaincell.circuit.characterize import rms_difference
     from gaincell.circuit.decks.cell import Conditions, gain_cell
     from gaincell.circuit.decks.read import read_deck, read_results
-    from gaincell.circuit.sky130 import sky130_card
 
     stored, widths = np.linspace(0, 0.9, 19), (3e-9, 15e-9)
     deck = read_deck(gain_cell(sky130_card()), Conditions(), stored.tolist(), widths)

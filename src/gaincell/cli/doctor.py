@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from gaincell import __version__
 from gaincell.cli import options, screen
 from gaincell.errors import InputError
+from gaincell.version import __version__
 
 #: First and last transformers that the tests run with.
 TESTED_TRANSFORMERS = ((5, 17), (5, 23))

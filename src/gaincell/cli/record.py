@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaincell import __version__
 from gaincell.aside import written_aside
 from gaincell.cli import screen
 from gaincell.cli.screen import Stages
 from gaincell.errors import InputError
 from gaincell.kept import read_object, with_hash
+from gaincell.version import __version__
 
 _REMEDY = "delete it, or give another --out"
 #: Changes when an older results.json cannot be gone on with.

@@ -6,13 +6,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaincell import __version__
 from gaincell.cell.cell import read_json
 from gaincell.cli import options
 from gaincell.cli.report_steps import Adapted, Source, model_identity
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.kept import read_object
+from gaincell.version import __version__
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

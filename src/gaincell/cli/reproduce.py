@@ -33,24 +33,6 @@ def reproduce(
     compare: Annotated[
         Path | None, typer.Option("--compare", help="A file of 'gaincell measure-gpu', for fig5.")
     ] = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="table1 at the paper's own scale: say what it takes, and run nothing.")
-    ] = False,
-    go: Annotated[bool, typer.Option("--run", help="With --full: run it.")] = False,
-    model: Annotated[
-        str | None,
-        typer.Option("--model", help="With --full: a model folder, or a name on the hub. Default: GPT-2."),
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="With --full: a text file or a data set. Default: OpenWebText.")
-    ] = None,
-    processes: Annotated[
-        int | None, typer.Option("--processes", min=1, help="With --full: processes that learn, one a GPU. Default: 8.")
-    ] = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="With --full: a setting of adaptation, as of 'adapt'."),
-    ] = None,
     json: options.Json = False,
 ) -> None:
     """Reproduce the paper's figures and tables.
@@ -61,21 +43,7 @@ def reproduce(
     from gaincell.reproduce import Context, Reference, choose
 
     chosen = choose(entries)
-    scale = {"--run": go, "--model": model, "--text": text, "--processes": processes, "--set": given}
-    if not full and any(scale.values()):
-        raise InputError(f"{next(name for name, value in scale.items() if value)} goes with --full; add that.")
-    if full and [entry.name for entry in chosen] != ["table1"]:
-        raise InputError("--full is of table1 alone; name it: gaincell reproduce table1 --full.")
-    beside = {"--reference": reference, "--compare": compare}
-    if full and any(beside.values()):
-        option = next(name for name, value in beside.items() if value)
-        raise InputError(f"{option} has nothing to stand beside in table1 at full scale; leave it out with --full.")
     options.check_out(out)
-    if full:
-        from gaincell.cli.reproduce_full import reproduce_full
-
-        reproduce_full(out / "full", items, model, text, processes, given or [], go=go, json=json)
-        return
     gpu = None
     if compare is not None:
         from gaincell.hardware.measure import load_measurement

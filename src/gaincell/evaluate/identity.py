@@ -5,8 +5,8 @@ import json
 
 from transformers import PreTrainedModel
 
-from gaincell import __version__
 from gaincell.models import base_hash, design_point
+from gaincell.version import __version__
 
 
 def identity(model: PreTrainedModel) -> str:

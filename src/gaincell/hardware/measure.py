@@ -126,7 +126,7 @@ def measure_attention(
     gpu = _cuda_device(device)
     import torch
 
-    from gaincell import __version__
+    from gaincell.version import __version__
 
     properties = torch.cuda.get_device_properties(gpu)
     with torch.cuda.device(gpu), torch.inference_mode(), board_energy(str(properties.uuid)) as board:

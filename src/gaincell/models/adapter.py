@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from gaincell import __version__
 from gaincell.cell.cell import is_file
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.convert import convert_, design_point, scalers_of
 from gaincell.models.fingerprint import CONVERTED, base_hash, own_weights
 from gaincell.models.tensorfile import check_hash, read_metadata, read_tensors, write_tensors
+from gaincell.version import __version__
 from gaincell.wheel import file_sha256
 
 #: Grows when an older gaincell could not read a newer file, or could not be sure of it. Since 2: a hash of its content.

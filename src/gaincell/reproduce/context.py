@@ -80,7 +80,7 @@ class Context:
     @cached_property
     def _card(self) -> "Card":
         from gaincell.circuit.cards import generic_card
-        from gaincell.circuit.sky130 import sky130_card, sky130_folder
+        from gaincell.circuit.cards.sky130 import sky130_card, sky130_folder
 
         return sky130_card() if (sky130_folder() / "lvt_tt.spice").is_file() else generic_card()
 

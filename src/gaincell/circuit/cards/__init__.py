@@ -1,0 +1,18 @@
+"""Transistor cards: our own of the 28-nm class, and SkyWater's of its 130 nm process."""
+
+from typing import Literal
+
+from gaincell.circuit.cards.card import Card
+from gaincell.circuit.cards.generic import generic_card
+from gaincell.circuit.cards.sky130 import sky130_card
+
+__all__ = ["Card", "generic_card", "load_card"]
+
+
+def load_card(name: Literal["generic", "sky130"]) -> Card:
+    """A card by name.
+
+    Raises:
+        InputError: the SkyWater models have not been fetched, or are damaged.
+    """
+    return sky130_card() if name == "sky130" else generic_card()
