@@ -125,3 +125,30 @@ def test_the_rule_sees_every_form_of_import(tmp_path: Path) -> None:
     )
     names = [name for node in tree.body for name in imported_modules(node, path)]
     assert names == ["gaincell.models.cache", "gaincell.ops.blocked", "gaincell.cli.main", "gaincell.adapt"]
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Neither inside a room nor across, in functions and for type checking neither."""
+    modules = {"gaincell." + ".".join(path.relative_to(SOURCE).with_suffix("").parts): path for path in FILES}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    imports: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        asked = {x for node in ast.walk(ast.parse(path.read_text("utf-8"))) for x in imported_modules(node, path)}
+        # Of a name that is no module, the module that it is in; public names of the package, where they live.
+        homes = {gaincell._HOMES.get(name.removeprefix("gaincell."), name) for name in asked}
+        imports[module] = {next((m for m in (x, x.rpartition(".")[0]) if m in modules), "") for x in homes} - {
+            module,
+            "",
+        }
+
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " -> ".join([*above[above.index(module) :], module])
+        if module not in done:
+            for other in sorted(imports[module]):
+                visit(other, (*above, module))
+            done.add(module)
+
+    for module in sorted(modules):
+        visit(module, ())

@@ -31,7 +31,7 @@ from gaincell.adapt.teacher import divergence, from_text
 from gaincell.adapt.trained import groups
 from gaincell.cell import Cell, load_cell
 from gaincell.models import scalers_of
-from gaincell.models.convert import design_point
+from gaincell.models.parts import design_point
 
 STEPS = 24
 TOKENS = STEPS * 4 * 48  # of 4 rows of 48

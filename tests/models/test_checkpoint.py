@@ -214,7 +214,7 @@ print(*sorted(name for name in sys.modules if name.partition(".")[0] in ("gaince
 import transformers.modeling_utils
 print(*sorted(name for name in sys.modules if name.partition(".")[0] == "gaincell"))
 """
-    assert run_python(code, tmp_path)[0].split("\n")[:2] == ["gaincell gaincell.autoload"] * 2
+    assert run_python(code, tmp_path)[0].split("\n")[:2] == ["gaincell gaincell.autoload gaincell.version"] * 2
 
 
 class Texts(torch.utils.data.Dataset[dict[str, Tensor]]):

@@ -16,8 +16,8 @@ from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode
 from gaincell.evaluate.prefix import prefix_of
 from gaincell.models.chat import apply_chat_template
-from gaincell.models.convert import positions_of
 from gaincell.models.fingerprint import base_hash
+from gaincell.models.parts import positions_of
 from gaincell.models.tensorfile import read_metadata, read_tensors, write_tensors
 
 Progress = Callable[[int, int], None]

@@ -9,6 +9,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionLaye
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.intake import note_ring
+from gaincell.models.parts import scalers_of
 from gaincell.models.states import cache_layers, holds_states
 from gaincell.ops import Ring
 
@@ -230,8 +231,6 @@ class RingCache(Cache):
     """
 
     def __init__(self, model: nn.Module, *, packed: bool = False) -> None:
-        from gaincell.models.convert import scalers_of
-
         scalers = scalers_of(model)
         if not scalers:
             raise InputError("RingCache needs a converted model; call gaincell.convert_(model, config) first.")

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from gaincell.circuit.subtile import SubTile
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.models.convert import scalers_of
+from gaincell.models.parts import scalers_of
 from gaincell.ops import attention_map
 from gaincell.ops.convert import query_pulse, stored_code
 

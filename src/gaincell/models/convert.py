@@ -16,8 +16,10 @@ from gaincell.models.cache import RingCache
 from gaincell.models.caching import check_cache, watch_caches
 from gaincell.models.intake import HookNumbers, hand_on
 from gaincell.models.interface import IMPLEMENTATION
+from gaincell.models.parts import attention_modules, design_point, scalers_of
 from gaincell.models.rows import watch_rows
 from gaincell.models.scalers import HeadScalers, scalers_in
+from gaincell.models.section import GainCellCheckpointConfig, base_section, save_pretrained
 from gaincell.models.trial import Call, can_run, dry_run, implementations, restore, softmax_calls
 from gaincell.ops.check import check_design
 
@@ -109,8 +111,6 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
             raise InputError(
                 f"{type(model).__name__} does not use transformers' attention interface; use another model."
             )
-        from gaincell.models.checkpoint import GainCellCheckpointConfig, base_section, save_pretrained
-
         base = base_section(getattr(model.config, "quantization_config", None))
         section = GainCellCheckpointConfig(config.model_dump(mode="json"), base)
         model.config.quantization_config = section
@@ -158,34 +158,6 @@ def _other_towers(model: PreTrainedModel, modules: dict[str, nn.Module]) -> list
     parts = [part for part in model.modules() if isinstance(part, PreTrainedModel) and converted & set(part.modules())]
     theirs = {id(getattr(part, "config", None)) for part in (*parts, *converted)}
     return [(config, name) for config, name in implementations(model) if id(config) not in theirs]
-
-
-def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Self-attention modules of a decoder by name, in layer order."""
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if type(module).__name__.endswith("Attention") and hasattr(module, "layer_idx") and hasattr(module, "is_causal")
-    }
-
-
-def scalers_of(model: nn.Module) -> dict[str, HeadScalers]:
-    """The scalers of a converted model by attention module's name; empty if it is not converted."""
-    found = {name: scalers_in(module) for name, module in attention_modules(model).items()}
-    return {name: scalers for name, scalers in found.items() if scalers is not None}
-
-
-def design_point(model: PreTrainedModel) -> GainCellConfig | None:
-    """The design point of a converted model, or None."""
-    stored = getattr(model.config, "quantization_config", None)
-    fields = getattr(stored, "design_point", None)
-    return GainCellConfig(**fields) if isinstance(fields, dict) else None
-
-
-def positions_of(model: PreTrainedModel) -> int | None:
-    """How many tokens in a row a model has positions for; None where it does not say."""
-    positions = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
-    return positions if isinstance(positions, int) else None
 
 
 def check_servable(model: PreTrainedModel) -> dict[str, nn.Module]:

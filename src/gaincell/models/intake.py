@@ -4,15 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from gaincell.models.scalers import HeadScalers, scalers_in
-
-if TYPE_CHECKING:
-    from gaincell.models.cache import RingLayer
 
 
 @dataclass(eq=False)
@@ -22,12 +19,12 @@ class Running:
     Attributes:
         scalers: its scalers.
         x: what it was called with, (B, T, hidden).
-        ring: where its keys and values of these tokens are to go; None without a cache.
+        ring: the `RingLayer` that its keys and values of these tokens are to go to; None without a cache.
     """
 
     scalers: HeadScalers
     x: Tensor
-    ring: "RingLayer | None" = None
+    ring: Any = None
 
 
 #: A context variable, so that threads on one model do not meet.
@@ -87,7 +84,7 @@ def layer_input(scalers: HeadScalers) -> Tensor:
     return found.x
 
 
-def note_ring(ring: "RingLayer") -> None:
+def note_ring(ring: Any) -> None:
     """Tell the module that runs where its keys and values are to go."""
     found = _running.get()
     if found is None:
@@ -96,7 +93,7 @@ def note_ring(ring: "RingLayer") -> None:
 
 
 @contextmanager
-def taking_in(scalers: HeadScalers, x: Tensor, ring: "RingLayer | None" = None) -> Iterator[None]:
+def taking_in(scalers: HeadScalers, x: Tensor, ring: Any = None) -> Iterator[None]:
     """As if a module with these scalers ran on x (B, T, hidden)."""
     token = _running.set(Running(scalers, x, ring))
     try:

@@ -9,7 +9,7 @@ from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.activity import UNQUANTISED_LEVELS, Activity
-from gaincell.models.convert import scalers_of
+from gaincell.models.parts import scalers_of
 from gaincell.ops.convert import code_voltage, full_scale, query_pulse, readout_, stored_code
 from gaincell.ops.dense import dense
 from gaincell.ops.terms import Terms
