@@ -23,6 +23,8 @@ from gaincell.errors import InputError
 
 #: S at which the HardSigmoid saturates, in model units [Leroux et al. 2025, released code].
 _SATURATION = 80.0
+#: Fifteenths of the longest pulse by which columns are read where a circuit's offset shows: just above no charge.
+_TOE_CODES = (0.1, 0.25, 0.5)
 #: What the source of a law says that was fitted so.
 HELD = "held to rise, as the simulated charge does"
 
@@ -142,7 +144,12 @@ def characterize(
         cells, seed = work.settings.mismatch, work.settings.seed
         mismatch, spread = mismatch_of(circuit, work.conditions, work.ngspice, law, cells=cells, seed=seed)
         tell(6, steps)
-    converted, pulse = _charge_to_pulse(work, transfer, full, signed=False)
+    converted = _charge_to_pulse(work, transfer, full, signed=False)
+    pulse = _pulse_law(
+        work,
+        [*transfer, *_columns(work, full, [(work.conditions.vdd_v, code) for code in _TOE_CODES], signed=False)],
+        full,
+    )
     cell = Cell(
         name=circuit.name,
         description=f"Characterised with ngspice: {circuit.source}.",
@@ -152,7 +159,7 @@ def characterize(
         circuit=CircuitFigures(
             read=figures,
             charge_to_pulse=converted,
-            signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True)[0],
+            signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True),
             write=_write(work, writes),
             energy=_energy(work, reads, transfer, full, writes.energy_j),
             mismatch=mismatch,
@@ -249,12 +256,18 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Read]:
 
 def _transfer(work: _Work, full_c: float, *, signed: bool) -> list[Conversion]:
     """Conversions of columns whose charge goes from below zero (or the negative full charge) to above the full one."""
+    vdd_v = work.conditions.vdd_v
+    below = [(0.0, width) for width in ((15, 12, 9, 6, 3, 1) if signed else (15, 5, 0.25))]
+    above = [(vdd_v, width) for width in ((1, 3, 6, 9, 12, 15) if signed else range(16))]
+    return _columns(work, full_c, below + above, signed=signed)
+
+
+def _columns(work: _Work, full_c: float, pulses: Sequence[tuple[float, float]], *, signed: bool) -> list[Conversion]:
+    """Conversions of columns with cells of a stored voltage that get pulses of so many fifteenths of the longest."""
     conditions, column = work.conditions, work.settings.column
     converter = Converter(full_c, signed=signed)
     # so many cells of the highest or lowest stored voltage give 1.3 times the full charge with the longest pulse
     active = min(column, math.ceil(1.3 * _SATURATION / REFERENCE_CHARGE))
-    below = [(0.0, width) for width in ((15, 12, 9, 6, 3, 1) if signed else (15, 5, 0.25))]
-    above = [(conditions.vdd_v, width) for width in ((1, 3, 6, 9, 12, 15) if signed else range(16))]
     decks = [
         column_deck(
             work.circuit,
@@ -266,15 +279,18 @@ def _transfer(work: _Work, full_c: float, *, signed: bool) -> list[Conversion]:
                 ColumnCell(stored, code / 15 * conditions.pulse_max_s, active),
             ],
         )
-        for stored, code in below + above
+        for stored, code in pulses
     ]
     return [conversion(plots[0], conditions, work.card, converter) for plots in work.ngspice.run_all(decks)]
 
 
-def _charge_to_pulse(
-    work: _Work, runs: Sequence[Conversion], full_c: float, *, signed: bool
-) -> tuple[ChargeToPulse, PulseLaw]:
-    """The line through the middle of the transfer curve, and the curve itself."""
+def _pulse_law(work: _Work, runs: Sequence[Conversion], full_c: float) -> PulseLaw:
+    score, pulse = (np.array([getattr(run, name) for run in runs]) for name in ("charge_c", "width_s"))
+    source = work.source(f"{len(runs)} columns of {work.settings.column} cells, ideal op-amp, comparator of inverters")
+    return measured_law(score / full_c, pulse / work.conditions.pulse_max_s, source)
+
+
+def _charge_to_pulse(work: _Work, runs: Sequence[Conversion], full_c: float, *, signed: bool) -> ChargeToPulse:
     longest = work.conditions.pulse_max_s
     charge, width = (np.array([getattr(run, name) for run in runs]) for name in ("charge_c", "width_s"))
     if signed:  # the same circuit for both signs, told apart by the comparator
@@ -287,17 +303,17 @@ def _charge_to_pulse(
             "the cell may be no multiplier, or needs a higher order."
         )
     gain, offset = np.polyfit(score[linear], pulse[linear], 1)
-    source = work.source(f"{len(runs)} columns of {work.settings.column} cells, ideal op-amp, comparator of inverters")
-    figures = ChargeToPulse(
+    return ChargeToPulse(
         gain=float(gain),
         offset_s=float(offset * longest),
         nonlinearity=float(np.abs(pulse - gain * score - offset)[linear].max()),
         below_zero_s=float(width[score < 0].max(initial=0)),
         saturated_s=float(width[score >= 1.1].min()),
         signed=signed,
-        source=source,
+        source=work.source(
+            f"{len(runs)} columns of {work.settings.column} cells, ideal op-amp, comparator of inverters"
+        ),
     )
-    return figures, measured_law(score, pulse, source)
 
 
 def _write(work: _Work, writes: Writes) -> Write:
