@@ -389,6 +389,51 @@ def test_a_measured_cell_draws_its_own_current() -> None:
     assert halved.energy_components[FIRST]["cell"] == pytest.approx(plain.energy_components[FIRST]["cell"] / 2)
 
 
+def test_a_figure_of_the_user_wins_over_that_of_the_cell_file_and_is_what_is_recorded() -> None:
+    own = CircuitFigures(
+        energy=Energy(source="a run", read_full_j=2e-14, read_mean_j=5e-15, conversion_j=1e-12, write_j=1e-15)
+    )
+    config = PAPER.replace(cell=PAPER.cell.model_copy(update={"circuit": own}))
+    for name, energy_j in {"charge_to_pulse": 10e-12, "signed_charge_to_pulse": 3e-12, "cell": 1e-13}.items():
+        given = HardwareParameters(
+            components={name: {**getattr(Components(), name).model_dump(), "energy_j": energy_j}}
+        )
+        found, plain = estimate(GPT2, config, given), estimate(GPT2, PAPER, given)
+        assert found.to_dict()["components"][name]["energy_j"] == pytest.approx(energy_j)
+        parts = (x.energy_components for x in (found, plain))
+        ours, theirs = ({part: of[name] for part, of in x.items() if name in of} for x in parts)
+        assert ours == theirs
+        others = {"charge_to_pulse", "signed_charge_to_pulse"} - {name}
+        assert all(found.to_dict()["components"][other]["energy_j"] == 1e-12 for other in others)
+
+
+def test_a_ladder_of_finer_taps_is_larger_but_no_second_dac() -> None:
+    parts = HardwareParameters(components={"dac": {**Components().dac.model_dump(), "static_w": 1e-6}})
+    plain, linearised = (estimate(GPT2, PAPER.replace(storage=x), parts) for x in ("uniform", "linearised"))
+    assert linearised.parts["static power"] == plain.parts["static power"] > 0
+    assert linearised.area_m2 > plain.area_m2
+
+
+def test_no_pulse_that_is_shorter_makes_a_token_slower() -> None:
+    latencies = [estimate(GPT2, PAPER.replace(pulse_max_s=n * 1e-9)).latency_s for n in (2, 5, 10, 15)]
+    assert latencies == [pytest.approx(12 * 65e-9)] * 4
+
+
+def test_a_cell_that_is_written_slowly_lengthens_the_write() -> None:
+    def written(settling_s: float | None) -> GainCellConfig:
+        write = {"source": "a run", "settling_s": settling_s, "error_v": 0.0}
+        circuit = CircuitFigures.model_validate({"write": write})
+        return PAPER.replace(cell=PAPER.cell.model_copy(update={"circuit": circuit}))
+
+    plain = timeline(PAPER, HardwareParameters()).phases[0].duration_s
+    assert timeline(written(1e-9), HardwareParameters()).phases[0].duration_s == plain
+    slow = timeline(written(78e-9), HardwareParameters())
+    assert slow.phases[0].duration_s == 78e-9
+    assert slow.latency_s == pytest.approx(65e-9 + 78e-9 - plain)
+    with pytest.raises(InputError, match="did not get to within half a step"):
+        estimate(GPT2, written(None))
+
+
 # Activity
 
 
@@ -512,6 +557,30 @@ def test_retention() -> None:
     slow = estimate(GPT2, PAPER.replace(token_period_s=2e-6))
     assert slow.token_period_s == 2e-6
     assert estimate(GPT2, PAPER.replace(token_period_s=1e-9)).token_period_s == cost.latency_s
+
+
+def test_the_worst_voltage_of_a_table_decides_when_a_token_is_refreshed() -> None:
+    """One decays as 5 ms say, the other ten times as fast; and a table of the exponential is the exponential."""
+    time = [n * 0.1 for n in range(400)]
+
+    def held(*taus_ms: float) -> GainCellConfig:
+        rows = [[y * math.exp(-t / tau) for t in time] for y, tau in zip((0.45, -0.45), taus_ms, strict=True)]
+        retention = Retention.model_validate(
+            {"tau": 5, "unit": "ms", "source": "a test", "table": {"time": time, "stored": rows}}
+        )
+        cell = PAPER.cell.model_copy(update={"retention": retention})
+        return PAPER.replace(cell=cell, leak_per_token=None, retention="table")
+
+    refreshed = HardwareParameters(refresh="rewrite")
+    plain = estimate(GPT2, PAPER.replace(token_period_s=2e-6))
+    assert estimate(GPT2, held(5, 5).replace(token_period_s=2e-6)).retention_ratio == pytest.approx(
+        plain.retention_ratio, rel=1e-3
+    )
+    fast = held(5, 0.5).replace(token_period_s=2e-6)
+    assert estimate(GPT2, fast, refreshed).retention_ratio == pytest.approx(10 * plain.retention_ratio, rel=0.02)
+    assert estimate(GPT2, fast, refreshed).retention.refreshes == 4
+    with pytest.raises(InputError, match="refresh"):
+        estimate(GPT2, fast)
 
 
 def test_a_window_beyond_retention_is_refused_or_refreshed() -> None:

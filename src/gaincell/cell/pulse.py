@@ -2,10 +2,12 @@
 
 import math
 from itertools import pairwise
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class PulseLaw(BaseModel):
@@ -64,8 +66,10 @@ class PulseLaw(BaseModel):
         (a, b), (below, above) = self.at[n - 1 : n + 1], self.width[n - 1 : n + 1]
         return a + (b - a) * (width - below) / (above - below)
 
-    def __call__(self, x: Any) -> np.ndarray:
+    def __call__(self, x: Any) -> "np.ndarray":
         """phi of numbers x, an array of any shape, in double precision."""
+        import numpy as np
+
         x = np.asarray(x, float)
         phi = np.zeros_like(x)
         for start, length, slope in self.ramps:

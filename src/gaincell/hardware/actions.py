@@ -106,18 +106,21 @@ def pair_instances(at: Geometry, config: GainCellConfig, parameters: HardwarePar
     Read-out lines are built for every row of a sub-tile, used or not. Tiers share the footprint of their cells.
     """
     p, lines = parameters, at.tiles * at.readout_lines
-    ladder = p.linearised_dac_area_ratio if config.storage == "linearised" else 1.0
-    instances = [
+    return [
         Count("cells", "cell", at.cells / p.stacked_layers),
         Count("charge-to-pulse", "charge_to_pulse", at.window),
         Count("charge-to-pulse", "signed_charge_to_pulse", lines),
         Count("DACs", "pulse_generator", at.head_dim),
-        Count("DACs", "dac", at.written * ladder * _times(config.stored_levels, p.reference_levels)),
+        Count("DACs", "dac", at.written * _times(config.stored_levels, p.reference_levels)),
         Count("digital control", "counter", lines * _bits(config.output_levels, p.reference_output_levels)),
         Count("digital control", "adder", lines),
         Count("digital control", "control", lines),
     ]
-    return instances
+
+
+def area_ratios(config: GainCellConfig, parameters: HardwareParameters) -> dict[str, float]:
+    """Components whose area at this design point is not the catalogue's, and how many times as large it is."""
+    return {"dac": parameters.linearised_dac_area_ratio} if config.storage == "linearised" else {}
 
 
 def stored_bits(at: Geometry, config: GainCellConfig, parameters: HardwareParameters) -> int:

@@ -1,6 +1,6 @@
 """Counts times figures: the energy of every head and layer, and the area of a pair of arrays."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from gaincell.cell.law import REFERENCE_CHARGE
@@ -25,21 +25,22 @@ Parts = dict[str, dict[str, float]]
 def components(config: GainCellConfig, parameters: HardwareParameters) -> Components:
     """The parts at the design's node and supply, with the pulse and the cell of the design point.
 
-    A cell file with energies (`gaincell characterize`) brings its own. A cell whose law is in coulomb per second draws
-    its own current: supply x f(+0.45 V) x T_max. Of another, only the law's shape is known, and the default stands for
-    it.
+    A component that the parameters set is taken as it is. Of the others a cell file with energies (`gaincell
+    characterize`) brings its own. A cell whose law is in coulomb per second draws its own current: supply x f(+0.45 V)
+    x T_max. Of another, only the law's shape is known, and the default stands for it.
 
     Raises:
         InputError: a part has no rule that brings it to the node or supply, or the cell's pulse has no width.
     """
-    parts = parameters.parts
-    cell, charge = parts.cell, config.cell.coulomb_per_second
+    parts, given = parameters.parts, parameters.components.model_fields_set
+    cell, charge = parts.cell, None if "cell" in given else config.cell.coulomb_per_second
     own = config.cell.circuit.energy if config.cell.circuit is not None else None
     update: dict[str, Component] = {}
     if own is not None:
-        energy_j = own.read_full_j * config.pulse_max_s / CHARACTERISED_PULSE_S
-        for name in ("charge_to_pulse", "signed_charge_to_pulse"):
+        for name in {"charge_to_pulse", "signed_charge_to_pulse"} - given:
             update[name] = getattr(parts, name).model_copy(update={"energy_j": own.conversion_j})
+    if own is not None and "cell" not in given:
+        energy_j = own.read_full_j * config.pulse_max_s / CHARACTERISED_PULSE_S
     elif charge is not None:
         energy_j = parameters.supply_v * charge * REFERENCE_CHARGE * config.pulse_max_s
     elif cell.latency_s == 0:
@@ -86,12 +87,22 @@ def layer_energies(
     return [summed([c for h in range(heads) for c in head(i, h)], parts, "energy_j") for i in range(layers)]
 
 
-def summed(counts: Iterable[Count], parts: Components, figure: str, copies: float = 1.0) -> Parts:
-    """Counts times a figure of their components ('energy_j', 'area_m2', 'static_w'), by part and component."""
+def summed(
+    counts: Iterable[Count],
+    parts: Components,
+    figure: str,
+    copies: float = 1.0,
+    ratios: Mapping[str, float] | None = None,
+) -> Parts:
+    """Counts times a figure of their components ('energy_j', 'area_m2', 'static_w'), by part and component.
+
+    Figures of components that `ratios` names are that many times as large.
+    """
     result: Parts = {}
     for part, component, times in counts:
         of_part = result.setdefault(part, {})
-        of_part[component] = of_part.get(component, 0.0) + copies * times * getattr(getattr(parts, component), figure)
+        value = (ratios or {}).get(component, 1.0) * getattr(getattr(parts, component), figure)
+        of_part[component] = of_part.get(component, 0.0) + copies * times * value
     return result
 
 

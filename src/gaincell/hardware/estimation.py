@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware import gpu, published
-from gaincell.hardware.actions import COPY, REFRESH, RELOAD, pair_instances, stored_bits, writes
+from gaincell.hardware.actions import COPY, REFRESH, RELOAD, area_ratios, pair_instances, stored_bits, writes
 from gaincell.hardware.energy import Parts, added, components, layer_energies, summed, total
 from gaincell.hardware.geometry import Geometry, geometry
 from gaincell.hardware.parameters import HardwareParameters
@@ -273,7 +273,7 @@ class Estimate:
         return rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything in SI units, ready for JSON."""
+        """Everything in SI units, ready for JSON; `components` are the parts as they were counted."""
         return {
             "model": asdict(self.shape),
             "design_point": self.config.name,
@@ -303,6 +303,7 @@ class Estimate:
             "gpu_ratios_one_gpt2_layer": [g._asdict() for g in self.gpu_ratios],
             "gpu_caveat": gpu.CAVEAT,
             "parameters": self.parameters.model_dump(mode="json"),
+            "components": components(self.config, self.parameters).model_dump(mode="json"),
         }
 
 
@@ -351,7 +352,7 @@ def estimate(
 
     built = layers * at.pairs if p.array_pairs is None else min(layers * at.pairs, p.array_pairs)
     instances = pair_instances(at, config, p)
-    area = summed(instances, parts, "area_m2", built)
+    area = summed(instances, parts, "area_m2", built, area_ratios(config, p))
     if held.refreshes:
         area[COPY] = {"buffer": layers * copies * at.window * bits * parts.buffer.area_m2}
     static_w = total(summed(instances, parts, "static_w", built))

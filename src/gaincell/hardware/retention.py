@@ -1,6 +1,7 @@
 """How old a token gets, what its cells have left by then, and what it takes to renew them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gaincell.config import GainCellConfig
@@ -14,7 +15,8 @@ class RetentionBudget:
 
     Attributes:
         token_period_s: time from one token to the next.
-        age_ratio: age at which a token is overwritten (window x token period) over the cell's time constant.
+        age_ratio: age at which a token is overwritten (window x token period) over the cell's time constant, or over
+            the age that stands for it where retention is a table.
         refreshes: how often it is written anew in that time.
         busy: share of the time that its arrays spend on rewriting.
     """
@@ -23,6 +25,31 @@ class RetentionBudget:
     age_ratio: float
     refreshes: int
     busy: float
+
+
+def time_constant_s(config: GainCellConfig, limit: float) -> float:
+    """The cell's time constant, or where retention is a table what stands for it in comparing ages with `limit`.
+
+    A token of an exponential cell of tau reaches `limit` at limit x tau, when its highest voltage above zero has lost
+    1 - e^{-limit} of itself. By a table it does so when any of the voltages that were written has moved by as much, in
+    volt: the worst one decides. A table that ends before is taken to hold no longer than it says.
+    """
+    retention = config.cell.retention
+    if config.retention == "exponential" or retention.table is None:
+        return retention.tau_s
+    table = retention.table
+    allowed_v = (1.0 - math.exp(-limit)) * max(abs(row[0]) for row in table.stored)
+    reached = [_reached(table.time, [abs(y - row[0]) for y in row], allowed_v) for row in table.stored]
+    return min(reached) * retention.unit_s / limit
+
+
+def _reached(time: Sequence[float], moved_v: Sequence[float], allowed_v: float) -> float:
+    """When a voltage has first moved so far, linear between times; the last time if it never does."""
+    for n in range(1, len(time)):
+        if moved_v[n] > allowed_v:
+            part = (allowed_v - moved_v[n - 1]) / (moved_v[n] - moved_v[n - 1])
+            return time[n - 1] + part * (time[n] - time[n - 1])
+    return time[-1]
 
 
 def retention_budget(
@@ -49,7 +76,7 @@ def retention_budget(
     Raises:
         InputError: the window outlives the cell and is not refreshed, or cannot be rewritten within the limit.
     """
-    tau_s = config.cell.retention.tau_s
+    tau_s = time_constant_s(config, parameters.retention_limit)
     period_s = max(config.token_period_s or 0.0, latency_s)
     ratio = (layer_latency_s if filled_anew else config.window * period_s) / tau_s
     if ratio <= parameters.retention_limit:

@@ -8,8 +8,6 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.parameters import HardwareParameters
 
-#: Pulses that follow each other in every token: query, first discharge, second discharge.
-_PULSES = 3
 WRITE = "write"
 
 
@@ -84,23 +82,33 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters) -> Timeline
     """The phases of one token at a design point.
 
     Options lengthen it: differential queries by a pulse, more query or read-out levels than the clock counts within
-    T_max by the counts that are missing, a normaliser by its division, and more sub-tiles by more levels of the
-    digital sum (`layer_latency_s` is for `reference_tiles`). Wires add no delay, however large the arrays.
+    T_max by the counts that are missing, a normaliser by its division, more sub-tiles by more levels of the digital sum
+    (`layer_latency_s` is for `reference_tiles`), and a cell that was characterised by what its writes take beyond their
+    share. Wires add no delay, however large the arrays.
 
     Raises:
-        InputError: `layer_latency_s` is shorter than three pulses.
+        InputError: `layer_latency_s` is shorter than three pulses, or the cell does not get to what is written.
     """
     p, parts, pulse_s = parameters, parameters.parts, config.pulse_max_s
-    rest_s = config.layer_latency_s - _PULSES * pulse_s
+    written = config.cell.circuit and config.cell.circuit.write
+    if written and written.settling_s is None:
+        raise InputError(
+            f"design point: what is written to cell '{config.cell.name}' did not get to within half a step when it was "
+            "characterised, so no latency can be given; write it for longer or at other voltages."
+        )
+    # With as many levels as the published design has, the clock counts them within the longest pulse, or takes longer.
+    counted = (p.reference_query_levels - 1, 0, p.reference_output_levels // 2 - 1)
+    rest_s = config.layer_latency_s - sum(max(pulse_s, count / p.clock_hz) for count in counted)
     if rest_s < 0:
         raise InputError(
-            f"design point: layer_latency_s is {config.layer_latency_s * 1e9:g} ns, less than the {_PULSES} pulses of "
+            f"design point: layer_latency_s is {config.layer_latency_s * 1e9:g} ns, less than the 3 pulses of "
             f"{pulse_s * 1e9:g} ns that follow each other in it; raise it or lower pulse_max_s."
         )
     reads = p.differential_reads if config.query_sign == "differential" else 1
     query_s = query_pulse_s(config, p)
     extra_s = query_s if p.extra_read_latency_s is None else p.extra_read_latency_s
-    write_s = max(p.write_share * rest_s, parts.dac.latency_s)
+    settling_s = written.settling_s if written and written.settling_s else 0.0
+    write_s = max(p.write_share * rest_s, parts.dac.latency_s, settling_s)
     reset_s = max(p.reset_share * rest_s, parts.charge_to_pulse.latency_s)
     sum_s = (1 - p.write_share - p.reset_share) * rest_s / math.log2(p.reference_tiles)
     levels = max(math.ceil(math.log2(config.tiles)), 1)
