@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -716,6 +717,25 @@ def test_bad_model_configs_are_told_in_one_sentence(kind, changes, complaint: st
     assert message.endswith(".")
     assert "\n" not in message
     assert ". " not in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, []),
+        ({"sliding_window": 512}, ["12 layers of this model look back 512 tokens only"]),
+        ({"sliding_window": 512, "use_sliding_window": False}, []),
+        ({"sliding_window": 4096}, []),
+        ({"sliding_window": 512, "layer_types": ["sliding_attention"] * 10 + ["full_attention"] * 2}, ["10 layers"]),
+        ({"n_positions": 1000}, ["has 1,000 positions"]),
+    ],
+)
+def test_what_one_window_for_all_layers_leaves_out_is_said(changes: dict[str, Any], told: list[str]) -> None:
+    config = {"num_hidden_layers": 12, "num_attention_heads": 12, "head_dim": 64, **changes}
+    found = estimate(config, PAPER)
+    assert len(found.notes) == len(told)
+    assert all(words in note for words, note in zip(told, found.notes, strict=True))
+    assert found.to_dict()["notes"] == list(found.notes)
 
 
 def test_ambiguous_text_model_is_an_input_error() -> None:

@@ -119,7 +119,7 @@ def cost(
     rows = found.table()
     if watched is not None:
         rows += _measured_rows(found, estimate(known.fields, point, parameters))
-    notes = [CAVEAT] if found.gpu_ratios else []
+    notes = [*found.notes, *([CAVEAT] if found.gpu_ratios else [])]
     if whole is not None:
         rows += _whole_rows(whole)
         notes.append(ROOFLINE_CAVEAT)

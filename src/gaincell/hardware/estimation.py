@@ -12,7 +12,7 @@ from gaincell.hardware.energy import Parts, added, components, layer_energies, s
 from gaincell.hardware.geometry import Geometry, geometry
 from gaincell.hardware.parameters import HardwareParameters
 from gaincell.hardware.retention import RetentionBudget, retention_budget
-from gaincell.hardware.shape import GPT2, AttentionShape, read_shape
+from gaincell.hardware.shape import GPT2, AttentionShape, read_shape, window_notes
 from gaincell.hardware.timeline import Timeline, timeline
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Estimate:
         latency_s: all layers, one after the other; attention alone, not the rest of the model.
         layers: energy of every layer by part and component, in joule; they add up to `energy_j`.
         area: area of the whole model by part and component, in square metre; they add up to `area_m2`.
+        notes: what of the model is priced otherwise than it is, in sentences.
     """
 
     shape: AttentionShape
@@ -80,6 +81,7 @@ class Estimate:
     latency_s: float
     layers: tuple[Parts, ...]
     area: Parts
+    notes: tuple[str, ...] = ()
 
     @property
     def energy_components(self) -> Parts:
@@ -278,6 +280,7 @@ class Estimate:
             "model": asdict(self.shape),
             "design_point": self.config.name,
             "activity": self.activity,
+            "notes": list(self.notes),
             "window": self.config.window,
             "latency_s": self.latency_s,
             "prompt_interval_s": self.prompt_interval_s,
@@ -371,6 +374,7 @@ def estimate(
         latency_s=layers * layer_s,
         layers=tuple(energies),
         area=area,
+        notes=window_notes(model_config, config.window),
     )
     if not math.isfinite(found.energy_j + found.area_m2 + found.latency_s):
         raise InputError("hardware parameters: the estimate is not a finite number; make the largest of them smaller.")

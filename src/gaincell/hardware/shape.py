@@ -16,6 +16,8 @@ _NAMES = {
     "hidden_size": ("hidden_size", "n_embd"),
     "intermediate_size": ("intermediate_size", "n_inner"),
     "vocab_size": ("vocab_size",),
+    "sliding_window": ("sliding_window",),
+    "max_position_embeddings": ("max_position_embeddings", "n_positions"),
 }
 _ATTENTION = {"full_attention", "sliding_attention", "attention", "hybrid", "hybrid_sliding"}
 #: Kinds of layers that keep no keys and values.
@@ -110,6 +112,31 @@ def _attending_layers(config: object) -> int:
             f"model config: {attending} of {len(kinds)} layer_types attend, of {layers} num_hidden_layers."
         )
     return attending
+
+
+def window_notes(model_config: object, window: int) -> tuple[str, ...]:
+    """What an estimate at one window for all layers leaves out of a model that says more about them, in sentences.
+
+    Raises:
+        InputError: a window of the model, or its number of positions, is not a positive whole number.
+    """
+    if isinstance(model_config, AttentionShape) or hasattr(model_config, "attention"):
+        return ()
+    config, notes = text_config(model_config), []
+    local, positions = positive_field(config, "sliding_window"), positive_field(config, "max_position_embeddings")
+    kinds = field_of(config, "layer_types")
+    if isinstance(kinds, list | tuple):
+        narrow = sum("sliding" in str(kind) for kind in kinds)
+    else:
+        narrow = 0 if field_of(config, "use_sliding_window") is False else required_field(config, "num_hidden_layers")
+    if local is not None and local < window and narrow:
+        notes.append(
+            f"{narrow} layers of this model look back {local:,} tokens only, and are given the design point's window "
+            f"of {window:,} all the same: their time, energy and area are too large; window {local} prices them."
+        )
+    if positions is not None and positions < window:
+        notes.append(f"This model has {positions:,} positions, so a window of {window:,} is never full.")
+    return tuple(notes)
 
 
 def text_config(config: object) -> object:
