@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 from blocks import ROOT, pages
 from tools.pages.__main__ import main
+from tools.pages.data import kept, shipped
 from tools.pages.marks import MARKS, fill, filled
 
 #: Parts that measure nothing anew.
@@ -19,6 +20,11 @@ def test_a_page_shows_what_its_part_makes(part: str) -> None:
     assert all(len(content.splitlines()) > 3 for content in contents.values())
     for page, text in filled(part, contents).items():
         assert page.read_text("utf-8") == text, f"run python -m tools.pages {part}"
+
+
+@pytest.mark.parametrize("name", ["panel", "tasks", "variants"])
+def test_what_was_measured_is_of_the_adapters_that_ship(name: str) -> None:
+    assert kept(f"{name}.json")["adapters"] == shipped(), f"make figures-{name}"
 
 
 def test_every_mark_is_in_the_table_and_every_part_is_there() -> None:

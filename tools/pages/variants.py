@@ -52,6 +52,7 @@ SEEDS = (1, 2, 3)
 OFFSET = "`charge_to_pulse: cell`"
 CIRCUITS = {
     OFFSET: {"charge_to_pulse": "cell"},
+    "`pulse_law: cell`": {"pulse_law": "cell"},
     "`feedthrough`": {"feedthrough": True},
     "`retention: table`": {"leak_per_token": None, "retention": "table"},
     "`readout_noise=0.02, score_noise=0.005`": {"readout_noise": 0.02, "score_noise": 0.005, "noise_seed": 0},
