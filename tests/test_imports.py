@@ -13,16 +13,29 @@ SOURCE = Path(gaincell.__file__).parent
 
 # Nothing imports from a later row than its own.
 ROWS = (
-    ("errors", "version", "aside", "kept", "wheel", "cell", "config"),
+    ("errors", "version", "aside", "kept", "progress", "wheel", "cell", "config"),
     ("ops", "circuit", "hardware"),
     ("models",),
     ("adapt", "autoload", "evaluate"),
-    ("explore", "reproduce", "report"),
+    ("explore", "study", "reproduce", "report"),
     ("cli",),
 )
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 HEAVY = {"torch", "transformers"}
-LIGHT = ("errors", "version", "aside", "kept", "wheel", "cell", "config", "circuit", "hardware", "cli")
+LIGHT = (
+    "errors",
+    "version",
+    "aside",
+    "kept",
+    "progress",
+    "wheel",
+    "cell",
+    "config",
+    "circuit",
+    "hardware",
+    "study",
+    "cli",
+)
 
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py")
 

@@ -13,10 +13,10 @@ from gaincell.adapt.checkpoint import Checkpoints
 from gaincell.adapt.held_out import keep_learned, share_learned
 from gaincell.adapt.run import Run
 from gaincell.adapt.teacher import _read
-from gaincell.cli.record import Record, Step
 from gaincell.errors import InputError
 from gaincell.kept import read_object, with_hash
 from gaincell.models.tensorfile import write_tensors
+from gaincell.study.record import Record, Step
 
 CONFIG = {"design_point": {"name": "x"}, "settings": {"seed": 0}, "model": "abc"}
 

@@ -84,9 +84,10 @@ def test_adapt_ends_with_what_came_out(tiny: Path, gaincell: Run, tmp_path: Path
 
 def test_what_is_not_usable_is_said_in_a_sentence_of_its_own() -> None:
     from gaincell.adapt.outcome import AtLength, Outcome
+    from gaincell.study.adaptation import told
 
     outcome = Outcome(4, (AtLength(256, 1020, 4321.0, 10.0, 5.25),), 256, ("statistics", "transfer"), (7,))
-    assert command.told(outcome) == [
+    assert told(outcome) == [
         "at 256 tokens: perplexity 4,321, 432 times the original's 10, and KL 5.25 nats a token",
         "not usable: the perplexity is 432 times the original's at 256 tokens, where 3 times is the most; try the "
         "stage distill as well or lower rates (projection_lr).",

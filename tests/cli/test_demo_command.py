@@ -11,11 +11,13 @@ from command_tools import Run
 
 from gaincell import InputError
 from gaincell.cli import options as shared
-from gaincell.cli.demo import run_demo
-from gaincell.cli.demo_steps import DemoSettings, PointPlan, Workbench
-from gaincell.cli.writing import PROMPTS
+from gaincell.cli import screen
 from gaincell.models import adapter_names, save_adapter
 from gaincell.models.load import load_model
+from gaincell.study.demo import run_demo
+from gaincell.study.models import Load
+from gaincell.study.workbench import DemoSettings, PointPlan, Workbench
+from gaincell.study.writing import PROMPTS
 
 LITTLE = DemoSettings(
     quick=True,
@@ -43,14 +45,19 @@ STEPS = [
 ]
 
 
+def original_is(tiny: Path) -> Load:
+    """Loads the tiny model by the name "tiny", others as they are called."""
+    return lambda name: load_model(tiny if name == "tiny" else name)
+
+
 @pytest.fixture(scope="module")
 def finished(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "demo"
-    run_demo(LITTLE, out, lambda: load_model(tiny), "tiny")
+    run_demo(LITTLE, out, "tiny", original_is(tiny))
     return out
 
 
-def forbidden() -> Any:
+def forbidden(name: str) -> Any:
     raise AssertionError("a finished demo must not load the model")
 
 
@@ -84,7 +91,7 @@ def test_demo_leaves_report_results_and_model(finished: Path) -> None:
 
 def test_demo_again_does_nothing_and_finds_the_same(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (finished / "results.json").read_bytes(), (finished / "report.html").read_bytes()
-    run_demo(LITTLE, finished, forbidden, "tiny")
+    run_demo(LITTLE, finished, "tiny", forbidden, screen)
     assert capsys.readouterr().err.count("done before") == len(STEPS)
     assert ((finished / "results.json").read_bytes(), (finished / "report.html").read_bytes()) == before
 
@@ -95,7 +102,7 @@ def test_demo_again_does_nothing_and_finds_the_same(finished: Path, capsys: pyte
 def test_demo_with_other_settings_asks_for_another_folder(finished: Path, change: dict[str, Any]) -> None:
     before = (finished / "results.json").read_bytes()
     with pytest.raises(InputError, match=rf"other settings \({next(iter(change))}\); give another --out"):
-        run_demo(dataclasses.replace(LITTLE, **change), finished, forbidden, "tiny")
+        run_demo(dataclasses.replace(LITTLE, **change), finished, "tiny", forbidden)
     assert (finished / "results.json").read_bytes() == before
 
 
@@ -110,7 +117,7 @@ def test_demo_goes_on_after_an_interrupt(
 
         patch.setattr(sys.modules["gaincell.adapt.adapt"], "transfer_layer", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run_demo(LITTLE, out, lambda: load_model(tiny), "tiny")
+            run_demo(LITTLE, out, "tiny", original_is(tiny))
     halfway = json.loads((out / "results.json").read_text("utf-8"))
     assert list(halfway["steps"]) == STEPS[:4]
     assert not (out / "extended" / "model").exists()
@@ -119,7 +126,7 @@ def test_demo_goes_on_after_an_interrupt(
     done: list[str] = []
     for name in ("original", "write_calibration"):
         monkeypatch.setattr(Workbench, name, lambda self, progress, name=name: done.append(name))
-    results, _ = run_demo(LITTLE, out, lambda: load_model(tiny), "tiny")
+    results, _ = run_demo(LITTLE, out, "tiny", original_is(tiny))
     assert done == []
     data = json.loads((out / "results.json").read_text("utf-8"))
     assert {name: data["steps"][name] for name in STEPS[:4]} == halfway["steps"]
@@ -134,7 +141,7 @@ def test_a_step_whose_files_are_gone_is_done_again(tiny: Path, finished: Path, t
     out = Path(shutil.copytree(finished, tmp_path / "demo"))
     shutil.rmtree(out / "extended" / "model")
     before = json.loads((out / "results.json").read_text("utf-8"))["steps"]
-    run_demo(LITTLE, out, lambda: load_model(tiny), "tiny")
+    run_demo(LITTLE, out, "tiny", original_is(tiny))
     after = json.loads((out / "results.json").read_text("utf-8"))["steps"]
     assert (out / "extended" / "model" / "config.json").is_file()
     changed = {name for name in before if before[name] != after[name]}
@@ -174,7 +181,7 @@ def test_demo_puts_adapters_on_without_learning(
     monkeypatch.setattr(sys.modules["gaincell.adapt.adapt"], "adapt", forbidden)
     plan = PointPlan("extended", ("adapter",), str(tmp_path / "mine.safetensors"))
     settings = dataclasses.replace(LITTLE, plans=(plan,))
-    results, _ = run_demo(settings, tmp_path / "demo", lambda: load_model(tiny), "tiny")
+    results, _ = run_demo(settings, tmp_path / "demo", "tiny", original_is(tiny))
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {"answers", *PAGE, "results.json"}
     learned = json.loads((finished / "results.json").read_text("utf-8"))["results"]
     stages = [row["stage"] for row in results["perplexities"]]
@@ -188,7 +195,7 @@ def test_demo_puts_adapters_on_without_learning(
     model.model.layers[0].mlp.down_proj.weight.data.mul_(0.5)
     save_adapter(model, base, tmp_path / "mine.safetensors", notes="another one")
     steps = json.loads((tmp_path / "demo" / "results.json").read_text("utf-8"))["steps"]
-    anew, _ = run_demo(settings, tmp_path / "demo", lambda: load_model(tiny), "tiny")
+    anew, _ = run_demo(settings, tmp_path / "demo", "tiny", original_is(tiny))
     assert anew["perplexities"][:2] == results["perplexities"][:2]
     assert anew["perplexities"][2] != results["perplexities"][2]
     again = json.loads((tmp_path / "demo" / "results.json").read_text("utf-8"))["steps"]

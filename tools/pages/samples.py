@@ -3,8 +3,8 @@
 python -m tools.pages samples
 """
 
-from gaincell.cli.options import load_model
-from gaincell.cli.writing import PROMPTS, write
+from gaincell.study.models import load_model
+from gaincell.study.writing import PROMPTS, write
 from tools.pages.markdown import plain, table
 
 MODELS = ("demo", "extended", "leroux2025")

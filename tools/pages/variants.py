@@ -24,12 +24,12 @@ import gaincell
 from gaincell.adapt import AdaptSettings
 from gaincell.aside import written_aside
 from gaincell.cell import load_cell
-from gaincell.cli.options import load_model
 from gaincell.evaluate import default_training_text, load_text
 from gaincell.hardware import estimate
 from gaincell.hardware.decoder import SMOLLM2_135M
 from gaincell.models import adapter_info, adapter_names, convert_
 from gaincell.models.adapter import adapter_checksum
+from gaincell.study.models import load_model
 from tools.pages.data import DATA, kept
 from tools.pages.markdown import table
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,23 @@ class Characterisation:
     writes: Writes
     decay: Decay
     spread: Spread | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The cell file's content and what it compares to, as plain values."""
+        law = self.cell.law
+        return {
+            **self.cell.model_dump(mode="json", exclude_none=True),
+            "normalised_coefficients": [c / law(REFERENCE_VOLTAGE_V) for c in law.coefficients],
+            "rms_difference_from_published": self.rms_difference,
+            "full_charge_c": self.full_charge_c,
+            "simulated": {"y_v": self.stored_v.tolist(), "charge_c_per_s": self.slope_c_per_s.tolist()},
+            "transfer": [_ends(run) for run in self.transfer],
+            "signed_transfer": [_ends(run) for run in self.transfer_signed],
+        }
+
+
+def _ends(run: Conversion) -> dict[str, float]:
+    return {"charge_c": run.charge_c, "width_s": run.width_s}
 
 
 def characterize(

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gaincell.circuit.cards import Card
 from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, Write, gain_cell
@@ -33,6 +34,21 @@ class TradeOff:
     def kept_s(self) -> float | None:
         """How long every stored voltage stays within half a step of eight levels, in s; None if as long as watched."""
         return self.decay.kept_s(self.writes.within_v)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {
+            "write": self.write,
+            "write_shift_v": self.write_shift_v,
+            "capacitor_f": self.capacitor_f,
+            "tau_s": self.decay.tau_s,
+            "watched_s": self.decay.watched_s,
+            "decayed": len(self.decay.rows),
+            "departure": self.decay.departure,
+            "kept_s": self.kept_s,
+            "settling_s": self.writes.settling_s,
+            "error_v": self.writes.error_v,
+        }
 
 
 def trade_offs(

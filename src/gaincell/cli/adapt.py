@@ -4,23 +4,16 @@ import os
 import shlex
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from gaincell.cli import options, screen
 from gaincell.errors import InputError
 
-if TYPE_CHECKING:
-    from gaincell.adapt.outcome import Outcome
-
 STAGES = ("matching", "statistics", "transfer", "distill")
 DEFAULT_STAGES = STAGES[1:3]
-
-#: Of a data set, at least; more where the settings ask for more tokens than are in there, at up to 8 a token.
-CHARACTERS = 10_000_000
 
 #: How much `--quick` takes: enough to see that everything works, too little to judge by.
 QUICK = {"sequences": 16, "length": 128, "batch": 4, "steps": 8, "distill_tokens": 4096, "held_back": 1}
@@ -95,6 +88,7 @@ def adapt(
     of the original's own that was held back.
     """
     from gaincell.config import GainCellConfig
+    from gaincell.study.adaptation import Asked, adapt_model, is_mixture, told
 
     began = time.monotonic()
     design_point = GainCellConfig.load(config)
@@ -102,8 +96,7 @@ def adapt(
         raise InputError(f"--recipe {recipe} has stages of its own; leave --stages, --statistics and --from out.")
     if text is not None and tokens is not None:
         raise InputError("--text and --tokens are both what to learn from; give one of them.")
-    mixed = text is not None and (text == "mixture" or text.endswith((".yaml", ".yml")))
-    if allow_missing and not mixed:
+    if allow_missing and not is_mixture(text):
         raise InputError("--allow-missing is for a mixture's sources; give one by --text, or leave it out.")
     default = DEFAULT_STAGES if start is None else ("distill",)
     chosen = () if recipe else parse_stages(",".join(default) if stages is None else stages)
@@ -113,98 +106,40 @@ def adapt(
     options.check_out(out)
     if save is not None and (save.suffix != ".safetensors" or save.is_dir()):
         raise InputError(f"--save-adapter {save} must be a file whose name ends in .safetensors.")
-    from gaincell.adapt.sources import load_source, load_tokens
-    from gaincell.evaluate import load_text
-
-    ids = None if tokens is None else load_tokens(tokens)
-    held_out = None if validate is None else load_text(validate)
-    from gaincell.adapt import AdaptSettings, paper_recipe
-    from gaincell.adapt import adapt as run_adapt
-    from gaincell.adapt.claim import claimed
-    from gaincell.adapt.distill import make_accelerator
-    from gaincell.adapt.prepare import first_process_first, fit_length
-    from gaincell.adapt.text import load_mixture, mixed_calibration
-    from gaincell.models import save_adapter
-    from gaincell.models.load import save_model
-
-    settings = AdaptSettings(**{"seed": seed, **(QUICK if quick else {}), **fields})
-    distilling = recipe is not None or "distill" in chosen
-    learned = max(settings.sequences * settings.length, settings.distill_tokens if distilling else 0)
-    mixture = load_mixture(text) if mixed and text is not None else None
-    words = None if text is None or mixed else load_source(text, characters=max(CHARACTERS, 8 * learned))
-    network, tokenizer = options.load_model(model)
-    settings = fit_length(settings, network, design_point)
-    with claimed(out) if save is None else nullcontext():
-        with screen.stages() as progress:
-            shared: dict[str, Any] = {
-                "tokenizer": tokenizer,
-                "out": out,
-                "text": words,
-                "calibration": ids,
-                "settings": settings,
-                "validation": held_out,
-                "progress": progress,
-                "learn": save is None,
-            }
-            if mixture is not None:
-                accelerator = make_accelerator() if distilling else None
-                with first_process_first(accelerator):
-                    learned_from = mixed_calibration(
-                        network,
-                        tokenizer,
-                        mixture,
-                        settings,
-                        progress,
-                        distilling=distilling,
-                        learn=save is None,
-                        allow_missing=allow_missing,
-                    )
-                shared |= {"calibration": learned_from.rows, "calibration_of": learned_from.about}
-                if recipe:
-                    shared |= {"calibration": learned_from.distill}
-                else:
-                    shared |= {"distill_calibration": learned_from.distill}
-            if recipe:
-                result = paper_recipe(network, design_point, **shared)
-            else:
-                by = statistics or "least-squares"
-                result = run_adapt(network, design_point, stages=chosen, statistics=by, start=start, **shared)
-        if int(os.environ.get("RANK", "0")):
-            return  # one of several processes under `accelerate launch`; the first one tells and saves
-        saved = None if save is not None else save_model(result.model, tokenizer, out / "model")
-        adapter = save or out / "adapter.safetensors"
-        # The model was adapted in place: its weights as they were are read again rather than held all the while.
-        given_stages = {"from": start, "recipe": recipe, "stages": ",".join(chosen) or None, "statistics": statistics}
-        how = {"config": config, "text": text, "tokens": tokens, **given_stages, "seed": seed, "rank": rank}
-        notes = as_command(model, how, given or [], quick) + " --allow-missing" * allow_missing
-        last = result.metrics[-1]
-        reached = f"the checkpoint after {last['tokens']:,} tokens of {last['stage']}" if "tokens" in last else None
-        if save is not None and reached is not None:
-            notes += f", {reached}"
-        save_adapter(result.model, options.load_model(model)[0], adapter, rank=rank, notes=notes)
+    how = {"config": config, "text": text, "tokens": tokens, "from": start, "recipe": recipe}
+    how |= {"stages": ",".join(chosen) or None, "statistics": statistics, "seed": seed, "rank": rank}
+    asked = Asked(
+        out,
+        design_point,
+        model,
+        text=text,
+        allow_missing=allow_missing,
+        tokens=tokens,
+        validate=validate,
+        stages=chosen,
+        statistics=statistics,
+        recipe=recipe,
+        start=start,
+        settings={"seed": seed, **(QUICK if quick else {}), **fields},
+        rank=rank,
+        save=save,
+        notes=as_command(model, how, given or [], quick) + " --allow-missing" * allow_missing,
+    )
+    found = adapt_model(asked, options.load_model, screen)
+    if found is None:
+        return  # one of several processes under `accelerate launch`; the first one tells
     seconds = time.monotonic() - began
     if json:
-        screen.show_json(
-            {
-                "out": str(out),
-                "model": None if saved is None else str(saved),
-                "adapter": str(adapter),
-                "design_point": design_point.name,
-                "stages": list(chosen) or list(dict.fromkeys(line["stage"] for line in result.metrics)),
-                "metrics": result.metrics,
-                "outcome": None if result.outcome is None else result.outcome.to_dict(),
-                "seconds": seconds,
-            }
-        )
-        return
-    if saved is None:
-        screen.show(f"saved {reached or 'what the stages reached'}: {adapter}")
-        return
-    screen.show(f"adapted to '{design_point.name}' in {seconds:.0f} s: {saved}")
-    if result.outcome is not None:
-        for line in told(result.outcome):
+        about = {"out": str(out), "design_point": design_point.name}
+        ran = {"stages": list(chosen)} if chosen else {}
+        screen.show_json({**about, **found.to_dict(), **ran, "seconds": seconds})
+    elif found.model is None:
+        screen.show(f"saved {found.reached or 'what the stages reached'}: {found.adapter}")
+    else:
+        screen.show(f"adapted to '{design_point.name}' in {seconds:.0f} s: {found.model}")
+        for line in [] if found.result.outcome is None else told(found.result.outcome):
             screen.show(line)
-    screen.say(f"evaluate it: gaincell evaluate {saved}")
+        screen.say(f"evaluate it: gaincell evaluate {found.model}")
 
 
 def check_stages(
@@ -224,18 +159,6 @@ def check_stages(
         )
     if statistics is not None and "statistics" not in stages:
         raise InputError(f"--statistics is for that stage, which is not among {','.join(stages)}; leave it out.")
-
-
-def told(outcome: "Outcome") -> list[str]:
-    """What came out, in a line for each length, and what there is to mind."""
-    from gaincell.report.numbers import number
-
-    lines = [
-        f"at {at.length:,} tokens: perplexity {number(at.perplexity)}, {number(at.ratio, 3)} times the original's "
-        f"{number(at.original)}, and KL {number(at.divergence, 3)} nats a token"
-        for at in outcome.lengths
-    ]
-    return [*lines, *(note for note in (outcome.note, outcome.left_behind) if note is not None)]
 
 
 def as_command(model: str, how: Mapping[str, object], given: list[str], quick: bool) -> str:

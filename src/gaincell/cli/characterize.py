@@ -1,15 +1,14 @@
 """`gaincell characterize`."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from gaincell.cli import options, screen
+from gaincell.cli import cells, options, screen
 from gaincell.errors import InputError
-
-if TYPE_CHECKING:
-    from gaincell.circuit.characterize import Characterisation
+from gaincell.progress import part
 
 
 def characterize(
@@ -17,11 +16,8 @@ def characterize(
         Path | None, typer.Argument(metavar="DECK", help="A netlist with a cell of your own; without it, our cell.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The cell file to write (YAML).")] = None,
-    report: options.CellReport = None,
-    card: Annotated[
-        Literal["generic", "sky130"],
-        typer.Option("--card", help="Transistors of our cell and of the comparator that reads columns out."),
-    ] = "generic",
+    report: cells.Report = None,
+    card: cells.Card = "generic",
     write: Annotated[
         Literal["transmission", "boosted", "oxide"], typer.Option("--write", help="Write device of our cell.")
     ] = "transmission",
@@ -55,14 +51,12 @@ def characterize(
 
     With ngspice: charge law, charge-to-pulse curve, write, retention, energy, and with --mismatch how cells differ.
     """
-    from gaincell.cell import save_cell
     from gaincell.circuit.cards import load_card
     from gaincell.circuit.characterize import Settings
     from gaincell.circuit.characterize import characterize as simulate
     from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, cell_from_netlist, gain_cell
 
-    options.check_out_file(out)
-    page = options.cell_report(report, out)
+    page = cells.page_of(report, out)
     other = (
         {"--capacitor": capacitor, "--write-shift": write_shift}
         if deck
@@ -82,21 +76,13 @@ def characterize(
     else:
         circuit = cell_from_netlist(deck, pins=_pins(pins), subcircuit=subcircuit)
     with screen.stages() as stages:
-        found = simulate(circuit, transistors, conditions, settings, progress=stages.of("characterize"))
+        found = simulate(circuit, transistors, conditions, settings, progress=part(stages, "characterize"))
     from gaincell.report.characterised import characterised_page, groups_of, warnings_of
 
-    if out is not None:
-        save_cell(found.cell, out)
-    if page is not None:
-        options.write_cell_report(characterised_page(found), page)
-    if json:
-        screen.show_json(to_dict(found))
-        return
-    rows = [row for group in groups_of(found) for row in group.rows]
-    screen.show_table(("", "value", "unit"), rows, f"{found.cell.name}: {circuit.source}")
-    for warning in warnings_of(found):
-        screen.show(f"- {warning}")
-    options.tell_written(out, page)
+    title = f"{found.cell.name}: {circuit.source}"
+    show_page = partial(characterised_page, found)
+    made = cells.Made(found.cell, title, groups_of(found), warnings_of(found), show_page, found.to_dict())
+    cells.finish(made, out, page, json)
 
 
 def _pins(text: str | None) -> dict[str, str]:
@@ -104,17 +90,3 @@ def _pins(text: str | None) -> dict[str, str]:
     if any(len(pair) != 2 for pair in pairs):
         raise InputError(f"--pins {text} cannot be read; write role=name pairs, such as store=SN,rwl=RD0.")
     return {role.strip(): name.strip() for role, name in pairs}
-
-
-def to_dict(found: "Characterisation") -> dict[str, Any]:
-    """The cell file's content, and what it compares to."""
-    law = found.cell.law
-    return {
-        **found.cell.model_dump(mode="json", exclude_none=True),
-        "normalised_coefficients": [c / law(0.45) for c in law.coefficients],
-        "rms_difference_from_published": found.rms_difference,
-        "full_charge_c": found.full_charge_c,
-        "simulated": {"y_v": found.stored_v.tolist(), "charge_c_per_s": found.slope_c_per_s.tolist()},
-        "transfer": [{"charge_c": run.charge_c, "width_s": run.width_s} for run in found.transfer],
-        "signed_transfer": [{"charge_c": run.charge_c, "width_s": run.width_s} for run in found.transfer_signed],
-    }

@@ -3,14 +3,14 @@
 import math
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from gaincell.aside import written_aside
-from gaincell.cli import options, screen
+from gaincell.cli import cells, options, screen
 from gaincell.cli.circuit_compare import compare
 from gaincell.errors import InputError
+from gaincell.progress import part
 
 if TYPE_CHECKING:
     from gaincell.circuit.tradeoff import TradeOff
@@ -40,7 +40,7 @@ def fetch() -> None:
 
 @circuit.command(epilog="Example: gaincell circuit retention --plot retention.svg")
 def retention(
-    card: Annotated[Literal["generic", "sky130"], typer.Option("--card", help="Transistors of our cell.")] = "generic",
+    card: cells.Card = "generic",
     writes: Annotated[
         str, typer.Option("--writes", help="Write devices, separated by commas.")
     ] = "transmission,boosted,oxide",
@@ -74,12 +74,15 @@ def retention(
         raise InputError(f"--capacitors {capacitors}: a capacitor cannot be negative.")
     with screen.stages() as stages:
         found = trade_offs(
-            load_card(card), devices, _numbers("--shifts", shifts), sizes, Ngspice(), stages.of("retention")
+            load_card(card), devices, _numbers("--shifts", shifts), sizes, Ngspice(), part(stages, "retention")
         )
     if plot is not None:
-        _write_plot(found, plot)
+        from gaincell.report.cell_plots import tradeoff_plot
+        from gaincell.report.plots import write_plot
+
+        write_plot(tradeoff_plot(found), plot)
     if json:
-        screen.show_json({"card": card, "rows": [_fields(row) for row in found]})
+        screen.show_json({"card": card, "rows": [row.to_dict() for row in found]})
         return
     head = ("write", "shift", "capacitor", "tau", "decayed", "departure", "kept", "written in", "write error")
     screen.show_table(head, [_cells(row) for row in found], f"Our cell, transistors: {card}")
@@ -94,21 +97,6 @@ def _numbers(name: str, text: str) -> list[float]:
     if not all(map(math.isfinite, values)):
         raise InputError(f"{name} {text} cannot be read; write numbers separated by commas.")
     return values
-
-
-def _fields(row: "TradeOff") -> dict[str, Any]:
-    return {
-        "write": row.write,
-        "write_shift_v": row.write_shift_v,
-        "capacitor_f": row.capacitor_f,
-        "tau_s": row.decay.tau_s,
-        "watched_s": row.decay.watched_s,
-        "decayed": len(row.decay.rows),
-        "departure": row.decay.departure,
-        "kept_s": row.kept_s,
-        "settling_s": row.writes.settling_s,
-        "error_v": row.writes.error_v,
-    }
 
 
 def _cells(row: "TradeOff") -> tuple[str, ...]:
@@ -132,11 +120,3 @@ def _cells(row: "TradeOff") -> tuple[str, ...]:
         "> 100 ns" if settling is None else f"{number(settling * 1e9, 3)} ns",
         f"{row.writes.error_v * 1e3:.1f} mV",
     )
-
-
-def _write_plot(found: "list[TradeOff]", path: Path) -> None:
-    from gaincell.report import plots
-    from gaincell.report.cell_plots import tradeoff_plot
-
-    with written_aside(path) as aside:
-        aside.write_text(plots.as_file(tradeoff_plot(found)), "utf-8")

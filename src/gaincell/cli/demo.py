@@ -1,6 +1,5 @@
 """`gaincell demo`."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,6 @@ import typer
 from gaincell.cli import options, screen
 
 if TYPE_CHECKING:
-    from gaincell.cli.demo_steps import DemoSettings, Loader
     from gaincell.report import Results
     from gaincell.report.results import PerplexityRow
 
@@ -33,13 +31,14 @@ def demo(
     latency, energy and area. The report is OUT/report.html. The adapters that ship took hours of learning; with
     --from-scratch the model learns here for some minutes, and is kept in OUT/extended/model.
     """
-    from gaincell.cli.demo_steps import DemoSettings
+    from gaincell.study.demo import run_demo
+    from gaincell.study.workbench import DemoSettings
 
     settings = DemoSettings.of(quick=quick, from_scratch=from_scratch)
     folder = out or Path("runs/demo" + "-from-scratch" * from_scratch + "-quick" * quick)
     options.check_out(folder)
     options.check_device(device)
-    results, report = run_demo(settings, folder, lambda: options.load_model("demo", device), "demo")
+    results, report = run_demo(settings, folder, load=options.loads(device), listener=screen)
     if json:
         screen.show_json({"out": str(folder), "report": str(report), **results})
     else:
@@ -49,38 +48,6 @@ def demo(
         adapted = first.adapter or str(folder / first.name / "model")
         screen.show(f"adapted model: {adapted}")
         screen.say(f'try it: gaincell generate "The sea was" --model {adapted}')
-
-
-def run_demo(settings: "DemoSettings", out: Path, load: "Loader", model: str) -> "tuple[Results, Path]":
-    """Run or finish the demo in `out`; returns what it found and the report's path.
-
-    Args:
-        settings: how much to do.
-        out: the run folder.
-        load: gives the original model and its tokenizer; called only if a step is left to do.
-        model: what the record calls that model.
-
-    Raises:
-        InputError: `out` holds a run with other settings.
-        OSError: the disk is full, or `out` cannot be written to.
-    """
-    from gaincell.cli.demo_steps import Workbench, demo_steps, settings_dict, summarise
-    from gaincell.cli.record import Record, run_steps
-    from gaincell.cli.report_source import demo_source
-    from gaincell.cli.report_steps import SENTENCE, measure, write_page
-
-    record = Record(out / "results.json", settings_dict(settings, model))
-    if settings.quick:
-        screen.say("quick: little text and few steps; figures to look at, not to quote")
-    bench = Workbench(settings, out, load)
-    run_steps(demo_steps(bench), record)
-    results = summarise(settings, record)
-    record.data["results"] = results
-    record.save()
-    report, source = out / "report.html", demo_source(bench, record)
-    measured = measure(source, SENTENCE, report.with_suffix(".measured.json"))
-    write_page(source, measured, SENTENCE, None, shlex.join(["gaincell", "report", str(out)]), report)
-    return results, report
 
 
 def show_results(results: "Results") -> None:

@@ -2,15 +2,17 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gaincell.cli import options, screen
+from gaincell.cli.evaluate_panel import evaluate_panel
+from gaincell.cli.evaluate_tasks import evaluate_tasks
 from gaincell.errors import InputError
 
-#: Tokens at the start of the text that heads are watched on: what they show takes memory with the square of it.
-ACTIVITY = 512
+if TYPE_CHECKING:
+    from gaincell.study.perplexity import Scored
 
 
 def evaluate(
@@ -74,95 +76,46 @@ def evaluate(
     Example: gaincell evaluate extended --tasks paper --limit 60 --out runs/tasks
     """
     options.check_device(device)
+    _check_together(context, "tasks" if tasks is not None else "panel" if panel else "text")
+    if out is not None:
+        options.check_out(out)
+    load, models = options.loads(device), (model, *(also or []))
     if tasks is not None:
-        if panel:
-            raise InputError("--tasks and --panel measure different things; give one of them at a time.")
-        if (option := _given(context, "config", "mismatch_seed")) is not None:
-            raise InputError(f"--tasks scores models as they are; leave {option} out, or save a model at that point.")
-        if (option := _given(context, "text", "length", "stride", "tokens")) is not None:
-            raise InputError(f"{option} is of perplexity, and tasks have texts and lengths of their own; leave it out.")
-        from gaincell.cli.evaluate_tasks import evaluate_tasks
-
-        evaluate_tasks(
-            model, tasks, also=also or [], limit=limit, online=online, batch=batch, out=out, device=device, json=json
-        )
+        evaluate_tasks(models, tasks, limit=limit, online=online, batch=batch, out=out, load=load, json=json)
         return
-    if (option := _given(context, "limit", "online", "batch")) is not None:
-        raise InputError(f"{option} goes with --tasks; {'leave it out' if panel else 'add that'}.")
     if panel:
-        if (option := _given(context, "config", "mismatch_seed")) is not None:
-            raise InputError(f"--panel measures models as they are; leave {option} out, or save a model at that point.")
-        if (option := _given(context, "text", "stride")) is not None:
-            raise InputError(f"--panel has texts of its own, in windows that do not overlap; leave {option} out.")
-        from gaincell.cli.evaluate_panel import evaluate_panel
-
-        evaluate_panel(model, also=also or [], tokens=tokens, length=length or 1024, out=out, device=device, json=json)
+        evaluate_panel(models, tokens=tokens, length=length or 1024, out=out, load=load, json=json)
         return
-    if (option := _given(context, "also", "out")) is not None:
-        raise InputError(f"{option} goes with --tasks or --panel; add one of them.")
-    length = length or 512
     from gaincell.config import GainCellConfig
 
     began = time.monotonic()
     wanted = None if config is None else GainCellConfig.load(config)
-    if wanted is not None and mismatch_seed is not None:
-        wanted = wanted.replace(mismatch_seed=mismatch_seed)
-    import torch
+    from gaincell.study.perplexity import score_text
 
-    from gaincell.adapt.sources import load_source
-    from gaincell.evaluate import load_text, perplexity
-    from gaincell.evaluate.perplexity import encode
-    from gaincell.evaluate.prefix import prefix_of
-    from gaincell.report.numbers import number
-
-    is_data_set = "/" in text and not Path(text).exists()
-    words = load_source(text, split="test") if is_data_set else load_text(text)
-    network, tokenizer = options.load_model(model, device)
-    from gaincell.models import attention_activity, convert_, design_point
-
-    options.check_positions(network, length, "--length")
-    if wanted is None and mismatch_seed is not None:
-        stored = design_point(network)
-        if stored is None:
-            raise InputError("--mismatch-seed draws the cells of a converted model; convert this one with --config.")
-        wanted = stored.replace(mismatch_seed=mismatch_seed)
-    if wanted is not None:
-        convert_(network, wanted)
-    point = design_point(network)
+    how = {"mismatch_seed": mismatch_seed, "length": length or 512, "stride": stride, "tokens": tokens}
     with screen.stages() as progress:
-        found = perplexity(
-            network, tokenizer, words, length=length, stride=stride, tokens=tokens, progress=progress.of("perplexity")
-        )
-    attends = "softmax" if point is None else point.name
-    heads: dict[str, float] = {}
-    if point is not None:
-        watched = (prefix_of(tokenizer) + encode(tokenizer, words, ACTIVITY))[: min(length, ACTIVITY)]
-        activity = attention_activity(network, torch.tensor([watched]))
-        heads = {
-            "heads": activity.dead.size,
-            "dead_heads": int(activity.dead.sum()),
-            "saturated_heads": int(activity.saturated.sum()),
-            "silent_pulses": 1.0 - float(activity.phi_active.mean()),
-        }
-    # A run's model and adapter lie in its folder.
-    folder, share = Path(model).resolve().parent, None
-    if Path(model).exists() and (folder / "metrics.jsonl").is_file():
-        from gaincell.adapt.held_out import share_learned
-
-        share = share_learned(folder, encode(tokenizer, words, tokens)[: tokens + 1])
-    if share:
+        found = score_text(model, text, config=wanted, **how, load=load, progress=progress)
+    if found.learned:
         screen.say(
-            f"note: at least {share:.0%} of what is scored is among what {folder} learned from; take another text"
+            f"note: at least {found.learned:.0%} of what is scored is among what {Path(model).resolve().parent} "
+            "learned from; take another text"
         )
     if json:
+        about = {"model": model, "attention": found.attention, "text": text, "learned": found.learned}
         seconds = time.monotonic() - began
-        figures = {**found.to_dict(), **heads, "seconds": seconds}
-        screen.show_json({"model": model, "attention": attends, "text": text, "learned": share, **figures})
+        screen.show_json({**about, **found.perplexity.to_dict(), **found.heads, "seconds": seconds})
         return
-    screen.show(f"perplexity {number(found.perplexity)}")
+    _show(model, text, found)
+
+
+def _show(model: str, text: str, found: "Scored") -> None:
+    from gaincell.report.numbers import number
+
+    taken, heads = found.perplexity, found.heads
+    screen.show(f"perplexity {number(taken.perplexity)}")
     screen.show(
-        f"{model}, attention: {attends}; {found.tokens} tokens of '{text}', "
-        f"windows of {found.length}, stride {found.stride}"
+        f"{model}, attention: {found.attention}; {taken.tokens} tokens of '{text}', "
+        f"windows of {taken.length}, stride {taken.stride}"
     )
     if heads:
         screen.show(
@@ -171,10 +124,38 @@ def evaluate(
         )
 
 
-def _given(context: typer.Context, *names: str) -> str | None:
-    """The first of these options that the command line gives, be it what it is by default."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            return f"--{name.replace('_', '-')}"
-    return None
+#: What does not go with what is measured: options, and what to do; {} is the first of them that is given.
+_APART = {
+    "tasks": (
+        (("panel",), "--tasks and --panel measure different things; give one of them at a time."),
+        (
+            ("config", "mismatch_seed"),
+            "--tasks scores models as they are; leave {} out, or save a model at that point.",
+        ),
+        (
+            ("text", "length", "stride", "tokens"),
+            "{} is of perplexity, and tasks have texts and lengths of their own; leave it out.",
+        ),
+    ),
+    "panel": (
+        (("limit", "online", "batch"), "{} goes with --tasks; leave it out."),
+        (
+            ("config", "mismatch_seed"),
+            "--panel measures models as they are; leave {} out, or save a model at that point.",
+        ),
+        (("text", "stride"), "--panel has texts of its own, in windows that do not overlap; leave {} out."),
+    ),
+    "text": (
+        (("limit", "online", "batch"), "{} goes with --tasks; add that."),
+        (("also", "out"), "{} goes with --tasks or --panel; add one of them."),
+    ),
+}
+
+
+def _check_together(context: typer.Context, measured: str) -> None:
+    """Raise InputError for an option that does not go with what is measured, be it what it is by default."""
+    for names, what in _APART[measured]:
+        for name in names:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                raise InputError(what.format(f"--{name.replace('_', '-')}"))

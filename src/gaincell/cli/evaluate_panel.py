@@ -6,34 +6,28 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaincell.cli import options, screen
-from gaincell.cli.evaluate_tasks import labels
-from gaincell.errors import InputError
+from gaincell.cli import screen
 
 if TYPE_CHECKING:
     from gaincell.evaluate.panel import GenreResult, ModelResult
+    from gaincell.study.models import Load
 
 
 def evaluate_panel(
-    model: str, *, also: Sequence[str], tokens: int, length: int, out: Path | None, device: str, json: bool
+    models: Sequence[str], *, tokens: int, length: int, out: Path | None, load: "Load", json: bool
 ) -> None:
     """Measure models on the panel beside their original, and show how they compare."""
-    if out is not None:
-        options.check_out(out)
+    from gaincell.study.models import labels, original_first
+
     began = time.monotonic()
-    names = _beside_original(labels((model, *also)))
+    names = original_first(labels(models), load)
     from gaincell.evaluate.panel import measure_panel
 
     if out is None and len(names) > 1:
         screen.say("note: only the original's answers are kept; with --out FOLDER an interrupted run goes on")
+    loaders = {label: partial(load, name) for label, name in names.items()}
     with screen.stages() as progress:
-        found = measure_panel(
-            {label: partial(options.load_model, name, device) for label, name in names.items()},
-            tokens=tokens,
-            length=length,
-            out=out,
-            progress=progress,
-        )
+        found = measure_panel(loaders, tokens=tokens, length=length, out=out, progress=progress)
     if json:
         screen.show_json({**found.to_dict(), "seconds": time.monotonic() - began})
         return
@@ -61,41 +55,6 @@ def evaluate_panel(
             ),
         ],
     )
-
-
-def _beside_original(names: dict[str, str]) -> dict[str, str]:
-    """The models with their original first.
-
-    Raises:
-        InputError: nothing tells what a converted model was made of.
-    """
-    from gaincell.models.load import inspect_model
-
-    for label, name in names.items():
-        if name == "demo":  # given, or put in front of an adapter
-            return {label: name, **names}
-    label, name = next(iter(names.items()))
-    if not Path(name).exists() or inspect_model(name).design_point is None:
-        return names
-    if _made_of_demo(Path(name)):
-        return {"original": "demo", **names}
-    raise InputError(
-        f"{name} attends in gain cells, and nothing beside it tells what it was made of; name its original first: "
-        f"gaincell evaluate ORIGINAL --also {name} --panel."
-    )
-
-
-def _made_of_demo(folder: Path) -> bool:
-    """Whether a model lies in the folder of a run that began with the demo model."""
-    import json
-
-    from gaincell.models import base_hash
-
-    try:
-        began = json.loads((folder.resolve().parent / "config.json").read_text("utf-8"))["model"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
-    return began == base_hash(options.load_model("demo")[0])
 
 
 def _beside(one: "ModelResult | GenreResult") -> tuple[str, str]:

@@ -4,47 +4,41 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gaincell.cli import options, screen
-from gaincell.errors import InputError
+from gaincell.cli import screen
+
+if TYPE_CHECKING:
+    from gaincell.study.models import Load
 
 
 def evaluate_tasks(
-    model: str,
+    models: Sequence[str],
     tasks: str,
     *,
-    also: Sequence[str],
     limit: int | None,
     online: bool,
     batch: int,
     out: Path | None,
-    device: str,
+    load: "Load",
     json: bool,
 ) -> None:
-    """Score a model, its original and others on the same items, and show how they compare."""
+    """Score models, and the original of adapters, on the same items, and show how they compare."""
     from gaincell.evaluate.tasks import parse_tasks, require_harness
+    from gaincell.study.models import labels
 
     chosen = parse_tasks(tasks, online=online)
     require_harness()
-    if out is not None:
-        options.check_out(out)
     began = time.monotonic()
     from gaincell.evaluate.tasks.run import evaluate_tasks as evaluate
 
-    names = labels((model, *also))
+    names = labels(models)
     if out is None:
         screen.say("note: nothing is kept; with --out FOLDER an interrupted run goes on where it was")
+    loaders = {label: partial(load, name) for label, name in names.items()}
+    how = {"items": limit, "online": online, "batch": batch, "out": out}
     with screen.stages() as progress:
-        found = evaluate(
-            {label: partial(options.load_model, name, device) for label, name in names.items()},
-            tasks=chosen,
-            items=limit,
-            online=online,
-            batch=batch,
-            out=out,
-            progress=progress,
-        )
+        found = evaluate(loaders, tasks=chosen, **how, progress=progress)
     if json:
         screen.show_json({**found, "seconds": time.monotonic() - began})
         return
@@ -52,33 +46,6 @@ def evaluate_tasks(
     screen.show_table(("task", "items", *names), [*accuracies, *map(_text_row, found["perplexities"].values())])
     for line in _comparisons(found):
         screen.show(line)
-
-
-def labels(given: Sequence[str]) -> dict[str, str]:
-    """What each model is called, and what it is loaded by; adapters have their original before them.
-
-    Raises:
-        InputError: a model that cannot be one, or two that would have one name.
-    """
-    from gaincell.models.adapter import is_adapter
-    from gaincell.models.load import check_model
-
-    names = {"original": "demo"} if any(map(is_adapter, given)) else {}
-    for name in dict.fromkeys(given):
-        path = Path(name)
-        if is_adapter(name):
-            label = path.stem
-        elif name == "demo":
-            label = "original"
-        else:
-            last = path.resolve().parts[-2:] if path.exists() else (path.name,)
-            label = "-".join(last) if last[-1] == "model" else last[-1]  # a run's model lies in its folder
-        if names.get(label, name) != name:
-            raise InputError(f"'{names[label]}' and '{name}' would both be called '{label}'; rename one.")
-        names[label] = name
-    for name in given:  # all of them, before hours go into the first
-        check_model(name)
-    return names
 
 
 def _row(task: dict[str, Any]) -> tuple[str, ...]:

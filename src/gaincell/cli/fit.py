@@ -2,13 +2,17 @@
 
 import math
 import re
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gaincell.cli import options, screen
+from gaincell.cli import cells, options
 from gaincell.errors import InputError
+
+if TYPE_CHECKING:
+    from gaincell.cell import Retention
 
 
 def fit(
@@ -19,7 +23,7 @@ def fit(
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", help="The cell file to write (YAML).")] = None,
-    report: options.CellReport = None,
+    report: cells.Report = None,
     retention: Annotated[
         Path | None, typer.Option("--retention", help="CSV with 'time [ms]' and 'stored [V]': one decay.")
     ] = None,
@@ -36,43 +40,35 @@ def fit(
 
     Charge law and retention; outliers are weighed down.
     """
-    from gaincell.cell import Cell, Retention, save_cell
+    from gaincell.cell import Cell
     from gaincell.cell.fit import fit_law, fit_retention, read_decay
+    from gaincell.report.fitted import fitted_groups, fitted_page, fitted_warnings
 
-    options.check_out_file(out)
-    page = options.cell_report(report, out)
+    page = cells.page_of(report, out)
     if (retention is None) == (tau is None):
         raise InputError("a cell needs one retention: give --retention FILE, or --tau with a unit, such as --tau 5ms.")
     found = fit_law(data, zero_v=zero, order=order)
-    if retention is not None:
-        holds = fit_retention(retention, zero_v=zero)
-    else:
-        number = re.fullmatch(r"(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*(s|ms|us)", tau or "")
-        value = float(number[1] + (number[2] or "")) if number else 0.0
-        if number is None or not 0 < value < math.inf:
-            raise InputError(f"--tau {tau} cannot be read; write a number above 0 and s, ms or us, such as 5ms.")
-        holds = Retention.model_validate({"tau": value, "unit": number[3], "source": "given by --tau"})
+    holds = _retention(tau or "") if retention is None else fit_retention(retention, zero_v=zero)
     cell = Cell(name=data.stem, description=f"Fitted to {data.name}.", law=found.law, retention=holds)
-    from gaincell.report.fitted import fitted_groups, fitted_page, fitted_warnings
-
     decay = None if retention is None else read_decay(retention, zero_v=zero)
-    if out is not None:
-        save_cell(cell, out)
-    if page is not None:
-        options.write_cell_report(fitted_page(cell, found, decay), page)
-    if json:
-        screen.show_json(
-            {
-                **cell.model_dump(mode="json", exclude_none=True),
-                "cross_validated_errors": found.errors,
-                "deviation": found.deviation,
-                "outliers": found.outliers,
-                "points": found.points,
-            }
-        )
-        return
-    rows = [row for group in fitted_groups(cell, found) for row in group.rows]
-    screen.show_table(("", "value", "unit"), rows, f"{cell.name}, fitted to {data}")
-    for warning in fitted_warnings(cell, found, decay):
-        screen.show(f"- {warning}")
-    options.tell_written(out, page)
+    about = {"cross_validated_errors": found.errors, "deviation": found.deviation}
+    about |= {"outliers": found.outliers, "points": found.points}
+    made = cells.Made(
+        cell,
+        f"{cell.name}, fitted to {data}",
+        fitted_groups(cell, found),
+        fitted_warnings(cell, found, decay),
+        partial(fitted_page, cell, found, decay),
+        {**cell.model_dump(mode="json", exclude_none=True), **about},
+    )
+    cells.finish(made, out, page, json)
+
+
+def _retention(tau: str) -> "Retention":
+    from gaincell.cell import Retention
+
+    number = re.fullmatch(r"(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*(s|ms|us)", tau)
+    value = float(number[1] + (number[2] or "")) if number else 0.0
+    if number is None or not 0 < value < math.inf:
+        raise InputError(f"--tau {tau} cannot be read; write a number above 0 and s, ms or us, such as 5ms.")
+    return Retention.model_validate({"tau": value, "unit": number[3], "source": "given by --tau"})

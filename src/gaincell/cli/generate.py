@@ -30,8 +30,7 @@ def generate(
         raise InputError("the prompt is empty; give some words to go on from.")
     options.check_device(device)
     network, tokenizer = options.load_model(model, device)
-    from gaincell.cli.writing import write
-    from gaincell.models import design_point
+    from gaincell.study.writing import write
 
     written = write(
         network,
@@ -43,13 +42,13 @@ def generate(
         chat=chat,
         streamer=None if json else _streamer(tokenizer, show_prompt=not chat),
     )
-    point = design_point(network)
-    attends = "softmax" if point is None else point.name
     if json:
-        screen.show_json({"model": model, "attention": attends, "prompt": prompt, **dataclasses.asdict(written)})
+        screen.show_json(
+            {"model": model, "attention": written.attention, "prompt": prompt, **dataclasses.asdict(written)}
+        )
         return
     speed = written.tokens / written.seconds
-    screen.say(f"{model}, attention: {attends}; {written.tokens} tokens, {speed:.1f} tokens/s")
+    screen.say(f"{model}, attention: {written.attention}; {written.tokens} tokens, {speed:.1f} tokens/s")
     bf16 = f"{written.bf16_cache_bytes_per_token:,.0f}"
     if written.cache_bytes_per_token is None:
         screen.say(f"a bfloat16 cache takes {bf16} bytes per token")

@@ -2,16 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gaincell.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from gaincell.report.cell_page import CellPage
+    from gaincell.study.models import Load, Loaded
 
 Model = Annotated[
     str,
@@ -32,29 +30,23 @@ Device = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
-CellReport = Annotated[
-    Path | None,
-    typer.Option(
-        "--report", help="The page of plots and figures to write (HTML). Default: beside --out, as its name .html."
-    ),
-]
 
-
-def load_model(name_or_path: str, device: str = "cpu") -> "tuple[PreTrainedModel, Any]":
-    """`gaincell.models.load.load_model`, quietly, and onto a device.
+def load_model(name_or_path: str, device: str = "cpu") -> "Loaded":
+    """`gaincell.study.models.load_model`, quietly.
 
     Raises:
-        InputError: as that; no such device.
+        InputError: as that.
     """
     from gaincell.cli.screen import quiet_transformers
+    from gaincell.study.models import load_model
 
     quiet_transformers()
-    from gaincell.models.load import load_model
+    return load_model(name_or_path, device)
 
-    model, tokenizer = load_model(name_or_path)
-    if device != "cpu":
-        model.to(device)  # pyright: ignore[reportArgumentType]
-    return model, tokenizer
+
+def loads(device: str) -> "Load":
+    """`load_model` onto a device, for what loads models by name when it comes to need them."""
+    return lambda name: load_model(name, device)
 
 
 def check_device(device: str) -> None:
@@ -103,55 +95,3 @@ def _nearest(folder: Path) -> Path:
 def _check_writable(folder: Path, what: str) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"{what}: {folder} cannot be written to; choose another place.")
-
-
-def cell_report(report: Path | None, out: Path | None) -> Path | None:
-    """Where a cell's page goes: `--report`, else beside the cell file, else nowhere.
-
-    Raises:
-        InputError: it cannot be a file, is the cell file, or would take the place of what is no cell's page, unasked.
-    """
-    from gaincell.report.cell_page import is_cell_page
-
-    page = out.with_suffix(".html") if report is None and out is not None else report
-    check_out_file(page, "--report")
-    if page is not None and page == out:
-        raise InputError(f"--out {out} would be both cell file and report; name the cell file .yaml.")
-    if report is None and page is not None and page.is_file() and not is_cell_page(page):
-        raise InputError(f"the report would replace {page}, which is no cell's report; give it a name by --report.")
-    return page
-
-
-def write_cell_report(page: "CellPage", path: Path) -> None:
-    """Write a cell's page, with a note where matplotlib is missing."""
-    from gaincell.cli.screen import say
-    from gaincell.report.cell_page import write_cell_page
-
-    lacks = write_cell_page(page, path)
-    if lacks is not None:
-        say(f"note: {lacks}")
-
-
-def tell_written(cell: Path | None, report: Path | None) -> None:
-    """Say what was written, and what it is for."""
-    from gaincell.cli.screen import show
-
-    if cell is not None:
-        show(f"Written to {cell}; use it with a design point's field 'cell'.")
-    if report is not None:
-        show(f"Report: {report}")
-
-
-def check_positions(model: "PreTrainedModel", length: int, what: str) -> None:
-    """Refuse more tokens than the model has positions for.
-
-    Raises:
-        InputError: there are fewer positions than `length`.
-    """
-    from gaincell.models import positions_of
-
-    positions = positions_of(model)
-    if positions is not None and length > positions:
-        raise InputError(
-            f"{what} asks for {length} tokens in a row, but this model has {positions} positions; use fewer."
-        )

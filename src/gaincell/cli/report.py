@@ -1,6 +1,5 @@
 """`gaincell report`."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -44,27 +43,22 @@ def report(
     if sentence is not None and not sentence.strip():
         raise InputError("--sentence is empty; give some words to draw attention maps of.")
     options.check_device(device)
-    from gaincell.cli.report_source import find_source
-    from gaincell.cli.report_steps import SENTENCE, measure, write_page
-    from gaincell.report.tasks import read_tasks
+    from gaincell.study.report import report_run
 
-    given = {"--out": out, "--sentence": sentence, "--tasks": tasks}
-    given |= {"--base": None if base == "demo" else base, "--device": None if device == "cpu" else device}
-    named = [str(part) for name, value in given.items() if value is not None for part in (name, value)]
-    command = shlex.join(["gaincell", "report", run, *named])
-    source = find_source(run, base, device)
-    folder = source.folder
-    if out is None:
-        out = Path("runs") / f"{Path(run).stem}.html" if folder is None else folder / "report.html"
-    if tasks is None and folder is not None and (folder / "tasks.json").is_file():
-        tasks = folder / "tasks.json"
-    if tasks is not None:
-        read_tasks(tasks)  # a damaged file is refused before anything is measured
-    words = SENTENCE if sentence is None else sentence
-    record = measure(source, words, out.with_suffix(".measured.json"))
-    found = write_page(source, record, words, tasks, command, out)
+    found, page = report_run(
+        run,
+        out,
+        sentence=sentence,
+        tasks=tasks,
+        base=base,
+        device=device,
+        load=options.loads(device),
+        listener=screen,
+    )
     if json:
-        screen.show_json({"report": str(out), "bytes": out.stat().st_size, **found["results"], "heads": found["heads"]})
+        screen.show_json(
+            {"report": str(page), "bytes": page.stat().st_size, **found["results"], "heads": found["heads"]}
+        )
         return
     screen.show(found["results"]["summary"])
-    screen.show(f"report: {out} ({out.stat().st_size / 1e6:.1f} MB)")
+    screen.show(f"report: {page} ({page.stat().st_size / 1e6:.1f} MB)")

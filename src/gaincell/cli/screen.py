@@ -6,12 +6,14 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from gaincell.progress import Progress
+
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich import progress as rich
 
 #: Seconds between two lines of one stage where there is no terminal.
 LINE_EVERY_S = 10.0
@@ -85,19 +87,7 @@ def quiet_transformers() -> None:
     transformers_logging.set_verbosity_error()
 
 
-class Stages:
-    """Progress of named stages: called with (stage, done, total) as work advances."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Tell how far a stage is."""
-        raise NotImplementedError
-
-    def of(self, stage: str) -> Callable[[int, int], None]:
-        """A callback (done, total) for one stage."""
-        return lambda done, total: self(stage, done, total)
-
-
-class _Lines(Stages):
+class _Lines:
     """Plain lines: one every so often, and one at a stage's end."""
 
     def __init__(self) -> None:
@@ -119,12 +109,12 @@ class _Lines(Stages):
             say(f"{stage}: {done} of {total}, about {left:.0f} s left")
 
 
-class _Bars(Stages):
+class _Bars:
     """One bar a stage, with the time left."""
 
-    def __init__(self, bars: "Progress") -> None:
+    def __init__(self, bars: "rich.Progress") -> None:
         self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
+        self._tasks: dict[str, rich.TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         if stage not in self._tasks:
@@ -135,28 +125,21 @@ class _Bars(Stages):
 
 
 @contextmanager
-def stages() -> Iterator[Stages]:
+def stages() -> Iterator[Progress]:
     """Show progress while the block runs: bars on a terminal, plain lines elsewhere."""
     if not sys.stderr.isatty():
         yield _Lines()
         return
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeElapsedColumn(),
+        rich.TextColumn("left:"),
+        rich.TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bars:
+    with rich.Progress(*columns, console=Console(stderr=True), redirect_stdout=False) as bars:
         yield _Bars(bars)

@@ -129,3 +129,8 @@ def _losses(model: nn.Module, ids: torch.Tensor) -> torch.Tensor:
             for row, target in zip(logits, ids[:, 1:], strict=True)
         ]
     )
+
+
+def first_tokens(tokenizer: Any, text: str, tokens: int) -> torch.Tensor:
+    """The ids (1, T) that a model reads of a text: what the tokenizer puts in front, and `tokens` in all at most."""
+    return torch.tensor([(prefix_of(tokenizer) + encode(tokenizer, text, tokens))[:tokens]])

@@ -3,8 +3,10 @@
 import io
 import re
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from gaincell.aside import written_aside
 from gaincell.report.numbers import number
 from gaincell.report.palette import variables
 from gaincell.report.results import PerplexityRow
@@ -201,6 +203,12 @@ def as_file(plot: str) -> str:
     head, _, body = plot.partition(">")
     namespace = "" if "xmlns=" in head else ' xmlns="http://www.w3.org/2000/svg"'
     return f"{head}{namespace}><style>{variables()}</style>{body}"
+
+
+def write_plot(plot: str, path: Path) -> None:
+    """Write a plot as an SVG file of its own; it is there whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_text(as_file(plot), "utf-8")
 
 
 def _svg(name: str, draw: Any, height: float, width: float = 7.5) -> str:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gaincell.aside import written_aside
-from gaincell.cli import screen
-from gaincell.cli.screen import Stages
 from gaincell.errors import InputError
 from gaincell.kept import read_object, with_hash
+from gaincell.progress import Listener, Progress, Silence
 from gaincell.version import __version__
 
 _REMEDY = "delete it, or give another --out"
@@ -26,7 +25,7 @@ class Step:
 
     Attributes:
         name: what the record calls it.
-        title: what the screen calls it.
+        title: what people are told it is.
         run: does it; what it returns (plain values) is kept in the record.
         files: what it leaves on disk; without them it is not done, whatever the record says.
         key: what besides the settings decides what it finds, an adapter's checksum, say; of another it is not done.
@@ -34,7 +33,7 @@ class Step:
 
     name: str
     title: str
-    run: Callable[[Stages], dict[str, Any]]
+    run: Callable[[Progress], dict[str, Any]]
     files: tuple[Path, ...] = ()
     key: str = ""
 
@@ -113,27 +112,37 @@ class Record:
 
 
 def run_steps(
-    steps: Sequence[Step], record: Record, unavailable: tuple[type[Exception], ...] = ()
+    steps: Sequence[Step],
+    record: Record,
+    listener: Listener | None = None,
+    unavailable: tuple[type[Exception], ...] = (),
 ) -> dict[str, Exception]:
     """Run the steps that are not done yet, in order. After one that runs, later ones run again only if undone.
+
+    Args:
+        steps: all of them.
+        record: remembers which are done.
+        listener: is told which step it is, and how far.
+        unavailable: what a step may raise that cannot be done here.
 
     Returns:
         Steps that raised something `unavailable`, by name: left undone and told in a note.
     """
+    listener = listener or Silence()
     skipped: dict[str, Exception] = {}
     for number, step in enumerate(steps, 1):
         label = f"[{number}/{len(steps)}] {step.title}"
         if record.is_done(step):
-            screen.say(f"{label}: done before")
+            listener.say(f"{label}: done before")
             continue
-        screen.say(label)
+        listener.say(label)
         began = time.monotonic()
         try:
-            with screen.stages() as progress:
+            with listener.stages() as progress:
                 result = step.run(progress)
         except unavailable as error:
             skipped[step.name] = error
-            screen.say(f"note: left out: {error}")
+            listener.say(f"note: left out: {error}")
             continue
         record.store(step, result, time.monotonic() - began)
     return skipped

@@ -1,19 +1,18 @@
-"""What `gaincell demo` does, step by step, and what its report is written from."""
+"""What the demo does, step by step, and what its report is written from."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaincell.cli import options
-from gaincell.cli.estimates import costs, estimated, published
-from gaincell.cli.record import Record, Step
-from gaincell.cli.screen import Stages
-from gaincell.cli.short_panel import how_scored, perplexity_row, score_beside, score_original
 from gaincell.config import GainCellConfig
+from gaincell.progress import Progress, part
 from gaincell.report.numbers import number
+from gaincell.study.estimates import costs, estimated, published
+from gaincell.study.models import Load, Loaded
+from gaincell.study.record import Record, Step
+from gaincell.study.short_panel import ShortPanel, how_scored, perplexity_row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from gaincell.adapt import AdaptSettings
     from gaincell.report import Results
-
-Loader = Callable[[], "tuple[PreTrainedModel, Any]"]
 
 #: Tokens of a learning step, where the run adapts.
 STEP_TOKENS = 1024
@@ -108,17 +105,19 @@ class Workbench:
     Args:
         settings: how much to do.
         out: the run folder.
-        load: gives the original model and its tokenizer.
+        model: what the original model is loaded by.
+        load: gives a model and its tokenizer.
     """
 
-    def __init__(self, settings: DemoSettings, out: Path, load: Loader) -> None:
-        self.settings, self.out, self._load = settings, out, load
+    def __init__(self, settings: DemoSettings, out: Path, model: str, load: Load) -> None:
+        self.settings, self.out, self._model, self._load = settings, out, model, load
         self.calibration_file = out / "calibration.safetensors"
+        self._panel = ShortPanel(lambda: self.loaded, settings.evaluate_tokens, settings.evaluate_length, out)
 
     @cached_property
-    def loaded(self) -> "tuple[PreTrainedModel, Any]":
+    def loaded(self) -> Loaded:
         """The original model and its tokenizer."""
-        return self._load()
+        return self._load(self._model)
 
     @property
     def tokenizer(self) -> Any:
@@ -155,13 +154,13 @@ class Workbench:
             held_back=0,
         )
 
-    def write_calibration(self, progress: Stages) -> dict[str, Any]:
+    def write_calibration(self, progress: Progress) -> dict[str, Any]:
         """Let the original model write the text that all design points learn from."""
         from gaincell.adapt.calibration import fingerprint, own_text
 
         s = self.settings
         model, tokenizer = self.loaded
-        written = progress.of("writing text")
+        written = part(progress, "writing text")
         ids = own_text(model, tokenizer, self.calibration_file, s.sequences, s.length, s.seed, written)
         return {
             "sequences": s.sequences,
@@ -176,25 +175,18 @@ class Workbench:
 
         return read_tensors(self.calibration_file)["ids"][: self.settings.sequences].long()
 
-    def score(self, name: str, model: "PreTrainedModel", progress: Stages) -> dict[str, Any]:
-        """One model on the panel's short form, beside the original."""
-        s = self.settings
-        how = (s.evaluate_tokens, s.evaluate_length, self.out, progress)
-        return score_beside(lambda: self.loaded, name, model, *how)
-
-    def original(self, progress: Stages) -> dict[str, Any]:
+    def original(self, progress: Progress) -> dict[str, Any]:
         """Step: the original model on the panel's short form."""
-        s = self.settings
         progress("loading the model", int(bool(self.loaded)), 1)
-        return score_original(lambda: self.loaded, s.evaluate_tokens, s.evaluate_length, self.out, progress)
+        return self._panel.original(progress)
 
-    def naive(self, plan: PointPlan, progress: Stages) -> dict[str, Any]:
+    def naive(self, plan: PointPlan, progress: Progress) -> dict[str, Any]:
         """Step: the model mapped without adaptation."""
         from gaincell.models import convert_
 
-        return self.score(plan.name, convert_(self.copy_of_original(), self.config_of(plan)), progress)
+        return self._panel.beside(plan.name, convert_(self.copy_of_original(), self.config_of(plan)), progress)
 
-    def adapted(self, plan: PointPlan, stages: tuple[str, ...], progress: Stages) -> dict[str, Any]:
+    def adapted(self, plan: PointPlan, stages: tuple[str, ...], progress: Progress) -> dict[str, Any]:
         """Step: adapt with these stages (the earlier ones come from the run folder), and score the model."""
         from gaincell.adapt import adapt
         from gaincell.models.load import save_model
@@ -211,36 +203,39 @@ class Workbench:
         )
         if self.is_saved(plan, stages):
             save_model(result.model, self.tokenizer, self.model_folder(plan))
-        return self.score(plan.name, result.model, progress)
+        return self._panel.beside(plan.name, result.model, progress)
 
     def is_saved(self, plan: PointPlan, stages: tuple[str, ...]) -> bool:
         """Whether the model is saved after these stages: the first design point's, after its last."""
         return plan.learns and plan == self.settings.plans[0] and stages == plan.stages
 
-    def with_adapter(self, plan: PointPlan, progress: Stages) -> dict[str, Any]:
+    def with_adapter(self, plan: PointPlan, progress: Progress) -> dict[str, Any]:
         """Step: put the adapter on, and score the model."""
         from gaincell.models import adapter_info
 
         assert plan.adapter is not None
-        return {**self.score(plan.name, self.final(plan), progress), "adapter": adapter_info(plan.adapter).notes}
+        return {
+            **self._panel.beside(plan.name, self.final(plan), progress),
+            "adapter": adapter_info(plan.adapter).notes,
+        }
 
     def final(self, plan: PointPlan) -> "PreTrainedModel":
         """The adapted model, read from where it is kept."""
         if plan.adapter is None:
-            return options.load_model(str(self.model_folder(plan)), str(self.loaded[0].device))[0]
+            return self._load(str(self.model_folder(plan)))[0]
         from gaincell.models import load_adapter
 
         return load_adapter(self.copy_of_original(), plan.adapter)
 
-    def samples(self, progress: Stages) -> dict[str, Any]:
+    def samples(self, progress: Progress) -> dict[str, Any]:
         """Step: both models go on from the same prompts."""
-        from gaincell.cli.writing import side_by_side
+        from gaincell.study.writing import side_by_side
 
         s = self.settings
         how = {"max_new_tokens": s.sample_tokens, "temperature": s.temperature, "seed": s.seed}
         return {"samples": side_by_side(self.loaded[0], self.final(s.plans[0]), self.tokenizer, progress, **how)}
 
-    def cost(self, progress: Stages) -> dict[str, Any]:
+    def cost(self, progress: Progress) -> dict[str, Any]:
         """Step: what attention costs, here and in the paper."""
         points = {plan.name: self.config_of(plan) for plan in self.settings.plans}
         return estimated(self.loaded[0], points)

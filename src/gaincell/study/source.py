@@ -1,28 +1,33 @@
-"""What `gaincell report RUN` is about: a run of `adapt`, a run of `demo`, or an adapter."""
+"""What a report is about: a run of `adapt`, a run of the demo, or an adapter."""
 
 import copy
 import shlex
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaincell.cell.cell import read_json
-from gaincell.cli import options
-from gaincell.cli.report_steps import Adapted, Source, model_identity
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.kept import read_object
+from gaincell.study.measure import Adapted, Source, model_identity
+from gaincell.study.models import Load, Loaded, load_model
+from gaincell.study.record import Record
+from gaincell.study.workbench import DemoSettings, PointPlan, Workbench
 from gaincell.version import __version__
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from gaincell.cli.demo_steps import Workbench
-    from gaincell.cli.record import Record
 
+def find_source(run: str, base: str = "demo", load: Load = load_model) -> Source:
+    """What a user named.
 
-def find_source(run: str, base: str, device: str = "cpu") -> Source:
-    """What the command line named, with models that run on a device.
+    Args:
+        run: a run folder of `gaincell adapt` or `gaincell demo`; or an adapter, by its shipped name or file.
+        base: what the original is loaded by that a run of `adapt`, or an adapter, began with.
+        load: gives a model and its tokenizer.
 
     Raises:
         InputError: neither a run folder nor an adapter; a run that is unfinished, or of another version.
@@ -31,18 +36,18 @@ def find_source(run: str, base: str, device: str = "cpu") -> Source:
 
     folder = Path(run)
     if is_adapter(run):
-        return _adapter(run, base, device)
+        return _adapter(run, base, load)
     if (folder / "results.json").is_file():
         if base != "demo":
             raise InputError(f"{folder} is of 'gaincell demo' and names its original itself; leave --base out.")
-        return _demo_run(folder, device)
+        return _demo_run(folder, load)
     if folder.is_dir():
-        return _adapt_run(folder, base, device)
+        return _adapt_run(folder, base, load)
     shipped = ", ".join(adapter_names())
     raise InputError(f"'{run}' is neither a run folder nor a shipped adapter ({shipped}); check the path.")
 
 
-def demo_source(bench: "Workbench", record: "Record") -> Source:
+def demo_source(bench: Workbench, record: Record) -> Source:
     """A finished run of the demo, whose models its workbench holds."""
     from gaincell.models.adapter import adapter_checksum
     from gaincell.report.curves import read_curve
@@ -62,10 +67,7 @@ def demo_source(bench: "Workbench", record: "Record") -> Source:
     return Source(bench.out, lambda: bench.loaded, base, adapted, curves, results=results, shape=shape)
 
 
-def _demo_run(folder: Path, device: str) -> Source:
-    from gaincell.cli.demo_steps import DemoSettings, PointPlan, Workbench
-    from gaincell.cli.record import Record
-
+def _demo_run(folder: Path, load: Load) -> Source:
     path = folder / "results.json"
     try:
         found = read_object(path, "run the demo again")
@@ -94,14 +96,14 @@ def _demo_run(folder: Path, device: str) -> Source:
     if "results" not in record.data:
         raise InputError(f"{folder} is unfinished; finish it with '{again}'.")
     try:
-        return demo_source(Workbench(demo, folder, lambda: options.load_model(str(model), device)), record)
+        return demo_source(Workbench(demo, folder, str(model), load), record)
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, StopIteration):
         raise InputError(f"{path} is damaged; run the demo again.") from None
 
 
-def _adapt_run(folder: Path, base: str, device: str) -> Source:
+def _adapt_run(folder: Path, base: str, load: Load) -> Source:
     from gaincell.models.load import inspect_model
     from gaincell.report.curves import read_curve
 
@@ -132,26 +134,25 @@ def _adapt_run(folder: Path, base: str, device: str) -> Source:
             "an adapter of its last checkpoint with --save-adapter FILE, and report that."
         )
     config = inspect_model(model).design_point or config
-    load = partial(_load, str(model), device)
-    adapted = {config.name: Adapted(config, load, model_identity(model))}
+    adapted = {config.name: Adapted(config, lambda: load(str(model))[0], model_identity(model))}
     known = {"adapted in": folder.name, "learned from": str(about.get("text", "unknown"))}
-    original, curves = _checked(base, wanted, folder, device), [read_curve(folder, config.name)]
+    original, curves = _checked(base, wanted, folder, load), [read_curve(folder, config.name)]
     return Source(folder, original, _base_identity(base), adapted, curves, known)
 
 
-def _adapter(name: str, base: str, device: str) -> Source:
+def _adapter(name: str, base: str, load: Load) -> Source:
     from gaincell.models import adapter_info, load_adapter
     from gaincell.models.adapter import adapter_checksum
 
     info = adapter_info(name)
     config = GainCellConfig(**info.design_point)
-    original = cache(_checked(base, info.base_hash, Path(name), device))
+    original = cache(_checked(base, info.base_hash, Path(name), load))
 
-    def load() -> "PreTrainedModel":
+    def adapted_model() -> "PreTrainedModel":
         return load_adapter(copy.deepcopy(original()[0]), name)
 
     known = {"adapter": info.notes or "made by others"}
-    adapted = {config.name: Adapted(config, load, adapter_checksum(name))}
+    adapted = {config.name: Adapted(config, adapted_model, adapter_checksum(name))}
     return Source(None, original, _base_identity(base), adapted, about=known)
 
 
@@ -159,21 +160,17 @@ def _base_identity(base: str) -> Any:
     return base if base == "demo" or not Path(base).is_dir() else model_identity(Path(base))
 
 
-def _checked(base: str, wanted: str, what: Path, device: str) -> Any:
+def _checked(base: str, wanted: str, what: Path, load: Load) -> Callable[[], Loaded]:
     """Loads the original, and refuses one that this was not adapted from."""
 
-    def load() -> "tuple[PreTrainedModel, Any]":
+    def original() -> Loaded:
         from gaincell.models import base_hash, scalers_of
 
-        model, tokenizer = options.load_model(base, device)
+        model, tokenizer = load(base)
         if scalers_of(model) or base_hash(model) != wanted:
             raise InputError(
                 f"{what} was not adapted from '{base}', but from another model; name that one's folder with --base."
             )
         return model, tokenizer
 
-    return load
-
-
-def _load(folder: str, device: str) -> "PreTrainedModel":
-    return options.load_model(folder, device)[0]
+    return original

@@ -1,4 +1,4 @@
-"""What `gaincell report` measures, step by step, and the page that it makes of it."""
+"""What a report measures, step by step, and the page that is made of it."""
 
 import hashlib
 import json
@@ -8,13 +8,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gaincell.cli import screen
-from gaincell.cli.estimates import costs, estimated, published
-from gaincell.cli.record import Record, Step, run_steps
-from gaincell.cli.screen import Stages
-from gaincell.cli.short_panel import how_scored, perplexity_row, score_beside, score_original
 from gaincell.config import GainCellConfig
+from gaincell.progress import Listener, Progress, Silence
 from gaincell.report.numbers import number
+from gaincell.study.estimates import costs, estimated, published
+from gaincell.study.models import Loaded
+from gaincell.study.record import Record, Step, run_steps
+from gaincell.study.short_panel import ShortPanel, how_scored, perplexity_row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from gaincell.report import Report, Results
     from gaincell.report.curves import Curve
-
-Loader = Callable[[], "tuple[PreTrainedModel, Any]"]
 
 #: What attention maps are drawn of by default: "it", "them" and "their" have something to look back at.
 SENTENCE = (
@@ -69,7 +67,7 @@ class Source:
     """
 
     folder: Path | None
-    original: Loader
+    original: Callable[[], Loaded]
     base: Any
     adapted: dict[str, Adapted]
     curves: "list[Curve]" = field(default_factory=list)
@@ -91,7 +89,7 @@ class Bench:
         self._held: tuple[str, PreTrainedModel] | None = None
 
     @cached_property
-    def loaded(self) -> "tuple[PreTrainedModel, Any]":
+    def loaded(self) -> Loaded:
         """The original model and its tokenizer."""
         return self.source.original()
 
@@ -110,33 +108,30 @@ class Bench:
 
     def watched(self) -> "Tensor":
         """(1, T) tokens that heads are watched on."""
-        import torch
-
         from gaincell.evaluate import default_text
-        from gaincell.evaluate.perplexity import encode
-        from gaincell.evaluate.prefix import prefix_of
+        from gaincell.evaluate.perplexity import first_tokens
 
-        tokenizer = self.loaded[1]
-        ids = prefix_of(tokenizer) + encode(tokenizer, default_text(), WATCHED)
-        return torch.tensor([ids[: self.at_most(WATCHED)]])
+        return first_tokens(self.loaded[1], default_text(), self.at_most(WATCHED))
 
-    def original(self, progress: Stages) -> dict[str, Any]:
+    def original(self, progress: Progress) -> dict[str, Any]:
         """Step: the original model on the panel's short form."""
-        return score_original(lambda: self.loaded, SCORED, self.at_most(LENGTH), None, progress)
+        return self._panel().original(progress)
 
-    def score(self, name: str, progress: Stages) -> dict[str, Any]:
+    def score(self, name: str, progress: Progress) -> dict[str, Any]:
         """Step: an adapted model there, beside the original."""
-        how = (SCORED, self.at_most(LENGTH), None, progress)
-        return score_beside(lambda: self.loaded, name, self.adapted(name), *how)
+        return self._panel().beside(name, self.adapted(name), progress)
 
-    def samples(self, name: str, progress: Stages) -> dict[str, Any]:
+    def _panel(self) -> ShortPanel:
+        return ShortPanel(lambda: self.loaded, SCORED, self.at_most(LENGTH))
+
+    def samples(self, name: str, progress: Progress) -> dict[str, Any]:
         """Step: both models go on from the same prompts, greedily."""
-        from gaincell.cli.writing import side_by_side
+        from gaincell.study.writing import side_by_side
 
         model, tokenizer = self.loaded
         return {"samples": side_by_side(model, self.adapted(name), tokenizer, progress, max_new_tokens=WRITTEN)}
 
-    def cost(self, progress: Stages) -> dict[str, Any]:
+    def cost(self, progress: Progress) -> dict[str, Any]:
         """Step: what attention costs."""
         from dataclasses import asdict
 
@@ -146,7 +141,7 @@ class Bench:
         points = {name: adapted.config for name, adapted in self.source.adapted.items()}
         return {**estimated(model, points), "shape": asdict(read_shape(model.config))}
 
-    def heads(self, name: str, progress: Stages) -> dict[str, Any]:
+    def heads(self, name: str, progress: Progress) -> dict[str, Any]:
         """Step: what an adapted model's heads do, and how far off they are."""
         from gaincell.models import attention_activity, head_errors
 
@@ -158,7 +153,7 @@ class Bench:
         arrays = {"heads": errors.heads, "blocks": errors.blocks, "power": errors.power}
         return {"activity": activity.to_dict(), "errors": {key: array.tolist() for key, array in arrays.items()}}
 
-    def maps(self, progress: Stages) -> dict[str, Any]:
+    def maps(self, progress: Progress) -> dict[str, Any]:
         """Step: attention maps of all models."""
         import torch
 
@@ -182,8 +177,14 @@ class Bench:
         return {"tokens": tokens, "cut": len(encoded) - len(tokens), **found}
 
 
-def measure(source: Source, sentence: str, path: Path) -> Record:
+def measure(source: Source, sentence: str, path: Path, listener: Listener | None = None) -> Record:
     """Measure what the page needs and `source` does not have; what is in the file at `path` is not measured again.
+
+    Args:
+        source: what the page is about.
+        sentence: what attention maps are drawn of.
+        path: the file of what was measured.
+        listener: is told which step it is, and how far.
 
     Raises:
         InputError: a sentence without tokens, and as the models' loaders.
@@ -209,27 +210,51 @@ def measure(source: Source, sentence: str, path: Path) -> Record:
     for name in stale:
         del record.data["steps"][name]
     if not all(map(record.is_done, steps)):
-        run_steps(steps, record)
+        run_steps(steps, record, listener)
     return record
 
 
-def write_page(source: Source, record: Record, sentence: str, tasks: Path | None, command: str, out: Path) -> "Report":
-    """Write the page of what was measured, and return what it shows."""
+def make_page(
+    source: Source,
+    out: Path,
+    command: str,
+    *,
+    sentence: str | None = None,
+    tasks: Path | None = None,
+    listener: Listener | None = None,
+) -> "Report":
+    """Write a page, and return what it shows. What it measured stays beside it, and is not measured again.
+
+    Args:
+        source: what the page is about.
+        out: the page, *.html.
+        command: what writes it again, as the page tells.
+        sentence: what attention maps are drawn of; `SENTENCE` by default.
+        tasks: accuracy on tasks, a tasks.json.
+        listener: is told which step it is, and how far.
+
+    Raises:
+        InputError: `tasks` is damaged, a sentence without tokens, and as the models' loaders.
+        OSError: the disk is full, or the files cannot be written.
+    """
     from gaincell.report import write_report
     from gaincell.report.tasks import read_tasks
 
+    scores = None if tasks is None else read_tasks(tasks)  # a damaged file is refused before anything is measured
+    sentence, listener = sentence or SENTENCE, listener or Silence()
+    record = measure(source, sentence, out.with_suffix(".measured.json"), listener)
     maps = record.result(_maps_step(sentence))
     report: Report = {
         "results": source.results or _results(source, record),
         "shape": source.shape or record.result("cost")["shape"],
-        "tasks": None if tasks is None else read_tasks(tasks),
+        "tasks": scores,
         "curves": source.curves,
         "heads": {name: record.result(f"{name}/heads") for name in source.adapted},  # pyright: ignore[reportAssignmentType]
         "maps": {"tokens": maps["tokens"], "original": maps["original"], "points": maps["points"]},
         "command": command,
     }
     if maps["cut"]:
-        screen.say(f"note: maps are drawn of the sentence's first {len(maps['tokens'])} tokens; more would not fit")
+        listener.say(f"note: maps are drawn of the sentence's first {len(maps['tokens'])} tokens; more would not fit")
     write_report(report, out)
     return report
 

@@ -4,9 +4,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gaincell.cli import options
-from gaincell.cli.screen import Stages
 from gaincell.errors import InputError
+from gaincell.progress import Progress
+from gaincell.study.models import attention_of, check_positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,6 +27,7 @@ class Written:
     """What a model wrote.
 
     Attributes:
+        attention: what the model attends with: its design point's name, or softmax.
         text: the new text, without the prompt.
         tokens: new tokens.
         seconds: time it took.
@@ -34,6 +35,7 @@ class Written:
         bf16_cache_bytes_per_token: what a bfloat16 cache of the same keys and values takes.
     """
 
+    attention: str
     text: str
     tokens: int
     seconds: float
@@ -64,7 +66,7 @@ def write(
     from gaincell.models import RingCache, scalers_of
 
     inputs = _encode(tokenizer, prompt, chat).to(model.device)
-    options.check_positions(model, inputs.shape[1] + max_new_tokens, "generation")
+    check_positions(model, inputs.shape[1] + max_new_tokens, "generation")
     cache = RingCache(model) if scalers_of(model) else None
     how = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
     began = time.perf_counter()
@@ -84,6 +86,7 @@ def write(
     shape = read_shape(model.config)
     values = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim
     return Written(
+        attention_of(model),
         tokenizer.decode(new, skip_special_tokens=True),
         len(new),
         seconds,
@@ -93,7 +96,7 @@ def write(
 
 
 def side_by_side(
-    original: "PreTrainedModel", adapted: "PreTrainedModel", tokenizer: Any, progress: Stages, **how: Any
+    original: "PreTrainedModel", adapted: "PreTrainedModel", tokenizer: Any, progress: Progress, **how: Any
 ) -> list[dict[str, str]]:
     """Both models go on from the same `PROMPTS`, as `write` is told: prompt, original, adapted."""
     texts = []

@@ -1,0 +1,49 @@
+"""The demo: a small language model on the hardware, from its perplexity to a report."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gaincell.progress import Listener, Silence
+from gaincell.study.measure import make_page
+from gaincell.study.models import Load, load_model
+from gaincell.study.record import Record, run_steps
+from gaincell.study.source import demo_source
+from gaincell.study.workbench import DemoSettings, Workbench, demo_steps, settings_dict, summarise
+
+if TYPE_CHECKING:
+    from gaincell.report import Results
+
+
+def run_demo(
+    settings: DemoSettings,
+    out: Path,
+    model: str = "demo",
+    load: Load = load_model,
+    listener: Listener | None = None,
+) -> "tuple[Results, Path]":
+    """Run or finish the demo in a folder; returns what it found and the report's path.
+
+    Args:
+        settings: how much to do.
+        out: the run folder.
+        model: what the original model is loaded by.
+        load: gives a model and its tokenizer; called only if a step is left to do.
+        listener: is told which step it is, and how far.
+
+    Raises:
+        InputError: `out` holds a run with other settings.
+        OSError: the disk is full, or `out` cannot be written to.
+    """
+    listener = listener or Silence()
+    record = Record(out / "results.json", settings_dict(settings, model))
+    if settings.quick:
+        listener.say("quick: little text and few steps; figures to look at, not to quote")
+    bench = Workbench(settings, out, model, load)
+    run_steps(demo_steps(bench), record, listener)
+    results = summarise(settings, record)
+    record.data["results"] = results
+    record.save()
+    report, source = out / "report.html", demo_source(bench, record)
+    make_page(source, report, shlex.join(["gaincell", "report", str(out)]), listener=listener)
+    return results, report
