@@ -52,7 +52,7 @@ def demo(
 
 def show_results(results: "Results") -> None:
     """The report's content, on stdout."""
-    from gaincell.report.numbers import number, unit
+    from gaincell.report.numbers import number
 
     screen.show(results["title"])
     screen.show(results["summary"])
@@ -70,37 +70,30 @@ def show_results(results: "Results") -> None:
         )
         for row in results["perplexities"]
     ]
-    screen.show_table(
-        ("attention", "stage", "perplexity", "times the original", "at worst", "seconds"),
-        rows,
-        "Perplexity",
-        text_columns=2,
-    )
-    screen.show(results["evaluation"])
-    screen.show()
-    screen.show(results["sampling"])
+    columns = ("attention", "stage", "perplexity", "times the original", "at worst", "seconds")
+    screen.show_table(columns, rows, "Perplexity", text_columns=2)
+    screen.show(f"{results['evaluation']}\n\n{results['sampling']}")
     for sample in results["samples"]:
         screen.show(f"\n  {sample['prompt']}")
         screen.show(f"    original:  {' '.join(sample['original'].split())}")
         screen.show(f"    {results['adapted']}:  {' '.join(sample['adapted'].split())}")
     screen.show()
+    _show_costs(results)
+
+
+def _show_costs(results: "Results") -> None:
+    from gaincell.report.numbers import number, unit
+
     costs = results["costs"]
-    cost_rows = [(row["name"], *map(number, row["values"]), unit(row["unit"])) for row in costs["rows"]]
-    screen.show_table(("", *costs["design_points"], "unit"), cost_rows, f"Attention of {costs['model']}, one token")
+    rows = [(row["name"], *map(number, row["values"]), unit(row["unit"])) for row in costs["rows"]]
+    screen.show_table(("", *costs["design_points"], "unit"), rows, f"Attention of {costs['model']}, one token")
     published = [
-        (
-            row["name"],
-            number(row["estimate"]),
-            number(row["published"]),
-            unit(row["unit"]),
-            number(row["ratio"], 3),
-        )
+        (row["name"], number(row["estimate"]), number(row["published"]), unit(row["unit"]), number(row["ratio"], 3))
         for row in results["published"]
     ]
     columns = ("", "estimate", "published", "unit", "estimate / published")
     screen.show_table(columns, published, "The paper's own model, GPT-2 at 'leroux2025'")
-    screen.show(results["caveat"])
-    screen.show()
+    screen.show(f"{results['caveat']}\n")
 
 
 def _worst(row: "PerplexityRow") -> str:

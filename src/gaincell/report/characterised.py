@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from gaincell.cell import load_cell
-from gaincell.cell.figures import CircuitFigures
+from gaincell.cell.figures import ChargeToPulse, CircuitFigures, Read
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.cell.rising import nearest_law
 from gaincell.circuit.characterize import HELD, Characterisation
 from gaincell.circuit.decks.bench import OPTIONS
 from gaincell.circuit.decks.store import HOLD_OPTIONS
+from gaincell.circuit.mismatch import Spread
 from gaincell.circuit.retention import EXPONENTIAL, Decay
 from gaincell.report import cell_plots, plots
 from gaincell.report.cell_page import CellPage, Group, Panel
@@ -54,34 +55,13 @@ def groups_of(found: Characterisation) -> list[Group]:
         ]
     groups = [Group("Charge law and read", _source(found, law.source), lines)]
     for name, pulse in (("", figures.charge_to_pulse), ("signed ", figures.signed_charge_to_pulse)):
-        if pulse is None:
-            continue
-        title = f"{name}charge-to-pulse"
-        lines = [
-            (f"{title}: gain", f"{pulse.gain:.4f}", ""),
-            (f"{title}: offset", f"{pulse.offset_s * 1e9:.3f}", "ns"),
-            (f"{title}: not linear", f"{pulse.nonlinearity:.3%}", "of T_max"),
-            (f"{title}: saturated", f"{pulse.saturated_s * 1e9:.3f}", "ns"),
-        ]
-        if not pulse.signed:
-            lines.append((f"{title}: longest pulse below zero", f"{pulse.below_zero_s * 1e9:.3f}", "ns"))
-        groups.append(Group(title.capitalize(), _source(found, pulse.source), lines))
+        if pulse is not None:
+            groups.append(_pulse_group(found, f"{name}charge-to-pulse", pulse))
     if (write := figures.write) is not None:
         settling = "never in 100" if write.settling_s is None else f"{write.settling_s * 1e9:.3g}"
         lines = [("write to half a step", settling, "ns"), ("write error", f"{write.error_v * 1e3:.1f}", "mV")]
         groups.append(Group("Write", _source(found, write.source), lines))
-    holds = found.cell.retention
-    least = "at least " if found.decay.tau_s is None else ""
-    kept = found.decay.kept_s(found.writes.within_v)
-    lines = [
-        ("retention", f"{least}{holds.tau_s * 1e3:.4g}", "ms"),
-        (
-            "every stored voltage within half a step",
-            f"over {found.decay.watched_s * 1e3:g}" if kept is None else f"{kept * 1e3:.3g}",
-            "ms",
-        ),
-    ]
-    groups.append(Group("Retention", _source(found, holds.source), lines))
+    groups.append(_retention_group(found))
     if (energy := figures.energy) is not None:
         per_head = 1024 * (64 * energy.read_mean_j + energy.conversion_j) * 1e12
         lines = [
@@ -102,6 +82,29 @@ def groups_of(found: Characterisation) -> list[Group]:
     return groups
 
 
+def _pulse_group(found: Characterisation, title: str, pulse: ChargeToPulse) -> Group:
+    lines = [
+        (f"{title}: gain", f"{pulse.gain:.4f}", ""),
+        (f"{title}: offset", f"{pulse.offset_s * 1e9:.3f}", "ns"),
+        (f"{title}: not linear", f"{pulse.nonlinearity:.3%}", "of T_max"),
+        (f"{title}: saturated", f"{pulse.saturated_s * 1e9:.3f}", "ns"),
+    ]
+    if not pulse.signed:
+        lines.append((f"{title}: longest pulse below zero", f"{pulse.below_zero_s * 1e9:.3f}", "ns"))
+    return Group(title.capitalize(), _source(found, pulse.source), lines)
+
+
+def _retention_group(found: Characterisation) -> Group:
+    holds, kept = found.cell.retention, found.decay.kept_s(found.writes.within_v)
+    least = "at least " if found.decay.tau_s is None else ""
+    within = f"over {found.decay.watched_s * 1e3:g}" if kept is None else f"{kept * 1e3:.3g}"
+    lines = [
+        ("retention", f"{least}{holds.tau_s * 1e3:.4g}", "ms"),
+        ("every stored voltage within half a step", within, "ms"),
+    ]
+    return Group("Retention", _source(found, holds.source), lines)
+
+
 def warnings_of(found: Characterisation) -> Iterator[str]:
     """What somebody who uses the cell should know, in words."""
     figures, law = _figures(found), found.cell.law
@@ -110,20 +113,8 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
     order = len(law.coefficients) - 1
     if HELD in law.source:
         yield f"The nearest polynomial of order {order} falls somewhere; the law is {HELD}."
-    if (read := figures.read) is not None:
-        if read.law_residual > _LAW_RESIDUAL:
-            y = found.stored_v
-            better, _ = nearest_law(y, found.slope_c_per_s, order + 2)
-            span = law(REFERENCE_VOLTAGE_V) - law(-REFERENCE_VOLTAGE_V)
-            rest = np.abs(np.polynomial.polynomial.polyval(y, better) - found.slope_c_per_s).max() / span
-            yield (
-                f"The law of order {order} departs from the simulation by up to {read.law_residual:.1%} of its range; "
-                f"one of order {order + 2} (--order) by {rest:.1%}."
-            )
-        if read.nonlinearity > _NOT_LINEAR:
-            yield f"Charge is not linear in pulse width: off by up to {read.nonlinearity:.1%} of a full pulse's."
-        if read.disturb_v > _DISTURB_V:
-            yield f"One full read changes the stored voltage by up to {read.disturb_v * 1e3:.1f} mV."
+    if figures.read is not None:
+        yield from _read_warnings(found, figures.read)
     if found.rms_difference > _LAW_DIFFERENCE:
         yield (
             f"The law differs from the published one by {found.rms_difference:.1%}: match an adapter that learned with "
@@ -156,6 +147,24 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
         )
     if figures.mismatch is None:
         yield "How cells differ was not drawn; --mismatch 200 does."
+
+
+def _read_warnings(found: Characterisation, read: Read) -> Iterator[str]:
+    law = found.cell.law
+    order = len(law.coefficients) - 1
+    if read.law_residual > _LAW_RESIDUAL:
+        y = found.stored_v
+        better, _ = nearest_law(y, found.slope_c_per_s, order + 2)
+        span = law(REFERENCE_VOLTAGE_V) - law(-REFERENCE_VOLTAGE_V)
+        rest = np.abs(np.polynomial.polynomial.polyval(y, better) - found.slope_c_per_s).max() / span
+        yield (
+            f"The law of order {order} departs from the simulation by up to {read.law_residual:.1%} of its range; "
+            f"one of order {order + 2} (--order) by {rest:.1%}."
+        )
+    if read.nonlinearity > _NOT_LINEAR:
+        yield f"Charge is not linear in pulse width: off by up to {read.nonlinearity:.1%} of a full pulse's."
+    if read.disturb_v > _DISTURB_V:
+        yield f"One full read changes the stored voltage by up to {read.disturb_v * 1e3:.1f} mV."
 
 
 def _retention_warnings(decay: Decay) -> Iterator[str]:
@@ -232,11 +241,13 @@ def _panels(found: Characterisation) -> list[Panel]:
             cell_plots.energy_plot(figures.energy),
         ),
     ]
-    if found.spread is not None:
-        zero, gain = cell_plots.spread_plots(found.spread)
-        drawn = f"{len(found.spread.gain)} cells, thresholds drawn by Pelgrom's law."
-        panels += [Panel("Mismatch: zero crossing", drawn, zero), Panel("Mismatch: gain", drawn, gain)]
-    return panels
+    return panels if found.spread is None else panels + _spread_panels(found.spread)
+
+
+def _spread_panels(spread: Spread) -> list[Panel]:
+    zero, gain = cell_plots.spread_plots(spread)
+    drawn = f"{len(spread.gain)} cells, thresholds drawn by Pelgrom's law."
+    return [Panel("Mismatch: zero crossing", drawn, zero), Panel("Mismatch: gain", drawn, gain)]
 
 
 def _retention_text(decay: Decay) -> str:

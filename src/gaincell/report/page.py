@@ -123,21 +123,7 @@ def _headline(report: Report) -> list[dict[str, str]]:
             "about": f"original: {number(first['perplexity'])}{sure}",
         }
     ]
-    found = report["tasks"]
-    adapted = [] if found is None else found.models[1:]
-    name = point if point in adapted else adapted[0] if len(adapted) == 1 else None
-    score = None if found is None or name is None else found.average.get(name)
-    if score is not None and score.difference is not None:
-        low, high = (None, None) if score.interval is None else score.interval
-        bounds = "" if low is None or high is None else f" (95 %: {100 * low:+.1f} to {100 * high:+.1f})"
-        items.append(
-            {
-                "label": "Tasks, on average",
-                "value": f"{100 * score.accuracy:.1f}",
-                "unit": "%",
-                "about": f"{100 * score.difference:+.1f} points{bounds}",
-            }
-        )
+    items += _tasks_headline(report["tasks"], point)
     column = results["costs"]["design_points"].index(point)
     for name, label in (("latency, all layers", "Latency of a token"), ("energy, all layers", "Energy of a token")):
         for row in results["costs"]["rows"]:
@@ -165,6 +151,19 @@ def _headline(report: Report) -> list[dict[str, str]]:
             },
         ]
     return items
+
+
+def _tasks_headline(found: tasks.Tasks | None, point: str) -> list[dict[str, str]]:
+    """The adapted model's accuracy, where it is one of those that were scored."""
+    adapted = [] if found is None else found.models[1:]
+    name = point if point in adapted else adapted[0] if len(adapted) == 1 else None
+    score = None if found is None or name is None else found.average.get(name)
+    if score is None or score.difference is None:
+        return []
+    low, high = (None, None) if score.interval is None else score.interval
+    bounds = "" if low is None or high is None else f" (95 %: {100 * low:+.1f} to {100 * high:+.1f})"
+    about = f"{100 * score.difference:+.1f} points{bounds}"
+    return [{"label": "Tasks, on average", "value": f"{100 * score.accuracy:.1f}", "unit": "%", "about": about}]
 
 
 def _task_rows(found: tasks.Tasks | None) -> list[tuple[str, dict[str, tasks.Score]]]:
