@@ -29,10 +29,10 @@ from benchmarks.memory import status_bytes
 from benchmarks.report import table
 from benchmarks.timing import Row
 from gaincell.adapt import AdaptSettings
-from gaincell.adapt.distill import Loop, make_accelerator
-from gaincell.adapt.rows import Share
-from gaincell.adapt.teacher import Lesson, from_model, probing
-from gaincell.adapt.trained import groups, leaking, training_only
+from gaincell.adapt.distil.loop import Loop, make_accelerator
+from gaincell.adapt.distil.rows import Share
+from gaincell.adapt.distil.teacher import Lesson, from_model, probing
+from gaincell.adapt.distil.trained import groups, leaking, training_only
 from gaincell.models import load_adapter
 
 Step = Callable[[], object]

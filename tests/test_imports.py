@@ -1,6 +1,7 @@
 """Who may import whom, and what a plain `import gaincell` costs."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,24 @@ def test_the_rule_sees_every_form_of_import(tmp_path: Path) -> None:
     )
     names = [name for node in tree.body for name in imported_modules(node, path)]
     assert names == ["gaincell.models.cache", "gaincell.ops.blocked", "gaincell.cli.main", "gaincell.adapt"]
+
+
+def test_the_page_on_architecture_has_the_rule_and_every_room() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text("utf-8")
+    assert "\n  <- ".join(", ".join(row) for row in ROWS) in page
+    for room in {path.relative_to(SOURCE).parts[0] for path in FILES} - {"autoload.py", "version.py", "wheel.py"}:
+        assert re.search(rf"^\| .*`{room}(/|)`.*\|", page, re.MULTILINE), (
+            f"say in the table of rooms what {room} is for"
+        )
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if room_of(p) != "cli"], ids=lambda path: str(path.relative_to(SOURCE))
+)
+def test_no_room_starts_a_command(path: Path) -> None:
+    """Not by its module in a subprocess either; what a command does can be called."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        assert not (isinstance(node, ast.Constant) and str(node.value).startswith("gaincell.cli")), ast.unparse(node)
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:

@@ -16,10 +16,10 @@ import torch
 
 import gaincell
 from gaincell.adapt import AdaptSettings
-from gaincell.adapt.distill import restore
-from gaincell.adapt.matching import match_model
-from gaincell.adapt.recipe import linear_design
-from gaincell.adapt.run import Run
+from gaincell.adapt.distil.loop import restore
+from gaincell.adapt.paper import linear_design
+from gaincell.adapt.run.folder import Run
+from gaincell.adapt.stages.matching import match_model
 from gaincell.config import GainCellConfig
 from gaincell.models import convert_
 

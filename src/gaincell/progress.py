@@ -8,7 +8,7 @@ from typing import Protocol
 Progress = Callable[[str, int, int], None]
 
 
-def part(progress: Progress | None, stage: str) -> Callable[[int, int], None]:
+def of_stage(progress: Progress | None, stage: str) -> Callable[[int, int], None]:
     """A callback (done, total) for one stage of what `progress` is told; where nobody listens, it does nothing."""
 
     def report(done: int, total: int) -> None:

@@ -26,7 +26,8 @@ from transformers import (
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.adapt import AdaptSettings, adapt
-from gaincell.adapt.calibration import read_sequences, write_text
+from gaincell.adapt.text.cut import read_sequences
+from gaincell.adapt.text.own import write_text
 from gaincell.models import convert_, scalers_of
 
 SMALL = {"vocab_size": 97, "bos_token_id": 1, "eos_token_id": 1}

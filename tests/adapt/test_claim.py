@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from gaincell import InputError
-from gaincell.adapt.claim import claimed
+from gaincell.adapt.run.claim import claimed
 
 _HOLD = """
 import sys
-from gaincell.adapt.claim import claimed
+from gaincell.adapt.run.claim import claimed
 with claimed(sys.argv[1]):
     print("held", flush=True)
     input()

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from gaincell.adapt import precision
-from gaincell.adapt.checkpoint import Checkpoints
-from gaincell.adapt.held_out import keep_learned, share_learned
-from gaincell.adapt.run import Run
-from gaincell.adapt.teacher import _read
+from gaincell.adapt.distil.teacher import _read
+from gaincell.adapt.run.checkpoints import Checkpoints
+from gaincell.adapt.run.folder import Run
+from gaincell.adapt.text.held_out import keep_learned, share_learned
 from gaincell.errors import InputError
 from gaincell.kept import read_object, with_hash
 from gaincell.models.tensorfile import write_tensors

@@ -24,12 +24,12 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreT
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.adapt import AdaptResult, AdaptSettings, adapt
-from gaincell.adapt.calibration import read_sequences
-from gaincell.adapt.checkpoint import Checkpoints
-from gaincell.adapt.rows import Permuted, shares
-from gaincell.adapt.run import Run
-from gaincell.adapt.teacher import Lesson, divergence
-from gaincell.adapt.trained import leaking, rate
+from gaincell.adapt.distil.rows import Permuted, shares
+from gaincell.adapt.distil.teacher import Lesson, divergence
+from gaincell.adapt.distil.trained import leaking, rate
+from gaincell.adapt.run.checkpoints import Checkpoints
+from gaincell.adapt.run.folder import Run
+from gaincell.adapt.text.cut import read_sequences
 from gaincell.cell import Cell
 from gaincell.models import save_adapter, scalers_of
 
@@ -138,7 +138,7 @@ import accelerate, torch
 from accelerate.utils import DistributedType
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-import gaincell.adapt.distill as distill
+import gaincell.adapt.distil.loop as distill
 
 class Sharding(accelerate.Accelerator):
     distributed_type, is_fsdp2 = DistributedType.FSDP, True
@@ -357,7 +357,7 @@ def test_a_given_teacher_is_learned_from(small_llama: Path, small_design: GainCe
 def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gaincell.adapt import distill
+    from gaincell.adapt.distil import loop as distill
 
     def breaking(*args: Any) -> torch.Tensor:
         calls.append(1)

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 import gaincell
 from gaincell import GainCellConfig
 from gaincell.adapt import AdaptSettings
-from gaincell.adapt.fit import softmax_sums
-from gaincell.adapt.layers import LayerWalk
+from gaincell.adapt.stages.layers import LayerWalk
+from gaincell.adapt.stages.score_preset import softmax_sums
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 

@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from gaincell import GainCellConfig, InputError, convert_
 from gaincell.adapt import AdaptSettings, adapt
-from gaincell.adapt.layers import attending_by
-from gaincell.adapt.matching import _arrays
-from gaincell.adapt.statistics import Moments
+from gaincell.adapt.stages.layers import attending_by
+from gaincell.adapt.stages.matching import _arrays
+from gaincell.adapt.stages.statistics import Moments
 from gaincell.cell import Cell, PolynomialLaw, load_cell
 from gaincell.models import load_adapter, save_adapter, scalers_of
 from gaincell.models.interface import gaincell_attention

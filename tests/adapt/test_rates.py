@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM
 
 import gaincell
 from gaincell import GainCellConfig
-from gaincell.adapt.rates import BIAS_SHARE, UNKNOWN, UNKNOWN_PREDICTOR, is_predictor, is_scaler, sizes
+from gaincell.adapt.distil.trained import groups, training_only
 from gaincell.adapt.settings import AdaptSettings
-from gaincell.adapt.trained import groups, training_only
+from gaincell.adapt.stages.rates import BIAS_SHARE, UNKNOWN, UNKNOWN_PREDICTOR, is_predictor, is_scaler, sizes
 
 
 def converted(path: Path, design: GainCellConfig) -> nn.Module:

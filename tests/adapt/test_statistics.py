@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaincell import GainCellConfig
-from gaincell.adapt import fit
-from gaincell.adapt.fit import fit_layer, ridge_line, softmax_sums
-from gaincell.adapt.layers import Heads
-from gaincell.adapt.statistics import Moments, design_targets, least_squares_layer, match, match_layer
+from gaincell.adapt.stages import score_preset
+from gaincell.adapt.stages.layers import Heads
+from gaincell.adapt.stages.score_preset import fit_layer, ridge_line, softmax_sums
+from gaincell.adapt.stages.statistics import Moments, design_targets, least_squares_layer, match, match_layer
 from gaincell.models import HeadScalers
 from gaincell.models.intake import taking_in
 from gaincell.models.interface import gaincell_attention
@@ -124,7 +124,7 @@ def test_a_token_is_predicted_as_if_it_had_not_been_seen(strength: float, monkey
     g = torch.Generator().manual_seed(0)
     x, before = torch.randn(2, 9, 5, generator=g), torch.arange(9).expand(2, -1)
     target = torch.randn(2, 3, 9, generator=g)
-    monkeypatch.setattr(fit, "RIDGES", (strength,))
+    monkeypatch.setattr(score_preset, "RIDGES", (strength,))
     line, expected = ridge_line(x, before, target)
     # The same regression, its intercept free, with one token left out after the other.
     features = torch.cat((x, torch.log1p(before.float())[..., None]), -1).flatten(0, 1).double()

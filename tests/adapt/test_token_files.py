@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gaincell.adapt.sources import load_tokens
+from gaincell.adapt.text.sources import load_tokens
 from gaincell.errors import InputError
 
 

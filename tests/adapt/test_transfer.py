@@ -9,9 +9,9 @@ from transformers import AutoModelForCausalLM
 
 import gaincell
 from gaincell import GainCellConfig
-from gaincell.adapt.layers import LayerWalk, massive
 from gaincell.adapt.settings import AdaptSettings
-from gaincell.adapt.transfer import transfer_layer
+from gaincell.adapt.stages.layers import LayerWalk, massive
+from gaincell.adapt.stages.transfer import transfer_layer
 
 
 def first_tokens_error(path: Path, design: GainCellConfig, weight: float) -> float:

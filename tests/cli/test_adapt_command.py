@@ -167,7 +167,7 @@ def test_adapt_distils_with_settings_given_one_by_one(tiny: Path, text_file: Pat
 def test_an_adapter_of_a_run_that_was_cut_short(
     tiny: Path, text_file: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gaincell.adapt.run import Run as Folder
+    from gaincell.adapt.run.folder import Run as Folder
     from gaincell.models.load import load_model
 
     def interrupted(run: Folder, metrics: dict[str, Any]) -> None:

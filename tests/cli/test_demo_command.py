@@ -115,7 +115,7 @@ def test_demo_goes_on_after_an_interrupt(
         def interrupted(*args: Any, **kwargs: Any) -> Any:
             raise KeyboardInterrupt
 
-        patch.setattr(sys.modules["gaincell.adapt.adapt"], "transfer_layer", interrupted)
+        patch.setattr(sys.modules["gaincell.adapt.stages.layerwise"], "transfer_layer", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run_demo(LITTLE, out, "tiny", original_is(tiny))
     halfway = json.loads((out / "results.json").read_text("utf-8"))
@@ -178,7 +178,7 @@ def test_demo_puts_adapters_on_without_learning(
     def forbidden(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("nothing is to be learned")
 
-    monkeypatch.setattr(sys.modules["gaincell.adapt.adapt"], "adapt", forbidden)
+    monkeypatch.setattr("gaincell.adapt.plan.perform", forbidden)
     plan = PointPlan("extended", ("adapter",), str(tmp_path / "mine.safetensors"))
     settings = dataclasses.replace(LITTLE, plans=(plan,))
     results, _ = run_demo(settings, tmp_path / "demo", "tiny", original_is(tiny))

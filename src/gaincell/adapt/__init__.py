@@ -4,13 +4,14 @@ import inspect
 import sys
 from types import ModuleType
 
-from gaincell.adapt.adapt import AdaptResult, adapt
-from gaincell.adapt.held_out import check_held_out
 from gaincell.adapt.outcome import Outcome
-from gaincell.adapt.recipe import paper_recipe
+from gaincell.adapt.paper import paper_recipe
+from gaincell.adapt.plan import adapt
 from gaincell.adapt.settings import AdaptSettings
-from gaincell.adapt.sources import load_source
 from gaincell.adapt.text import mixture_rows
+from gaincell.adapt.text.held_out import check_held_out
+from gaincell.adapt.text.sources import load_source
+from gaincell.adapt.work import AdaptResult
 
 __all__ = [
     "AdaptResult",

@@ -11,16 +11,15 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.calibration import own_text
 from gaincell.adapt.precision import computing
-from gaincell.adapt.rows import drawing, number_of, seeded
-from gaincell.adapt.run import Run
+from gaincell.adapt.run.folder import Run
+from gaincell.adapt.seeds import drawing, number_of, seeded
 from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.text.own import own_text
 from gaincell.config import GainCellConfig
 from gaincell.evaluate.prefix import prefix_of
 from gaincell.models import positions_of
-
-Progress = Callable[[str, int, int], None]
+from gaincell.progress import Progress, of_stage
 
 #: Times the original's perplexity up to which a result is told to be usable (assumption: one that is much further off
 #: hardly writes sentences).
@@ -243,21 +242,15 @@ def hold_back(
     if settings.held_back == 0 or tokenizer is None:
         return None
 
-    def report(done: int, total: int) -> None:
-        if progress is not None:
-            progress("text held back", done, total)
-
-    def measured(done: int, total: int) -> None:
-        if progress is not None:
-            progress("the original on it", done, total)
-
     prefix = prefix_of(tokenizer)
     longest = min(LONGEST, config.window, positions_of(model) or LONGEST)
     lengths = sorted({trained, longest})
     seed, path = number_of("held back", settings.seed), run.folder / f"held-back-{lengths[-1]}.safetensors"
     with computing(settings, model.device):
-        ids = own_text(model, tokenizer, path, settings.held_back, lengths[-1], seed, report)
-    return HeldBack(model, ids, lengths, len(prefix), settings.seed, measured)
+        ids = own_text(
+            model, tokenizer, path, settings.held_back, lengths[-1], seed, of_stage(progress, "text held back")
+        )
+    return HeldBack(model, ids, lengths, len(prefix), settings.seed, of_stage(progress, "the original on it"))
 
 
 def conclude(
@@ -283,13 +276,9 @@ def conclude(
     if held is None:
         return None
 
-    def report(done: int, total: int) -> None:
-        if progress is not None:
-            progress(STAGE, done, total)
-
     stages = tuple(stages)
     with drawing(STAGE, settings.seed):
-        lengths = held.measure(model, report)
+        lengths = held.measure(model, of_stage(progress, STAGE))
     outcome = Outcome(len(held.ids), lengths, trained, stages, behind(run.metrics(), stages))
     run.conclude({"stage": STAGE, **outcome.to_dict()})
     return outcome

@@ -8,7 +8,7 @@ import typer
 
 from gaincell.cli import cells, options, screen
 from gaincell.errors import InputError
-from gaincell.progress import part
+from gaincell.progress import of_stage
 
 
 def characterize(
@@ -76,7 +76,7 @@ def characterize(
     else:
         circuit = cell_from_netlist(deck, pins=_pins(pins), subcircuit=subcircuit)
     with screen.stages() as stages:
-        found = simulate(circuit, transistors, conditions, settings, progress=part(stages, "characterize"))
+        found = simulate(circuit, transistors, conditions, settings, progress=of_stage(stages, "characterize"))
     from gaincell.report.characterised import characterised_page, groups_of, warnings_of
 
     title = f"{found.cell.name}: {circuit.source}"

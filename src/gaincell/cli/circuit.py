@@ -10,7 +10,7 @@ import typer
 from gaincell.cli import cells, options, screen
 from gaincell.cli.circuit_compare import compare
 from gaincell.errors import InputError
-from gaincell.progress import part
+from gaincell.progress import of_stage
 
 if TYPE_CHECKING:
     from gaincell.circuit.tradeoff import TradeOff
@@ -74,7 +74,7 @@ def retention(
         raise InputError(f"--capacitors {capacitors}: a capacitor cannot be negative.")
     with screen.stages() as stages:
         found = trade_offs(
-            load_card(card), devices, _numbers("--shifts", shifts), sizes, Ngspice(), part(stages, "retention")
+            load_card(card), devices, _numbers("--shifts", shifts), sizes, Ngspice(), of_stage(stages, "retention")
         )
     if plot is not None:
         from gaincell.report.cell_plots import tradeoff_plot

@@ -51,15 +51,15 @@ def compare(
     """
     from gaincell.circuit.cards import load_card
     from gaincell.circuit.decks.cell import cell_from_netlist, gain_cell
-    from gaincell.study.columns import Asked, compare_columns
+    from gaincell.study.columns import ColumnChoice, compare_columns
 
     options.check_out_file(save, "--save")
     transistors = load_card(card)
     circuit = gain_cell(transistors) if netlist is None else cell_from_netlist(netlist)
-    asked = Asked(order, wire, columns, whole, random, text, length, seed)
+    choice = ColumnChoice(order, wire, columns, whole, random, text, length, seed)
     with screen.stages() as progress:
         found = compare_columns(
-            source, circuit, transistors, asked, save=save, load=options.load_model, progress=progress
+            source, circuit, transistors, choice, save=save, load=options.load_model, progress=progress
         )
     if json:
         screen.show_json(found.to_dict())

@@ -2,12 +2,12 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gaincell.circuit.ngspice import Ngspice
+from gaincell.progress import Progress, of_stage
 from gaincell.reproduce.reference import Reference
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Context:
         items: int = 60,
         reference: Reference | None = None,
         gpu: "Measurement | None" = None,
-        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+        progress: Progress | None = None,
     ) -> None:
         self.folder, self.items, self.reference, self.gpu, self.progress = folder, items, reference, gpu, progress
         self._perplexities: dict[str, float] = {}
@@ -73,7 +73,7 @@ class Context:
 
         cell = gain_cell(self._card, "transmission", None, 8e-15)
         try:
-            return characterize(cell, self._card, progress=lambda done, total: self.progress("circuit", done, total))
+            return characterize(cell, self._card, progress=of_stage(self.progress, "circuit"))
         except NotInstalled:
             return None
 
@@ -103,17 +103,14 @@ class Context:
                 convert_(network, "leroux2025")
             if mapped == "matched":
                 self._match(network, tokenizer)
-
-            def report(done: int, total: int) -> None:
-                self.progress(f"perplexity of {name}", done, total)
-
+            report = of_stage(self.progress, f"perplexity of {name}")
             found = perplexity(network, tokenizer, length=LENGTH, tokens=TOKENS, progress=report)
             self._perplexities[name] = found.perplexity
         return self._perplexities[name]
 
     def _match(self, network: "PreTrainedModel", tokenizer: Any) -> None:
         from gaincell.adapt import AdaptSettings, adapt
-        from gaincell.adapt.calibration import read_sequences
+        from gaincell.adapt.text.cut import read_sequences
         from gaincell.evaluate import default_training_text
 
         ids = read_sequences(tokenizer, default_training_text(), MATCHED_ON, LENGTH)

@@ -1,11 +1,12 @@
 """Table 1: how well the models do at tasks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gaincell.errors import InputError
+from gaincell.progress import Progress
 from gaincell.report.plots import can_plot, grouped_bars_plot
 from gaincell.reproduce import published
 from gaincell.reproduce.context import Context
@@ -22,9 +23,7 @@ def run(context: Context) -> Findings:
     return findings(evaluate(MODELS, context.items, context.folder / "tasks", context.progress), BASE, learned)
 
 
-def evaluate(
-    models: Mapping[str, str], items: int, out: Path, progress: Callable[[str, int, int], None]
-) -> dict[str, Any]:
+def evaluate(models: Mapping[str, str], items: int, out: Path, progress: Progress | None) -> dict[str, Any]:
     """The tasks' results of models by label, the original first; what is done in `out` is not done again.
 
     Args:

@@ -118,8 +118,8 @@ def adapt_model(asked: Asked, load: Load = load_model, listener: Listener | None
         OSError: the disk is full.
     """
     from gaincell.adapt import AdaptSettings
-    from gaincell.adapt.claim import claimed
-    from gaincell.adapt.prepare import fit_length
+    from gaincell.adapt.request import fit_length
+    from gaincell.adapt.run.claim import claimed
     from gaincell.models import save_adapter
     from gaincell.models.load import save_model
 
@@ -149,7 +149,7 @@ def adapt_model(asked: Asked, load: Load = load_model, listener: Listener | None
 
 def _read(asked: Asked) -> dict[str, Any]:
     """Files of token ids and of a text to validate on."""
-    from gaincell.adapt.sources import load_tokens
+    from gaincell.adapt.text.sources import load_tokens
     from gaincell.evaluate import load_text
 
     return {
@@ -165,8 +165,8 @@ def is_mixture(text: str | None) -> bool:
 
 def _open_text(asked: Asked, settings: "AdaptSettings") -> "tuple[Mixture | None, str | None]":
     """A mixture, or the text itself; neither where the model writes its own, or tokens are given."""
-    from gaincell.adapt.sources import load_source
     from gaincell.adapt.text import load_mixture
+    from gaincell.adapt.text.sources import load_source
 
     if asked.text is None or is_mixture(asked.text):
         return None if asked.text is None else load_mixture(asked.text), None
@@ -183,8 +183,7 @@ def _mixed(
     progress: Progress,
 ) -> dict[str, Any]:
     """Rows of a mixture, as `gaincell.adapt` takes them."""
-    from gaincell.adapt.distill import make_accelerator
-    from gaincell.adapt.prepare import first_process_first
+    from gaincell.adapt.distil.loop import first_process_first, make_accelerator
     from gaincell.adapt.text import mixed_calibration
 
     how: dict[str, Any] = {"distilling": asked.distils, "learn": asked.learns, "allow_missing": asked.allow_missing}

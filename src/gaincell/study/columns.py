@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.progress import Progress, part
+from gaincell.progress import Progress, of_stage
 from gaincell.study.models import Load, check_positions, load_model
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PRODUCTS = ("first", "second")
 
 
 @dataclass(frozen=True)
-class Asked:
+class ColumnChoice:
     """Which columns, and how they are computed.
 
     Attributes:
@@ -82,7 +82,7 @@ def compare_columns(
     source: str,
     circuit: "CellCircuit",
     card: "Card",
-    asked: Asked,
+    choice: ColumnChoice,
     *,
     save: Path | None = None,
     load: Load = load_model,
@@ -94,7 +94,7 @@ def compare_columns(
         source: what a converted model is loaded by, or a file that `save` left (.json).
         circuit: the cell.
         card: transistors of the comparators.
-        asked: which columns.
+        choice: which columns.
         save: a file that keeps them.
         load: gives the model and its tokenizer.
         progress: called with (stage, done, total).
@@ -108,19 +108,19 @@ def compare_columns(
     from gaincell.circuit.subtile import load_subtiles, save_subtiles
 
     kept = load_subtiles(Path(source)) if source.endswith(".json") else None
-    settings = Settings(order=asked.order)
-    found = characterize(circuit, card, settings=settings, progress=part(progress, "characterize"))
+    settings = Settings(order=choice.order)
+    found = characterize(circuit, card, settings=settings, progress=of_stage(progress, "characterize"))
     if kept is None:
-        config, tiles = _take(source, found.cell, asked, load)
+        config, tiles = _take(source, found.cell, choice, load)
     else:
         config, tiles = kept[0].replace(cell=found.cell), kept[1]
     if save is not None:
         save_subtiles(config, tiles, save)
-    how: dict[str, Any] = {"wire_ohm": asked.wire_ohm}
+    how: dict[str, Any] = {"wire_ohm": choice.wire_ohm}
     dim = len(tiles[0].pulses)
-    compared = compare(tiles, config, circuit, card, **how, progress=part(progress, "columns"))
-    drawn_tiles = random_subtiles(config, dim, asked.random, asked.seed)
-    drawn = compare(drawn_tiles, config, circuit, card, **how, progress=part(progress, "random columns"))
+    compared = compare(tiles, config, circuit, card, **how, progress=of_stage(progress, "columns"))
+    drawn_tiles = random_subtiles(config, dim, choice.random, choice.seed)
+    drawn = compare(drawn_tiles, config, circuit, card, **how, progress=of_stage(progress, "random columns"))
     energies = {
         (product, kind): window_energy(of, product, config, dim)
         for product in PRODUCTS
@@ -129,12 +129,12 @@ def compare_columns(
     return Columns(config, compared, drawn, energies)
 
 
-def _take(source: str, cell: "Cell", asked: Asked, load: Load) -> "tuple[GainCellConfig, list[SubTile]]":
+def _take(source: str, cell: "Cell", choice: ColumnChoice, load: Load) -> "tuple[GainCellConfig, list[SubTile]]":
     """Columns of a model that attends with this cell."""
     from gaincell.evaluate import load_text
     from gaincell.evaluate.perplexity import first_tokens
 
-    words = load_text(asked.text)
+    words = load_text(choice.text)
     network, tokenizer = load(source)
     from gaincell.models import convert_, design_point
     from gaincell.models.columns import take_subtiles
@@ -142,16 +142,16 @@ def _take(source: str, cell: "Cell", asked: Asked, load: Load) -> "tuple[GainCel
     point = design_point(network)
     if point is None:
         raise InputError(f"'{source}' attends with softmax; give a converted model or an adapter, such as 'extended'.")
-    check_positions(network, asked.length, "--length")
+    check_positions(network, choice.length, "--length")
     # Circuits that are not ideal are what is simulated, so none of their figures comes into what it is held against.
     convert_(network, point.ideal().replace(cell=cell, name=f"{point.name}, {cell.name}"))
     config = design_point(network)
     assert config is not None
-    ids = first_tokens(tokenizer, words, asked.length)
-    tiles = take_subtiles(network, ids, (asked.columns + 1) // 2, seed=asked.seed)
-    if asked.whole:
-        every = {"tokens": config.subtile_columns, "channels": 4, "seed": asked.seed + 1}
-        tiles += take_subtiles(network, ids, asked.whole, **every)
+    ids = first_tokens(tokenizer, words, choice.length)
+    tiles = take_subtiles(network, ids, (choice.columns + 1) // 2, seed=choice.seed)
+    if choice.whole:
+        every = {"tokens": config.subtile_columns, "channels": 4, "seed": choice.seed + 1}
+        tiles += take_subtiles(network, ids, choice.whole, **every)
     return config, tiles
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.progress import Progress, part
+from gaincell.progress import Progress, of_stage
 from gaincell.study.models import Load, attention_of, check_positions, load_model
 
 if TYPE_CHECKING:
@@ -64,16 +64,15 @@ def score_text(
         progress: called with (stage, done, total).
 
     Raises:
-        InputError: no such text or model; a window beyond the model's positions; `mismatch_seed` for a model that is
-            not converted.
+        InputError: no such text or model; a window beyond the model's positions; `mismatch_seed` without arrays.
     """
-    from gaincell.adapt.sources import load_source
+    from gaincell.adapt.text.sources import load_source
     from gaincell.evaluate import load_text, perplexity
 
     if config is not None and mismatch_seed is not None:
         config = config.replace(mismatch_seed=mismatch_seed)
-    is_data_set = "/" in text and not Path(text).exists()
-    words = load_source(text, split="test") if is_data_set else load_text(text)
+    hub = "/" in text and not Path(text).exists()
+    words = load_source(text, split="test") if hub else load_text(text)
     network, tokenizer = load(model)
     from gaincell.models import convert_, design_point
 
@@ -86,7 +85,7 @@ def score_text(
     if config is not None:
         convert_(network, config)
     how = {"length": length, "stride": stride, "tokens": tokens}
-    found = perplexity(network, tokenizer, words, **how, progress=part(progress, "perplexity"))
+    found = perplexity(network, tokenizer, words, **how, progress=of_stage(progress, "perplexity"))
     heads = {} if design_point(network) is None else _heads(network, tokenizer, words, min(length, WATCHED))
     return Scored(found, attention_of(network), heads, _learned(Path(model), tokenizer, words, tokens))
 
@@ -109,7 +108,7 @@ def _learned(model: Path, tokenizer: Any, words: str, tokens: int) -> float | No
     folder = model.resolve().parent
     if not model.exists() or not (folder / "metrics.jsonl").is_file():
         return None
-    from gaincell.adapt.held_out import share_learned
+    from gaincell.adapt.text.held_out import share_learned
     from gaincell.evaluate.perplexity import encode
 
     return share_learned(folder, encode(tokenizer, words, tokens)[: tokens + 1])

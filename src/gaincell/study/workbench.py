@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaincell.config import GainCellConfig
-from gaincell.progress import Progress, part
+from gaincell.progress import Progress, of_stage
 from gaincell.report.numbers import number
 from gaincell.study.estimates import costs, estimated, published
 from gaincell.study.models import Load, Loaded
@@ -156,11 +156,12 @@ class Workbench:
 
     def write_calibration(self, progress: Progress) -> dict[str, Any]:
         """Let the original model write the text that all design points learn from."""
-        from gaincell.adapt.calibration import fingerprint, own_text
+        from gaincell.adapt.text.cut import fingerprint
+        from gaincell.adapt.text.own import own_text
 
         s = self.settings
         model, tokenizer = self.loaded
-        written = part(progress, "writing text")
+        written = of_stage(progress, "writing text")
         ids = own_text(model, tokenizer, self.calibration_file, s.sequences, s.length, s.seed, written)
         return {
             "sequences": s.sequences,

@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from gaincell.adapt.calibration import fingerprint, own_text
-from gaincell.adapt.rows import seeded
+from gaincell.adapt.seeds import seeded
 from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.text.cut import fingerprint
 from gaincell.adapt.text.fetch import texts_folder
 from gaincell.adapt.text.mixture import Mixture
-from gaincell.adapt.text.rows import Progress, mix
+from gaincell.adapt.text.own import own_text
+from gaincell.adapt.text.rows import mix
 from gaincell.errors import InputError
 from gaincell.models.fingerprint import base_hash
 from gaincell.models.tensorfile import read_tensors
+from gaincell.progress import Progress, of_stage
 from gaincell.wheel import one_at_a_time
 
 #: Own rows that are written side by side, and kept together when they are done.
@@ -72,14 +74,12 @@ def mixed_calibration(
     short, long = settings.length, (settings.distill_length or settings.length) if distilling else settings.length
     length = max(short, long)
     steps = math.ceil(settings.distill_tokens / long) if distilling else 0
-    few = _parts(settings.sequences, mixture.own)
-    many = _parts(steps, mixture.own)
+    few, many = _parts(settings.sequences, mixture.own), _parts(steps, mixture.own)
     written = max(few[1], math.ceil(many[1] / settings.distill_repeats))
     taken = max(few[0], many[0], 1)
     own = torch.zeros(0, length, dtype=torch.int64)
-    found = mix(
-        tokenizer, mixture, taken * length, length, settings.seed, progress, allow_missing=allow_missing, cache=cache
-    )
+    how: dict[str, Any] = {"allow_missing": allow_missing, "cache": cache}
+    found = mix(tokenizer, mixture, taken * length, length, settings.seed, progress, **how)
     if written:
         own = _own(model, tokenizer, written, length, settings.seed, progress, learn=learn, cache=cache)
     given = found.ids.long()
@@ -117,9 +117,5 @@ def _own(
     if not learn and (not path.is_file() or len(read_tensors(path)["ids"]) < sequences):
         raise InputError(f"{path} has not {sequences} sequences of the model's own text yet; let the run go on.")
 
-    def report(done: int, total: int) -> None:
-        if progress is not None:
-            progress("text", done, total)
-
     with one_at_a_time(folder):
-        return own_text(model, tokenizer, path, sequences, length, seed, report, block=OWN_BLOCK)
+        return own_text(model, tokenizer, path, sequences, length, seed, of_stage(progress, "text"), block=OWN_BLOCK)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gaincell.adapt.held_out import hash_windows
+from gaincell.adapt.text.held_out import hash_windows
 from gaincell.adapt.text.mixture import Filters, Source
 from gaincell.evaluate.panel import GENRES, PanelPassages
 from gaincell.evaluate.text import PACKAGED

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from gaincell.adapt.rows import seeded
+from gaincell.adapt.seeds import seeded
 
 
 def copy_passages(ids: np.ndarray, share: float, prefix: int, seed: int) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gaincell.adapt.rows import seeded
+from gaincell.adapt.seeds import seeded
 from gaincell.adapt.text.archive import members
 from gaincell.adapt.text.clean import Cleaner, evaluation_texts, is_scored_on, pieces, without_common_lines
 from gaincell.adapt.text.copied import copy_passages
@@ -26,8 +26,7 @@ from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode
 from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.text import TO_LEARN
-
-Progress = Callable[[str, int, int], None]
+from gaincell.progress import Progress
 
 #: Of what this file and its neighbours make of the same mixture: rows that were kept by another one are made anew.
 FORM = 2
@@ -125,8 +124,7 @@ def mix(
         return found
     scored = is_scored_on()
     cleaner = Cleaner(mixture.filters, lambda text: scored(text) or (left_out is not None and left_out(text)))
-    parts, counts, done = [], {}, 0
-    numbers = _numbers(mixture, count)
+    parts, counts, done, numbers = [], {}, 0, _numbers(mixture, count)
     for source, archive, wanted in zip(mixture.sources, archives, numbers, strict=True):
         counts[source.name] = Counter()
         some = []

@@ -26,6 +26,7 @@ from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.ratio import mean_ratio_interval, ratio_interval
 from gaincell.kept import read_object, reading, with_hash
 from gaincell.models import positions_of
+from gaincell.progress import Progress
 
 logger = logging.getLogger("gaincell")
 
@@ -38,7 +39,6 @@ PROMPT_TOKENS, NEW_TOKENS = 64, 96
 _PROMPTS_APART = 1024
 
 Loader = Callable[[], tuple[PreTrainedModel, Any]]
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from gaincell.evaluate.identity import identity
 from gaincell.evaluate.tasks.names import TASKS, Task, paper_tasks, refuse_offline
 from gaincell.evaluate.tasks.paired import Z95, compare, compare_texts
 from gaincell.evaluate.tasks.scorer import Answers, Scorer
+from gaincell.progress import Progress
 
 #: Grows when tasks.json changes its form.
 VERSION = 1
@@ -66,7 +67,7 @@ def evaluate_tasks(
     batch: int = 16,
     seed: int = 0,
     out: Path | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Score models on the same items of the paper's tasks, and compare each with the first.
 

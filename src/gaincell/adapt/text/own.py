@@ -1,7 +1,6 @@
 """Text to learn from that the model writes itself."""
 
-import hashlib
-import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,15 +11,21 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from gaincell.adapt.precision import computing
+from gaincell.adapt.run.folder import Run
+from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.text.cut import fingerprint
+from gaincell.adapt.text.panel import check_panel
 from gaincell.errors import InputError
-from gaincell.evaluate.perplexity import encode
 from gaincell.evaluate.prefix import prefix_of
 from gaincell.models.chat import apply_chat_template
 from gaincell.models.fingerprint import base_hash
 from gaincell.models.parts import positions_of
 from gaincell.models.tensorfile import read_metadata, read_tensors, write_tensors
+from gaincell.progress import Progress, of_stage
 
-Progress = Callable[[int, int], None]
+#: Called with (tokens of a row written, in all).
+Written = Callable[[int, int], None]
 
 #: First words that the model goes on from, so that its text is not one genre.
 OPENERS = (
@@ -97,7 +102,7 @@ def own_text(
     sequences: int,
     length: int,
     seed: int,
-    progress: Progress | None = None,
+    progress: Written | None = None,
     *,
     temperature: float = 1.0,
     block: int | None = None,
@@ -126,25 +131,34 @@ def own_text(
         given, most = found.get("block"), max(1, min(64, AT_ONCE // recipe.texts))
         block = given if isinstance(given, int) else max(1, min(most, sequences))
     recipe = replace(recipe, block=block)
-    held = torch.zeros(0, length, dtype=torch.int64)
-    if found:
-        # Text of a tokenizer with a prefix was once written without, and rows were one text each.
-        found = {"prefix": [], "piece": max(length, piece), **found}
-        differing = sorted(key for key, value in asdict(recipe).items() if found.get(key) != value)
-        if differing:
-            raise InputError(f"{path} holds text of another recipe ({', '.join(differing)} differ); choose another.")
-        held = read_tensors(path)["ids"].long()
+    held = _held(path, recipe, found) if found else torch.zeros(0, length, dtype=torch.int64)
     first, blocks = len(held) // block, -(-sequences // block)
     for number in range(first, blocks):
-
-        def report(done: int, total: int, before: int = number - first) -> None:
-            if progress is not None:
-                progress(before * total + done, (blocks - first) * total)
-
+        report = _after(progress, number - first, blocks - first)
         held = torch.cat((held, _write_block(model, tokenizer, number, recipe, report)))
         # 32 bits hold any vocabulary, and half the file.
         write_tensors(path, {"ids": held.int()}, _KEY, asdict(recipe))
     return held[:sequences]
+
+
+def _held(path: Path, recipe: Recipe, found: dict[str, Any]) -> Tensor:
+    """The text in a file whose recipe was found to be that."""
+    # Text of a tokenizer with a prefix was once written without, and rows were one text each.
+    found = {"prefix": [], "piece": max(recipe.length, recipe.piece), **found}
+    differing = sorted(key for key, value in asdict(recipe).items() if found.get(key) != value)
+    if differing:
+        raise InputError(f"{path} holds text of another recipe ({', '.join(differing)} differ); choose another.")
+    return read_tensors(path)["ids"].long()
+
+
+def _after(progress: Written | None, before: int, blocks: int) -> Written:
+    """Tells `progress` how far one of so many blocks is, where others were written before it."""
+
+    def report(done: int, total: int) -> None:
+        if progress is not None:
+            progress(before * total + done, blocks * total)
+
+    return report
 
 
 def opening(tokenizer: Any) -> str:
@@ -162,7 +176,7 @@ def write_text(
     sequences: int,
     length: int,
     seed: int,
-    progress: Progress | None = None,
+    progress: Written | None = None,
     *,
     temperature: float = 1.0,
     block: int = 16,
@@ -188,16 +202,11 @@ def write_text(
     blocks = -(-sequences // block)
     parts = []
     for number in range(blocks):
-
-        def report(done: int, total: int, before: int = number) -> None:
-            if progress is not None:
-                progress(before * total + done, blocks * total)
-
-        parts.append(_write_block(model, tokenizer, number, recipe, report))
+        parts.append(_write_block(model, tokenizer, number, recipe, _after(progress, number, blocks)))
     return torch.cat(parts)[:sequences]
 
 
-def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Recipe, progress: Progress) -> Tensor:
+def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Recipe, progress: Written) -> Tensor:
     """Rows number * block to (number + 1) * block, on the CPU."""
     prefix, each = len(recipe.prefix), recipe.texts
     own = recipe.length - prefix
@@ -215,7 +224,7 @@ def _write_texts(
     length: int,
     number: int,
     recipe: Recipe,
-    progress: Progress,
+    progress: Written,
 ) -> Tensor:
     """So many texts (N, length), on the CPU; prompts of different lengths run side by side."""
     chats = [_kind(tokenizer, text) == "chat" for text in texts]
@@ -226,8 +235,6 @@ def _write_texts(
     written = [new]
     state = np.random.SeedSequence([recipe.seed, number]).generate_state(1, np.uint64)
     generator = torch.Generator(device=model.device).manual_seed(int(state[0]))
-    special = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id)
-    barred: list[int] | None = None
     ends = torch.tensor(chats, device=model.device)
     cache = None
     was_training = model.training
@@ -238,10 +245,8 @@ def _write_texts(
             result = model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = result.past_key_values
             logits = result.logits[:, -1].float() / recipe.temperature
-            if barred is None:  # a tokenizer may have a token to pad with that the model lacks
-                barred = sorted({token for token in special if token is not None and token < logits.shape[-1]})
             may_end = logits[:, tokenizer.eos_token_id].clone() if any(chats) else None
-            logits[:, barred] = -torch.inf  # a text goes on to its last token
+            logits[:, _special(tokenizer, logits.shape[-1])] = -torch.inf  # a text goes on to its last token
             if may_end is not None:  # an answer may end; the next question follows
                 logits[:, tokenizer.eos_token_id] = torch.where(ends, may_end, -torch.inf)
             new = torch.multinomial(logits.softmax(-1), 1, generator=generator)
@@ -260,6 +265,12 @@ def _write_texts(
     found = torch.cat(written, 1).cpu()
     first = [steps - length if MIX[text % len(MIX)] == "amid" else 0 for text in texts]
     return torch.stack([text[start : start + length] for text, start in zip(found, first, strict=True)])
+
+
+def _special(tokenizer: Any, words: int) -> list[int]:
+    """Tokens that begin, end or pad a text; a tokenizer may have one to pad with that the model of so many lacks."""
+    special = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id)
+    return sorted({token for token in special if token is not None and token < words})
 
 
 def _kind(tokenizer: Any, text: int) -> str:
@@ -289,39 +300,27 @@ def _question(tokenizer: Any, number: int) -> list[int]:
     return ids[len(prefix) :] if prefix and ids[: len(prefix)] == prefix else ids
 
 
-def read_sequences(tokenizer: Any, text: str, sequences: int, length: int, seed: int = 0) -> Tensor:
-    """Rows from all over a text, in an order drawn from the seed: (sequences, length).
+def own_rows(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    run: Run,
+    settings: AdaptSettings,
+    progress: Progress | None,
+    *,
+    distilling: bool,
+    learn: bool,
+) -> Tensor:
+    """Token ids (N, length) that the original model writes, kept in the run's folder; without `learn`, has written.
 
-    The text is cut into rows one after the other; more rows under the same seed begin with the same ones. Every row
-    begins with what the tokenizer puts in front of a text, which counts towards its length.
-
-    Raises:
-        InputError: the text is shorter than that.
+    N is `settings.sequences`, or as many more as it takes that distillation meets none of them too often.
     """
-    ids, prefix = encode(tokenizer, text), prefix_of(tokenizer)
-    count = len(ids) // (length - len(prefix))
-    if count < sequences:
-        raise InputError(
-            f"the text holds {len(ids)} tokens, but adaptation asks for {sequences} x {length - len(prefix)}; "
-            "give a longer text, or fewer sequences."
-        )
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:sequences]
-    return rows_of(torch.tensor(ids), length, prefix)[order]
+    wanted = math.ceil(settings.distill_tokens / (settings.length * settings.distill_repeats)) if distilling else 0
 
-
-def rows_of(ids: Tensor, length: int, prefix: list[int]) -> Tensor:
-    """A text's token ids (M,) as rows (N, length) one after the other, each with a prefix in front; a rest is left."""
-    own = length - len(prefix)
-    count = len(ids) // own
-    rows = ids[: count * own].view(count, own)
-    return torch.cat((torch.tensor([prefix] * count), rows), 1) if prefix else rows
-
-
-def fingerprint(value: Tensor | dict[str, Any]) -> str:
-    """A short checksum of token ids or of settings."""
-    if isinstance(value, Tensor):
-        found = hashlib.sha256(f"{tuple(value.shape)} {value.dtype} ".encode())
-        found.update(value.cpu().contiguous().numpy().data)  # no copy: it may be larger than memory
-    else:
-        found = hashlib.sha256(json.dumps(value, sort_keys=True).encode())
-    return found.hexdigest()[:16]
+    path, sequences = run.folder / "calibration.safetensors", max(settings.sequences, wanted)
+    if not learn and (not path.is_file() or len(read_tensors(path)["ids"]) < sequences):
+        raise InputError(f"{run.folder} has not {sequences} sequences of the model's own text yet; let the run go on.")
+    with computing(settings, model.device):
+        rows = own_text(model, tokenizer, path, sequences, settings.length, settings.seed, of_stage(progress, "text"))
+    if learn:
+        check_panel(tokenizer, None, rows)
+    return rows

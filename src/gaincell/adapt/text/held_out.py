@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gaincell.adapt.run import Run
+from gaincell.adapt.run.folder import Run
 from gaincell.errors import InputError
 from gaincell.kept import reading
 from gaincell.models.tensorfile import read_tensors

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.rows import Share
+from gaincell.adapt.distil.rows import Share
 from gaincell.aside import written_aside
 from gaincell.kept import reading
 from gaincell.ops.precision import widen, without_autocast

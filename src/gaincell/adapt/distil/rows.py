@@ -3,13 +3,13 @@
 Neither the number of processes nor what was drawn before changes it, so that a run resumes anywhere, on any machine.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from gaincell.adapt.seeds import seeded
 
 #: The token ids (B, T) that step number `step` learns on; the same for the same step, however often it is asked.
 Rows = Callable[[int], Tensor]
@@ -82,22 +82,3 @@ def shares(
     for places in torch.arange(len(ids)).view(passes, processes, -1)[:, process]:
         drawn = [torch.randperm(there, generator=seeded("positions", seed, step, int(p))) for p in places]
         yield Share(step, places, ids[places], torch.stack([d[:count].sort().values for d in drawn]))
-
-
-def seeded(*key: object) -> torch.Generator:
-    """A generator of its own for every key."""
-    return torch.Generator().manual_seed(number_of(*key))
-
-
-@contextmanager
-def drawing(*key: object) -> Iterator[None]:
-    """Let noise without a seed of its own be what the key says, and leave torch's generator where it was."""
-    with torch.random.fork_rng(devices=[]):  # noise is drawn by a seed from the CPU's generator
-        torch.default_generator.manual_seed(number_of(*key))
-        yield
-
-
-def number_of(*key: object) -> int:
-    """A seed of its own for every key."""
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1

@@ -4,8 +4,8 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -15,14 +15,16 @@ from accelerate.utils import DistributedType, GradientAccumulationPlugin, InitPr
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.checkpoint import Checkpoints
+from gaincell.adapt.distil.rows import Rows, Share, shares
+from gaincell.adapt.distil.teacher import Probe, Teacher, divergence, probing, relative_error
+from gaincell.adapt.distil.trained import groups, leaking, rate, training_only
 from gaincell.adapt.precision import computing
-from gaincell.adapt.rows import Rows, Share, drawing, shares
-from gaincell.adapt.run import Run
+from gaincell.adapt.run.checkpoints import Checkpoints
+from gaincell.adapt.run.folder import Run
+from gaincell.adapt.seeds import drawing
 from gaincell.adapt.settings import AdaptSettings
-from gaincell.adapt.teacher import Probe, Teacher, divergence, probing, relative_error
-from gaincell.adapt.trained import groups, leaking, rate, training_only
 from gaincell.errors import InputError
+from gaincell.progress import Progress
 
 
 def make_accelerator() -> Accelerator:
@@ -49,6 +51,16 @@ def make_accelerator() -> Accelerator:
     return accelerator
 
 
+@contextmanager
+def first_process_first(accelerator: Accelerator | None) -> Iterator[None]:
+    """Of several processes let the first do the work and write it down; the others then find it done."""
+    if accelerator is None:
+        yield
+        return
+    with accelerator.main_process_first():
+        yield
+
+
 def distill(
     model: PreTrainedModel,
     teacher: Teacher,
@@ -60,21 +72,16 @@ def distill(
     stage: str = "distill",
     accelerator: Accelerator | None = None,
     validate: Callable[[nn.Module], dict[str, float]] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Train a converted model in place towards the original's outputs, or towards the text's next tokens.
 
-    The loss is KL(original || student) of the next token at random positions, in nats, plus `distill_hidden_weight`
-    times the relative squared error of the hidden state before the LM head; both are means over the step's sequences.
-    With `distill_loss` "next-token" it is the cross-entropy of the text at all positions that a token follows.
-    Quantisers are straight-through. AdamW, a warm-up and a cosine to zero, gradients clipped. Each step is a line of
-    the run's metrics; every `distill_checkpoint_every` steps is a checkpoint, from which a later call goes on.
+    See `Loop` for a step, which is a line of the metrics; a later call goes on from the last checkpoint.
 
     Args:
         model: a converted model in float32, on the accelerator's device.
         teacher: the original's outputs, see `from_model` and `from_cache`; or the text's tokens, `from_text`.
-        rows: the text; `settings.distill_batch` rows a step.
-        steps: how many steps to take in all.
+        rows, steps: the text, `settings.distill_batch` rows a step, and how many steps to take in all.
         settings: see the fields that start with `distill_`.
         run: where metrics and, in its folder's `stage`, checkpoints are kept.
         stage: what metrics and progress call this training.
@@ -83,15 +90,14 @@ def distill(
         progress: called with (stage, step, steps).
 
     Raises:
-        InputError: a loss or a gradient that is not finite; a batch that the processes cannot share; "lora" without
-            peft.
+        InputError: a loss or gradient that is not finite; a batch that processes cannot share; "lora" without peft.
     """
     accelerator = accelerator or make_accelerator()
     check_shared(settings, accelerator.num_processes)
     checkpoints = Checkpoints(run.folder / stage)
     if accelerator.is_main_process:
         checkpoints.folder.mkdir(exist_ok=True)
-    # Sharding rewrites a model's parameters: then a copy learns, and what it learned comes back from its checkpoint.
+    # Sharding rewrites parameters: then a copy learns, and what it learned comes back from its checkpoint.
     sharded = accelerator.distributed_type == DistributedType.FSDP
     with training_only(model, settings):
         student = copy.deepcopy(model) if sharded else model
@@ -138,7 +144,13 @@ def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 class Loop:
-    """The steps of `distill`, on one of its processes."""
+    """The steps of `distill`, on one of its processes.
+
+    The loss is KL(original || student) of the next token at random positions, in nats, plus `distill_hidden_weight`
+    times the relative squared error of the hidden state before the LM head; both are means over the step's sequences.
+    With `distill_loss` "next-token" it is the cross-entropy of the text at all positions that a token follows.
+    Quantisers are straight-through. AdamW, a warm-up and a cosine to zero, gradients clipped.
+    """
 
     def __init__(
         self,
@@ -162,7 +174,7 @@ class Loop:
         stage: str,
         checkpoints: Checkpoints,
         validate: Callable[[nn.Module], dict[str, float]] | None,
-        progress: Callable[[str, int, int], None] | None,
+        progress: Progress | None,
     ) -> None:
         """Take the steps that are left."""
         main, settings = self.accelerator.is_main_process, self.settings

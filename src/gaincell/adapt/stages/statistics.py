@@ -6,8 +6,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from gaincell.adapt.layers import Heads
-from gaincell.adapt.rates import TINY
+from gaincell.adapt.stages.layers import Heads
+from gaincell.adapt.stages.rates import TINY
 from gaincell.config import GainCellConfig
 from gaincell.models import HeadScalers
 from gaincell.ops import attention

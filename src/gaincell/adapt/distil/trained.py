@@ -10,8 +10,8 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from gaincell.adapt.rates import is_scaler, rms, sizes
 from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.stages.rates import is_scaler, rms, sizes
 from gaincell.errors import InputError
 from gaincell.models import attention_modules, scalers_of
 

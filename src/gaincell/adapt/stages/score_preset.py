@@ -6,11 +6,12 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from gaincell.adapt.layers import Heads
-from gaincell.adapt.rates import TINY
+from gaincell.adapt.stages.layers import Heads
+from gaincell.adapt.stages.rates import TINY
+from gaincell.config import GainCellConfig
 from gaincell.models import HeadScalers
 from gaincell.models.cache import first_value
-from gaincell.models.sinks import HeadPredictor
+from gaincell.models.sinks import DigitalSinks, HeadPredictor
 from gaincell.ops import attention
 
 #: Where `fit_layer` looks: alpha, what a unit of softmax's score adds to phi; and phi where the score equals the
@@ -61,17 +62,14 @@ def fit_layer(scalers: HeadScalers, heads: Heads, inputs: Tensor, scaling: float
     """
     config, preset, sinks = scalers.config, scalers.preset, scalers.sinks
     assert preset is not None
-    # Tokens before, up to the window, as a converted module counts them.
-    before = torch.arange(heads.q.shape[2], device=heads.q.device).clamp(max=config.window).expand(len(heads.q), -1)
+    before = _tokens_before(heads, config.window)
     absent = None
     if sinks is not None:
         sinks.shortest.copy_(_shortest(heads, scaling, config.window))
         absent = sinks.absent(heads.v, before)
     sums = softmax_sums(heads, scaling, absent, config.window)
-    half = min(config.zero_v, config.stored_max_v - config.zero_v)
-    moments = {name: _moments(getattr(heads, name), absent, config.equalisation) for name in ("k", "v")}
-    for name, (mean, rms) in moments.items():
-        _set(scalers, name, half / (CLIP * rms), config.zero_v - half / (CLIP * rms) * mean)
+    half = min(config.zero_v, config.stored_max_v - config.zero_v)  # of the stored range, on either side of zero
+    moments = _fill_ranges(scalers, heads, absent, half)
     (k_mean, k_rms), (v_mean, v_rms) = (tuple(_of_queries(scalers, x) for x in moments[name]) for name in ("k", "v"))
     # The score of the mean key is in every score, but not in the arrays.
     log_sum = sums.log_sum - scaling * (heads.q * k_mean[:, None]).sum(-1)
@@ -79,31 +77,64 @@ def fit_layer(scalers: HeadScalers, heads: Heads, inputs: Tensor, scaling: float
     learned, expected = ridge_line(inputs[:, rows], before[:, rows], log_sum[:, :, rows])
     preset_of = learned(inputs, before)
     preset_of[:, :, rows] = expected
-    mixed, weight = torch.zeros_like(heads.out), torch.ones_like(heads.out[..., :1])
-    if sinks is not None:
-        _assign(sinks.share, ridge_line(inputs[:, rows], before[:, rows], sums.log_odds[:, :, rows])[0])
-        first = first_value(heads.v, before)
-        mixed = sinks.mix(torch.zeros_like(heads.out), first, inputs, before)
-        weight = sinks.mix(torch.ones_like(heads.out), torch.zeros_like(first), inputs, before)
+    mixed, weight = _fit_sinks(sinks, heads, inputs, before, sums.log_odds)
     mixed = mixed + weight * v_mean[:, None]
-    law = config.cell.model_law
-    per_score = (law(half) - law(-half)) / (2 * CLIP * config.score_saturation)  # of q k / rms, in S / S_sat
+    per_score = _per_score(config, half)
     k, v = scalers.scale("k", heads.k), scalers.scale("v", heads.v)
-    best: list[Tensor] = []
+    tried: list[Tensor] = []
     for slope, offset in product(SLOPES, OFFSETS):
         q = heads.q * (slope / per_score * scaling * k_rms)[:, None]
         ridge = offset - slope * preset_of
         out = attention(q, k, v, config, preset=ridge, absent=absent, validate=False) * v_rms[:, None]
-        part = weight * out
-        gain = (part * (heads.out - mixed)).sum((0, 2, 3)) / part.square().sum((0, 2, 3)).clamp(min=TINY)
-        error = (mixed + gain[:, None, None] * part - heads.out).square().mean((0, 2, 3))
-        best.append(torch.stack((error, torch.full_like(error, slope), torch.full_like(error, offset), gain)))
-    tried = torch.stack(best)
-    error, slope, offset, gain = tried[tried[:, 0].argmin(0), :, torch.arange(scalers.heads)].T
+        error, gain = _closest(weight * out, mixed, heads.out)
+        tried.append(torch.stack((error, torch.full_like(error, slope), torch.full_like(error, offset), gain)))
+    of_head = torch.stack(tried)
+    error, slope, offset, gain = of_head[of_head[:, 0].argmin(0), :, torch.arange(scalers.heads)].T
     _set(scalers, "q", slope[:, None] / per_score * scaling * k_rms, torch.zeros_like(k_rms))
     _set(scalers, "out", gain[:, None] * v_rms, v_mean)
     _assign(preset, learned, -slope, offset)
     return error / heads.out.square().mean((0, 2, 3)).clamp(min=TINY)
+
+
+def _fill_ranges(
+    scalers: HeadScalers, heads: Heads, absent: Tensor | None, half: float
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Let k and v fill `half` of the stored range on either side of zero; their means and root mean squares."""
+    config = scalers.config
+    moments = {name: _moments(getattr(heads, name), absent, config.equalisation) for name in ("k", "v")}
+    for name, (mean, rms) in moments.items():
+        _set(scalers, name, half / (CLIP * rms), config.zero_v - half / (CLIP * rms) * mean)
+    return moments
+
+
+def _tokens_before(heads: Heads, window: int) -> Tensor:
+    """(N, T) tokens before each, up to the window, as a converted module counts them."""
+    return torch.arange(heads.q.shape[2], device=heads.q.device).clamp(max=window).expand(len(heads.q), -1)
+
+
+def _per_score(config: GainCellConfig, half: float) -> float:
+    """What a unit of q k over k's root mean square is of S / S_sat."""
+    law = config.cell.model_law
+    return (law(half) - law(-half)) / (2 * CLIP * config.score_saturation)
+
+
+def _fit_sinks(
+    sinks: DigitalSinks | None, heads: Heads, inputs: Tensor, before: Tensor, log_odds: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Fit the sinks' shares; what they add to every output (N, Hq, T, D), and the weight left for the arrays."""
+    if sinks is None:
+        return torch.zeros_like(heads.out), torch.ones_like(heads.out[..., :1])
+    rows = before[0] > 0
+    _assign(sinks.share, ridge_line(inputs[:, rows], before[:, rows], log_odds[:, :, rows])[0])
+    first = first_value(heads.v, before)
+    mixed = sinks.mix(torch.zeros_like(heads.out), first, inputs, before)
+    return mixed, sinks.mix(torch.ones_like(heads.out), torch.zeros_like(first), inputs, before)
+
+
+def _closest(part: Tensor, mixed: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared error and gain per head (Hq,) with which gain x part + mixed comes closest to softmax's output."""
+    gain = (part * (out - mixed)).sum((0, 2, 3)) / part.square().sum((0, 2, 3)).clamp(min=TINY)
+    return (mixed + gain[:, None, None] * part - out).square().mean((0, 2, 3)), gain
 
 
 def softmax_sums(heads: Heads, scaling: float, absent: Tensor | None, window: int) -> SoftmaxSums:

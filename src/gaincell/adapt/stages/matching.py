@@ -8,16 +8,21 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.layers import Heads, attending_by
-from gaincell.adapt.run import Run
-from gaincell.adapt.statistics import Moments, match_layer
+from gaincell.adapt.request import Request
+from gaincell.adapt.run.folder import Run
+from gaincell.adapt.seeds import drawing
+from gaincell.adapt.stages.layers import Heads, attending_by
+from gaincell.adapt.stages.statistics import Moments, match_layer
+from gaincell.adapt.work import Work
 from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
 from gaincell.models import HeadScalers, attention_modules, convert_, scalers_of
 from gaincell.models.intake import layer_input
 from gaincell.models.interface import gaincell_attention
 from gaincell.models.scalers import scalers_in
 from gaincell.ops import attention
 from gaincell.ops.convert import stored_voltage
+from gaincell.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ def match_model(
     config: GainCellConfig,
     ids: Tensor,
     run: Run,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Move a converted model to another design point, and match its scalers to what it showed before.
 
@@ -92,7 +97,7 @@ def match_cell(
     config: GainCellConfig,
     ids: Tensor,
     run: Run,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Move an adapted model to another cell, and match its scalers to what its arrays drew before.
 
@@ -156,7 +161,7 @@ def _match(
     targets_of: Callable[[], list[Any]],
     match: Callable[..., dict[str, float]],
     ids: Tensor,
-    progress: Callable[[str, int, int], None] | None,
+    progress: Progress | None,
 ) -> None:
     """Move a model to `config`, and `match` (scalers, q, k, v, target) every layer after those below it.
 
@@ -183,6 +188,48 @@ def _match(
 
     with attending_by(model, attend):
         model(ids, use_cache=False, logits_to_keep=1)
+
+
+class Matching:
+    """A stage that brings every layer's statistics to those it had at another design point."""
+
+    name = "matching"
+    trains = False
+    computes = False
+
+    def check(self, request: Request) -> None:
+        """Nothing that only this stage needs."""
+
+
+class MatchCell(Matching):
+    """Moves an adapter to another cell, see `match_cell`."""
+
+    by_layer = True
+
+    def check(self, request: Request) -> None:
+        """Refuse a run without an adapter."""
+        if request.start is None:
+            raise InputError("the stage matching moves an adapter to another cell; say which adapter to start from.")
+
+    def run(self, work: Work) -> None:
+        """Match the scalers on the first of the sequences."""
+        assert work.sequences is not None
+        ids = work.sequences[: work.settings.statistics_sequences].to(work.model.device)
+        with drawing(self.name, work.settings.seed):
+            match_cell(work.model, work.config, ids, work.run, work.progress)
+
+
+class MatchModel(Matching):
+    """Moves the paper's linear model to the design point's own law, see `match_model`."""
+
+    by_layer = False
+
+    def run(self, work: Work) -> None:
+        """Match the scalers on the first of the rows that are trained on."""
+        assert work.rows is not None
+        ids = work.rows[: work.settings.statistics_sequences].to(work.model.device)
+        with drawing(self.name, work.settings.seed):
+            match_model(work.model, work.config, ids, work.run, work.progress)
 
 
 def _offset(scalers: HeadScalers) -> float:

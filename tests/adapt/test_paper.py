@@ -23,12 +23,12 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from gaincell import GainCellConfig, InputError, convert_, perplexity
 from gaincell.adapt import AdaptResult, AdaptSettings, adapt, paper_recipe
-from gaincell.adapt import recipe as module
-from gaincell.adapt.matching import match_model, show
-from gaincell.adapt.recipe import linear_design, paper_settings, split_steps
-from gaincell.adapt.run import Run
-from gaincell.adapt.teacher import divergence, from_text
-from gaincell.adapt.trained import groups
+from gaincell.adapt.distil.stage import Training
+from gaincell.adapt.distil.teacher import divergence, from_text
+from gaincell.adapt.distil.trained import groups
+from gaincell.adapt.paper import linear_design, paper_settings, split_steps
+from gaincell.adapt.run.folder import Run
+from gaincell.adapt.stages.matching import match_model, show
 from gaincell.cell import Cell, load_cell
 from gaincell.models import scalers_of
 from gaincell.models.parts import design_point
@@ -88,13 +88,22 @@ def test_both_trainings_learn_and_the_budget_is_what_they_take(small_llama: Path
     assert {each.config.cell.name for each in scalers_of(model).values()} == {"leroux2025"}
 
 
+@pytest.mark.parametrize("name", ["start", "teacher", "distill_calibration", "magic"])
+def test_what_is_of_stages_alone_is_no_argument(name: str, small_llama: Path, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=name):
+        adapted(load(small_llama), tmp_path / "run", **{name: None})
+    with pytest.raises(TypeError, match="magic"):
+        adapt(load(small_llama), DESIGN, tokenizer=Letters(), out=tmp_path / "run", magic=None)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_second_training_goes_on_in_the_text(small_llama: Path, tmp_path: Path, monkeypatch: Any) -> None:
     seen: list[torch.Tensor] = []
 
     def noting(model: Any, teacher: Any, rows: Any, steps: int, **kwargs: Any) -> None:
         seen.extend(rows(step) for step in range(steps))
 
-    monkeypatch.setattr(module, "distill", noting)
+    monkeypatch.setattr("gaincell.adapt.distil.stage.distill", noting)
     adapted(load(small_llama), tmp_path, calibration=token_ids(4 * STEPS))
     assert len(seen) == STEPS
     assert len({tuple(row) for row in torch.cat(seen).tolist()}) == 4 * STEPS, "every row once"
@@ -194,7 +203,7 @@ _CHILD = """
 import json, os, sys, torch
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from test_recipe import DESIGN, adapted, load
+from test_paper import DESIGN, adapted, load
 torch.set_num_threads(1)
 model, out = load(Path(sys.argv[2]), sys.argv[6]), Path(sys.argv[3])
 adapted(model, out, DESIGN.replace(**json.loads(sys.argv[5])), settings=json.loads(sys.argv[4]))
@@ -323,7 +332,7 @@ def test_the_loss_is_the_cross_entropy_of_the_text(small_llama: Path, tmp_path: 
 def test_the_divergence_from_a_text_and_its_gradient_are_those_of_cross_entropy(
     rows: int, length: int, vocabulary: int, seed: int
 ) -> None:
-    from gaincell.adapt.rows import shares
+    from gaincell.adapt.distil.rows import shares
 
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, vocabulary, (rows, length), generator=generator)
@@ -343,7 +352,7 @@ def test_steps_are_shared_as_published(steps: int) -> None:
     assert cubic >= 1
     assert linear + cubic == max(2, steps)
     assert abs(linear - steps * 2900 / 8800) <= 1
-    assert split_steps(steps, cubic=False) == (max(1, steps), 0)
+    assert Training().span(steps) == (0, max(1, steps))
 
 
 def test_what_is_set_explicitly_overrides_the_paper() -> None:

@@ -19,11 +19,11 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from gaincell import InputError
 from gaincell.adapt import check_held_out, load_source
-from gaincell.adapt.calibration import LEFT_OUT, OPENERS, own_text, read_sequences, write_text
-from gaincell.adapt.held_out import keep_learned, share_learned
-from gaincell.adapt.prepare import cut_rows, text_rows
-from gaincell.adapt.run import Run
+from gaincell.adapt.run.folder import Run
 from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.text.cut import cut_rows, read_sequences, text_rows
+from gaincell.adapt.text.held_out import keep_learned, share_learned
+from gaincell.adapt.text.own import LEFT_OUT, OPENERS, own_text, write_text
 from gaincell.evaluate import default_text, library, novel
 from gaincell.models.tensorfile import read_metadata, write_tensors
 
@@ -216,7 +216,7 @@ _CHILD = """
 import sys, torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
-from test_calibration import Letters, Path, load, own_text
+from test_own_text import Letters, Path, load, own_text
 own_text(load(Path(sys.argv[2])), Letters(), sys.argv[3], 400, 24, 0, block=4)
 """
 
@@ -316,7 +316,7 @@ def test_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("one two")
     assert load_source(tmp_path / "a.txt") == "one two"
     monkeypatch.setitem(sys.modules, "datasets", None)
-    monkeypatch.setattr("gaincell.adapt.sources.find_spec", lambda name: None)
+    monkeypatch.setattr("gaincell.adapt.text.sources.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"'own/er' is no file.*'gaincell\[data\]"):
         load_source("own/er")
     monkeypatch.undo()

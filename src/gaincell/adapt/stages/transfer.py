@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gaincell.adapt.layers import Teaching, without_mask
 from gaincell.adapt.precision import computing
-from gaincell.adapt.rates import TINY, is_predictor, is_scaler, sizes
 from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.stages.layers import Teaching, without_mask
+from gaincell.adapt.stages.rates import TINY, is_predictor, is_scaler, sizes
 
 #: What rates are multiplied by when a layer is tried again.
 LOWER = 1 / 3
