@@ -3,7 +3,7 @@
 import math
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -11,9 +11,6 @@ from gaincell.cli import cells, options, screen
 from gaincell.cli.circuit_compare import compare
 from gaincell.errors import InputError
 from gaincell.progress import of_stage
-
-if TYPE_CHECKING:
-    from gaincell.circuit.tradeoff import TradeOff
 
 circuit = typer.Typer(name="circuit", rich_markup_mode=None, epilog="Example: gaincell circuit fetch")
 
@@ -59,6 +56,7 @@ def retention(
     from gaincell.circuit.decks.cell import Write
     from gaincell.circuit.ngspice import Ngspice
     from gaincell.circuit.tradeoff import trade_offs
+    from gaincell.report import tables
 
     options.check_out_file(plot, "--plot")
     if plot is not None and find_spec("matplotlib") is None:
@@ -84,8 +82,7 @@ def retention(
     if json:
         screen.show_json({"card": card, "rows": [row.to_dict() for row in found]})
         return
-    head = ("write", "shift", "capacitor", "tau", "decayed", "departure", "kept", "written in", "write error")
-    screen.show_table(head, [_cells(row) for row in found], f"Our cell, transistors: {card}")
+    screen.show_table(*tables.trade_offs(found, f"Our cell, transistors: {card}"))
     screen.show("kept: until some stored voltage is off by half a step of eight levels; written in: to within that.")
 
 
@@ -97,26 +94,3 @@ def _numbers(name: str, text: str) -> list[float]:
     if not all(map(math.isfinite, values)):
         raise InputError(f"{name} {text} cannot be read; write numbers separated by commas.")
     return values
-
-
-def _cells(row: "TradeOff") -> tuple[str, ...]:
-    from gaincell.report.numbers import number
-
-    def time(value_s: float | None) -> str:
-        if value_s is None:
-            return f"> {row.decay.watched_s:g} s"
-        factor, unit = next(((f, u) for f, u in ((1e6, "µs"), (1e3, "ms")) if value_s * f < 1000), (1.0, "s"))
-        return f"{number(factor * value_s, 3)} {unit}"
-
-    settling = row.writes.settling_s
-    return (
-        row.write,
-        f"{row.write_shift_v:g} V",
-        f"{row.capacitor_f * 1e15:g} fF",
-        time(row.decay.tau_s),
-        f"{len(row.decay.rows)} of {len(row.decay.y_v)}",
-        f"{row.decay.departure:.0%}" if row.decay.rows else "",
-        time(row.kept_s),
-        "> 100 ns" if settling is None else f"{number(settling * 1e9, 3)} ns",
-        f"{row.writes.error_v * 1e3:.1f} mV",
-    )

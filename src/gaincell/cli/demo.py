@@ -9,7 +9,6 @@ from gaincell.cli import options, screen
 
 if TYPE_CHECKING:
     from gaincell.report import Results
-    from gaincell.report.results import PerplexityRow
 
 
 def demo(
@@ -52,52 +51,17 @@ def demo(
 
 def show_results(results: "Results") -> None:
     """The report's content, on stdout."""
-    from gaincell.report.numbers import number
+    from gaincell.report import tables
 
-    screen.show(results["title"])
-    screen.show(results["summary"])
-    if results["note"]:
-        screen.show(results["note"])
-    screen.show()
-    rows = [
-        (
-            row["attention"],
-            row["stage"],
-            number(row["perplexity"]),
-            number(row["ratio"], 3),
-            _worst(row),
-            f"{row['seconds']:.0f}",
-        )
-        for row in results["perplexities"]
-    ]
-    columns = ("attention", "stage", "perplexity", "times the original", "at worst", "seconds")
-    screen.show_table(columns, rows, "Perplexity", text_columns=2)
+    for line in (results["title"], results["summary"], *filter(None, [results["note"]]), ""):
+        screen.show(line)
+    screen.show_table(*tables.perplexities(results))
     screen.show(f"{results['evaluation']}\n\n{results['sampling']}")
     for sample in results["samples"]:
         screen.show(f"\n  {sample['prompt']}")
         screen.show(f"    original:  {' '.join(sample['original'].split())}")
         screen.show(f"    {results['adapted']}:  {' '.join(sample['adapted'].split())}")
     screen.show()
-    _show_costs(results)
-
-
-def _show_costs(results: "Results") -> None:
-    from gaincell.report.numbers import number, unit
-
-    costs = results["costs"]
-    rows = [(row["name"], *map(number, row["values"]), unit(row["unit"])) for row in costs["rows"]]
-    screen.show_table(("", *costs["design_points"], "unit"), rows, f"Attention of {costs['model']}, one token")
-    published = [
-        (row["name"], number(row["estimate"]), number(row["published"]), unit(row["unit"]), number(row["ratio"], 3))
-        for row in results["published"]
-    ]
-    columns = ("", "estimate", "published", "unit", "estimate / published")
-    screen.show_table(columns, published, "The paper's own model, GPT-2 at 'leroux2025'")
+    for table in tables.costs(results):
+        screen.show_table(*table)
     screen.show(f"{results['caveat']}\n")
-
-
-def _worst(row: "PerplexityRow") -> str:
-    from gaincell.report.numbers import number
-
-    worst = row.get("worst")
-    return "" if worst is None else f"{number(worst['ratio'], 3)} ({worst['genre']})"

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gaincell.cli import screen
 
@@ -25,6 +25,7 @@ def evaluate_tasks(
 ) -> None:
     """Score models, and the original of adapters, on the same items, and show how they compare."""
     from gaincell.evaluate.tasks import parse_tasks, require_harness
+    from gaincell.report import tables
     from gaincell.study.models import labels
 
     chosen = parse_tasks(tasks, online=online)
@@ -42,46 +43,6 @@ def evaluate_tasks(
     if json:
         screen.show_json({**found, "seconds": time.monotonic() - began})
         return
-    accuracies = [*map(_row, found["tasks"].values()), _row(found["average"])] if found["tasks"] else []
-    screen.show_table(("task", "items", *names), [*accuracies, *map(_text_row, found["perplexities"].values())])
-    for line in _comparisons(found):
+    screen.show_table(*tables.task_scores(found))
+    for line in tables.task_comparisons(found):
         screen.show(line)
-
-
-def _row(task: dict[str, Any]) -> tuple[str, ...]:
-    models = task.get("models", task)
-    scores = [f"{100 * one['accuracy']:.1f} ± {100 * one['stderr']:.1f}" for one in models.values()]
-    return task.get("title", "average"), str(task.get("items", "")), *scores
-
-
-def _text_row(text: dict[str, Any]) -> tuple[str, ...]:
-    from gaincell.report.numbers import number
-
-    scores = [number(one["word_perplexity"]) for one in text["models"].values()]
-    return f"{text['title']}, perplexity by word", str(text["items"]), *scores
-
-
-def _comparisons(found: dict[str, Any]) -> list[str]:
-    lines = []
-    for name in found["models"][1:]:
-        for text in found["perplexities"].values():
-            one = text["models"][name]
-            spread = one["interval"]
-            sure = "one text alone" if spread is None else f"95 % interval {spread[0]:.3f} to {spread[1]:.3f}"
-            lines.append(f"{name}: {one['ratio']:.3f} times the perplexity on {text['title']}, {sure}")
-        if not found["tasks"]:
-            continue
-        one = found["average"][name]
-        low, high = (100 * edge for edge in one["interval"])
-        lines.append(
-            f"{name}: {100 * one['difference']:+.1f} points on average, 95 % interval {low:+.1f} to {high:+.1f}"
-        )
-        for task in found["tasks"].values():
-            one = task["models"][name]
-            low, high = (100 * edge for edge in one["interval"])
-            lines.append(
-                f"  {task['title']}: {100 * one['difference']:+.1f} ({low:+.1f} to {high:+.1f}), McNemar's p "
-                f"{one['mcnemar_p']:.2g}; right alone: {found['models'][0]} {one['only_original']}, "
-                f"{name} {one['only_this']}"
-            )
-    return lines

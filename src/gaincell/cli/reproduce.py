@@ -1,7 +1,7 @@
 """`gaincell reproduce`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -33,6 +33,7 @@ def reproduce(
     Each entry prints the published value, ours, their ratio, and how far the comparison reaches, and draws its figure
     into OUT. What takes hours of learning is read from a record that ships; everything else is computed here.
     """
+    from gaincell.report import tables
     from gaincell.reproduce.run import run_entries
 
     options.check_out(out)
@@ -42,19 +43,7 @@ def reproduce(
         screen.show_json({"out": str(out), "entries": found, "left_out": left_out})
         return
     for entry in found:
-        show(entry)
+        screen.show(entry["compares"])
+        screen.show_table(*tables.entry(entry))
+        screen.show(f"{entry['reach']}\n")
     screen.show(f"{sum(entry['seconds'] for entry in found):.0f} s in all; figures and every row: {out}")
-
-
-def show(entry: dict[str, Any]) -> None:
-    """An entry on stdout."""
-    from gaincell.report.numbers import number, unit
-
-    rows = [
-        (row["quantity"], number(row["published"]), number(row["ours"]), number(row["ratio"], 3), unit(row["unit"]))
-        for row in entry["rows"]
-    ]
-    title = f"{entry['name']}: {entry['title']} ({entry['seconds']:.0f} s)"
-    screen.show(entry["compares"])
-    screen.show_table(("", "published", "ours", "ours / published", "unit"), rows, title)
-    screen.show(f"{entry['reach']}\n")
