@@ -1,5 +1,6 @@
 """Stages of adaptation, and what they work on."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,32 +114,23 @@ class Work:
 
 
 class Stage(Protocol):
-    """One stage of adaptation."""
+    """One stage of adaptation.
 
-    @property
-    def name(self) -> str:
-        """What metrics, progress and the run's folder call it."""
-        ...
+    Attributes:
+        name: what metrics, progress and the run's folder call it.
+        by_layer: whether it learns on `Work.sequences`, layer by layer.
+        trains: whether it trains end to end, on `Work.rows` and on all processes at once.
+        computes: whether it takes long in the precision that the run computes in.
+    """
 
-    @property
-    def by_layer(self) -> bool:
-        """Whether it learns on `Work.sequences`, layer by layer."""
-        ...
-
-    @property
-    def trains(self) -> bool:
-        """Whether it trains end to end, on `Work.rows` and on all processes at once."""
-        ...
-
-    @property
-    def computes(self) -> bool:
-        """Whether it takes long in the precision that the run computes in."""
-        ...
+    name: str
+    by_layer: bool = False
+    trains: bool = False
+    computes: bool = False
 
     def check(self, request: Request) -> None:
         """Raise InputError for what this stage cannot do, before anything is computed."""
-        ...
 
+    @abstractmethod
     def run(self, work: Work) -> None:
         """Do it, or read back what of it is done already."""
-        ...

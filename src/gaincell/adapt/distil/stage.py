@@ -20,7 +20,7 @@ from gaincell.adapt.seeds import drawing
 from gaincell.adapt.settings import MANNER, AdaptSettings
 from gaincell.adapt.text.cut import fingerprint
 from gaincell.adapt.text.held_out import check_held_out, keep_learned
-from gaincell.adapt.work import Lessons, Work
+from gaincell.adapt.work import Lessons, Stage, Work
 from gaincell.evaluate.perplexity import encode, perplexity
 from gaincell.models import base_hash
 from gaincell.progress import of_stage
@@ -31,7 +31,7 @@ def _all(steps: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Stage):
     """Trains the model towards the original's outputs, or towards the text (`AdaptSettings.distill_loss`).
 
     Attributes:
@@ -43,7 +43,6 @@ class Training:
     name: str = "distill"
     span: Callable[[int], tuple[int, int]] = _all
     apart: bool = True
-    by_layer = False
     trains = True
     computes = True
 

@@ -1,6 +1,6 @@
 """The stages `statistics` and `transfer`: every layer in turn learns to put out what softmax put out there."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,19 +14,17 @@ from gaincell.adapt.stages.score_preset import fit_layer
 from gaincell.adapt.stages.statistics import least_squares_layer, match_layer
 from gaincell.adapt.stages.transfer import transfer_layer
 from gaincell.adapt.text.held_out import keep_learned
-from gaincell.adapt.work import Work
+from gaincell.adapt.work import Stage, Work
 from gaincell.errors import InputError
 from gaincell.models import HeadScalers, attention_modules
 from gaincell.models.convert import softmax_scale
 from gaincell.models.scalers import scalers_in
 
 
-class LayerStage(ABC):
+class LayerStage(Stage):
     """A stage that keeps every layer when it is done, and goes on with the next one."""
 
-    name: str
     by_layer = True
-    trains = False
 
     @abstractmethod
     def target(self, module: nn.Module) -> nn.Module:
@@ -40,7 +38,7 @@ class LayerStage(ABC):
     def learn(self, work: Work, walk: LayerWalk, index: int, teaching: Teaching) -> dict[str, Any]:
         """Change one layer, and tell how that went."""
 
-    def follow(self, work: Work, walk: LayerWalk, index: int) -> None:  # noqa: B027
+    def follow(self, work: Work, walk: LayerWalk, index: int) -> None:
         """What comes after a layer that is done: nothing, unless a stage says so."""
 
     def run(self, work: Work) -> None:
@@ -86,7 +84,6 @@ class Statistics(LayerStage):
 
     how: Literal["least-squares", "matching"] = "least-squares"
     name = "statistics"
-    computes = False
 
     def check(self, request: Request) -> None:
         """Refuse a design point that these statistics are not for."""

@@ -13,7 +13,7 @@ from gaincell.adapt.run.folder import Run
 from gaincell.adapt.seeds import drawing
 from gaincell.adapt.stages.layers import Heads, attending_by
 from gaincell.adapt.stages.statistics import Moments, match_layer
-from gaincell.adapt.work import Work
+from gaincell.adapt.work import Stage, Work
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models import HeadScalers, attention_modules, convert_, scalers_of
@@ -190,20 +190,10 @@ def _match(
         model(ids, use_cache=False, logits_to_keep=1)
 
 
-class Matching:
-    """A stage that brings every layer's statistics to those it had at another design point."""
-
-    name = "matching"
-    trains = False
-    computes = False
-
-    def check(self, request: Request) -> None:
-        """Nothing that only this stage needs."""
-
-
-class MatchCell(Matching):
+class MatchCell(Stage):
     """Moves an adapter to another cell, see `match_cell`."""
 
+    name = "matching"
     by_layer = True
 
     def check(self, request: Request) -> None:
@@ -219,10 +209,10 @@ class MatchCell(Matching):
             match_cell(work.model, work.config, ids, work.run, work.progress)
 
 
-class MatchModel(Matching):
+class MatchModel(Stage):
     """Moves the paper's linear model to the design point's own law, see `match_model`."""
 
-    by_layer = False
+    name = "matching"
 
     def run(self, work: Work) -> None:
         """Match the scalers on the first of the rows that are trained on."""
