@@ -14,6 +14,7 @@ from gaincell import GainCellConfig
 from gaincell.ops import Ring, naive_attention
 from gaincell.ops.attention import normalise
 from gaincell.ops.convert import query_pulse, readout, stored_voltage
+from gaincell.ops.dense import dense
 from gaincell.ops.triton import unsupported
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -26,6 +27,8 @@ assert interpreted or DEVICE == "cuda", "Triton was imported before tests/confte
 from gaincell.ops.triton.decode import triton_read  # noqa: E402
 from gaincell.ops.triton.products import triton_products  # noqa: E402
 
+#: Of a sub-tile's charge in float32, where 1 is what reads out as 1.
+ROUNDING = 3e-6
 Operands = dict[str, Tensor]
 Operator = Callable[..., Tensor]
 
@@ -107,6 +110,20 @@ def results(operator: Operator, leaves: Operands, config: GainCellConfig) -> Ope
     return {"out": out.detach().cpu().double()} | {name: x.cpu().double() for name, x in gradients.items()}
 
 
+def tied(out: Tensor, leaves: Operands, config: GainCellConfig, absent: Tensor | None) -> Tensor:
+    """Where a charge within float32's rounding of a tie lets an output be one of two; it is one of them."""
+    trace = dense(**{name: x.double() for name, x in leaves.items()}, config=config, absent=absent)
+    low, high = (
+        normalise((readout(trace.charge + by, config) * trace.in_use[..., None]).sum(3), trace.z, config)
+        for by in (-ROUNDING, ROUNDING)
+    )
+    open_ = low < high
+    assert (torch.minimum((out - low).abs(), (out - high).abs())[open_] < ROUNDING).all()
+    assert int(open_.sum()) < 0.01 * open_.numel()
+    TRIED["triton: outputs with a charge at a tie"] += int(open_.sum())
+    return open_
+
+
 def compare(leaves: Operands, config: GainCellConfig, absent: Tensor | None = None) -> None:
     reference: Operator = factored if config.leak_form == "factored" else oracle
     fused: Operator = kernels
@@ -115,19 +132,15 @@ def compare(leaves: Operands, config: GainCellConfig, absent: Tensor | None = No
     expected = results(reference, {name: x.double() for name, x in leaves.items()}, config)
     found = results(fused, {name: x.to(DEVICE) for name, x in leaves.items()}, config)
     assert found.keys() == expected.keys()
-    flipped = torch.zeros(())
-    if config.output_levels is not None:  # a charge within rounding of a tie may fall on its other side
-        flipped = (found["out"] - expected["out"]).abs() > 0.01 / config.output_levels / config.window
-        assert int(flipped.sum()) <= 1e-4 * flipped.numel()
-        found["out"] = torch.where(flipped, expected["out"], found["out"])
-    TRIED["triton: flipped codes"] += int(flipped.sum())
+    if config.output_levels is not None:  # a charge within rounding of a tie may fall on its other side, and no other
+        found["out"] = torch.where(tied(found["out"], leaves, config, absent), expected["out"], found["out"])
     for name, value in expected.items():
         scale = max(1.0, float(value.abs().max()))
         error = float((found[name] - value).abs().max()) / scale
         key = f"triton: largest error of {name}"
         MEASURED[key] = f"{max(error, float(MEASURED.get(key, '0'))):.1e}"
         # Converted in float32, the smallest of 8 voltages is known to 1e-6 of itself.
-        assert error < (3e-6 if config.stored_levels is None else 2e-5), f"{name} is off by {error:.1e}"
+        assert error < (ROUNDING if config.stored_levels is None else 2e-5), f"{name} is off by {error:.1e}"
         assert float(value.abs().max()) > 0, name
         TRIED["triton: values compared"] += value.numel()
 
