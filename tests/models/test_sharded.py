@@ -1,4 +1,4 @@
-"""torch shards a converted model over two processes (fully_shard, gloo): bfloat16 weights, float32 scalers."""
+"""A converted model sharded over two processes (FSDP2, gloo), by torch and by accelerate; scalers stay in float32."""
 
 import os
 import socket
@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-_CHILD = """
+import pytest
+
+_TORCH = """
 import sys
 import torch
 import torch.distributed as dist
@@ -59,8 +61,76 @@ except InputError as error:
 dist.destroy_process_group()
 """
 
+# accelerate keeps FSDP for GPUs; what it shards a model with computes on any device.
+_ACCELERATE = """
+import sys
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator, FullyShardedDataParallelPlugin
+from accelerate.utils.fsdp_utils import fsdp2_prepare_model
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from model_cases import converted, logits, tokens
+from gaincell import InputError
+from gaincell.models import scalers_of
 
-def test_two_processes_share_the_weights_and_compute_what_one_does() -> None:
+torch.set_num_threads(1)
+accelerator = Accelerator(cpu=True)
+rank, rows = dist.get_rank(), tokens(2, 30)
+
+
+def plugin(**how):
+    return FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap", **how)
+
+
+def sharded(model):
+    model = fsdp2_prepare_model(accelerator, model)
+    layers, scalers = model.model.layers, scalers_of(model)
+    assert len(layers) == len(scalers) and all(isinstance(part, FSDPModule) for part in (*layers, *scalers.values()))
+    return model
+
+
+def rounded(model):
+    for name, p in model.named_parameters():
+        if ".gaincell." not in name:
+            p.data = p.data.bfloat16()
+    return model
+
+
+accelerator.state.fsdp_plugin = plugin()
+whole = rounded(converted("llama", torch.float32))
+model = sharded(rounded(converted("llama", torch.float32)))
+assert torch.equal(logits(model, rows), logits(whole, rows))
+model.train()(input_ids=rows[rank : rank + 1], labels=rows[rank : rank + 1], use_cache=False).loss.backward()
+for row in (0, 1):
+    whole.train()(input_ids=rows[row : row + 1], labels=rows[row : row + 1], use_cache=False).loss.backward()
+for (name, p), (_, q) in zip(whole.named_parameters(), model.named_parameters(), strict=True):
+    assert q.dtype == (torch.float32 if ".gaincell." in name else torch.bfloat16), name
+    if q.dtype == torch.float32:
+        assert (q.grad.full_tensor() - p.grad / 2).norm() <= 1e-4 * p.grad.norm() / 2 > 0, name
+
+# Weights in float32 are cast where they compute; scalers that were sharded before are not.
+accelerator.state._mixed_precision = "bf16"
+accelerator.state.fsdp_plugin = plugin(transformer_cls_names_to_wrap=["LlamaDecoderLayer"])
+accelerator.state.fsdp_plugin.set_mixed_precision("bf16")
+model = converted("llama", torch.float32)
+for scalers in scalers_of(model).values():
+    fully_shard(scalers)
+model = sharded(model)
+assert {p.dtype for p in model.parameters()} == {torch.float32}
+assert torch.equal(logits(model, rows), logits(whole.eval(), rows))
+
+accelerator.state.fsdp_plugin = plugin()
+accelerator.state.fsdp_plugin.set_mixed_precision("bf16")
+try:
+    logits(sharded(converted("llama", torch.float32)), rows)
+except InputError as error:
+    print(error)
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize("child", [_TORCH, _ACCELERATE], ids=["torch", "accelerate"])
+def test_two_processes_share_the_weights_and_compute_what_one_does(child: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -69,8 +139,8 @@ def test_two_processes_share_the_weights_and_compute_what_one_does() -> None:
     shared["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", _CHILD],
-            env={**os.environ, **shared, "RANK": rank},
+            [sys.executable, "-c", child],
+            env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -83,4 +153,4 @@ def test_two_processes_share_the_weights_and_compute_what_one_does() -> None:
             process.kill()
     assert [process.returncode for process in processes] == [0, 0]
     # A policy that casts would round scalers in silence.
-    assert all(text.startswith("scalers came as bfloat16") and text.endswith("without mp_policy).\n") for text in said)
+    assert all(text.startswith("scalers came as bfloat16") and text.endswith(" mixed precision).\n") for text in said)

@@ -116,6 +116,8 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
         model.config.quantization_config = section
         # Not bound methods: pickle finds those by their names, which are the class's own.
         model._prepare_cache_for_generation = partial(_prepare_ring, model)  # pyright: ignore[reportArgumentType]
+        # What accelerate shards by itself (FSDP2): float32 in a shard of its own, beside weights that may be bfloat16.
+        model._no_split_modules = {*(model._no_split_modules or ()), HeadScalers.__name__}
         if tried:
             dry_run(model, modules)
     model.save_pretrained = partial(save_pretrained, model)  # pyright: ignore[reportAttributeAccessIssue]
@@ -127,8 +129,9 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
 @contextmanager
 def _all_or_nothing(model: PreTrainedModel, modules: dict[str, nn.Module]) -> Iterator[list[Callable[[], None]]]:
     """Where what is done in here fails, the model is again what it was; gives a list to put more steps back into."""
-    attended, fields = implementations(model), ("quantization_config", "_prepare_cache_for_generation")
-    holders = [(vars(holder), field) for holder, field in zip((model.config, model), fields, strict=True)]
+    attended, own = implementations(model), vars(model)
+    holders = [(vars(model.config), "quantization_config")]
+    holders += [(own, "_prepare_cache_for_generation"), (own, "_no_split_modules")]
     kept = [(holder, field, holder[field]) for holder, field in holders if field in holder]
     scalers = {module: scalers_in(module) for module in modules.values()}
     configs = {module: present.config for module, present in scalers.items() if present is not None}

@@ -99,8 +99,9 @@ class HeadScalers(nn.Module):
         if self.q_scale.dtype not in (torch.float32, torch.float64):
             kind = str(self.q_scale.dtype).removeprefix("torch.")
             raise InputError(
-                f"scalers came as {kind}, in which they would fall on other sides of codes; leave them in float32 (of "
-                "fully_shard: shard HeadScalers by themselves, without mp_policy)."
+                f"scalers came as {kind}, in which they would fall on other sides of codes; leave them in float32 "
+                "(under FSDP2: call fully_shard on each HeadScalers, without mp_policy, before the rest is sharded "
+                "with mixed precision)."
             )
         return attend(*operands)
 
