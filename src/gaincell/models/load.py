@@ -3,30 +3,31 @@
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # pyright: ignore[reportPrivateImportUsage]
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers import AutoModelForImageTextToText, AutoTokenizer, PreTrainedModel
 
 from gaincell.aside import folder_written_aside
 from gaincell.cell.cell import fields_of, read_json, read_text
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.adapter import adapter_info, is_adapter, load_adapter
+from gaincell.models.architecture import auto_class, check_reads_text
 from gaincell.models.demo import fetch_demo_model, load_demo_model
 
 _METHOD = "gaincell"
 _INDEX = "model.safetensors.index.json"
 #: Of a model on the hub.
 _FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+#: What a model that looks at images has beside its tokenizer.
+_PROCESSOR = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -37,6 +38,7 @@ class SavedModel:
     Attributes:
         folder: where it lies.
         config: its config.json.
+        kind: the class of transformers that loads it, such as `AutoModelForCausalLM`.
         weights: its safetensors files.
         design_point: at which design point it attends; None where config.json names none.
         scaled_layers: attention layers whose scalers are among the weights.
@@ -44,6 +46,7 @@ class SavedModel:
 
     folder: Path
     config: dict[str, Any]
+    kind: Any
     weights: tuple[Path, ...]
     design_point: GainCellConfig | None
     scaled_layers: int
@@ -53,7 +56,8 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
     """A causal language model in float32 and its tokenizer, from a folder in Hugging Face format.
 
     Weights are read from safetensors files only, and no code in the folder is run. A folder that a converted model was
-    saved to gives a converted model; so does an adapter, put on the demo model.
+    saved to gives a converted model; so does an adapter, put on the demo model. A model that looks at images too is
+    loaded whole, with what encodes them; it has to read text alone.
 
     Args:
         name_or_path: the folder; "demo" for the demo model (see `load_demo_model`); an adapter of the demo model, by
@@ -62,7 +66,8 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
 
     Raises:
         InputError: no such folder, nor one on the hub; weights that are missing, damaged or of another kind; remote
-            code; a model that is not a causal decoder; scalers without the design point that they belong to.
+            code; a model that is not a causal decoder, or reads no text without an image; scalers without the design
+            point that they belong to.
     """
     if str(name_or_path) == "demo":
         return load_demo_model()
@@ -70,9 +75,10 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
         adapter_info(name_or_path)  # a file that is none is refused before the demo model is fetched
         model, tokenizer = load_demo_model()
         return load_adapter(model, name_or_path), tokenizer
-    folder = _find_folder(str(name_or_path))
+    saved = _find(str(name_or_path))
+    folder = saved.folder
     try:
-        pair: Any = AutoModelForCausalLM.from_pretrained(
+        model, loaded = saved.kind.from_pretrained(
             folder,
             dtype=torch.float32,
             use_safetensors=True,
@@ -80,7 +86,6 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
             local_files_only=True,
             output_loading_info=True,
         )
-        model, loaded = pair
     except (InputError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever a folder's own fields provoke inside transformers
@@ -93,6 +98,8 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
             f"{folder}: the weights lack {len(missing)} of the tensors that config.json asks for, such as "
             f"{missing[0]}; fetch or save the model again."
         )
+    if saved.kind is AutoModelForImageTextToText:
+        check_reads_text(folder, model)
     return model, _load_tokenizer(folder)
 
 
@@ -107,7 +114,7 @@ def check_model(name_or_path: str | Path) -> None:
     elif is_adapter(name_or_path):
         adapter_info(name_or_path)
     else:
-        _load_tokenizer(_find_folder(str(name_or_path)))
+        _load_tokenizer(_find(str(name_or_path)).folder)
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -117,8 +124,8 @@ def _load_tokenizer(folder: Path) -> Any:
         raise InputError(f"{folder} has no usable tokenizer ({_first(error)}); save one there.") from error
 
 
-def _find_folder(name: str) -> Path:
-    """The folder of a model, fetched where it is on the hub, and looked at."""
+def _find(name: str) -> SavedModel:
+    """What a model's folder holds, fetched where it is on the hub."""
     saved = inspect_model(_from_hub(name) or name)
     if saved.scaled_layers and saved.design_point is None:
         raise InputError(
@@ -130,7 +137,7 @@ def _find_folder(name: str) -> Path:
             f"{saved.folder}: config.json names a design point, but the weights hold no scalers; remove the section "
             "'quantization_config' from config.json to load the model unconverted."
         )
-    return saved.folder
+    return saved
 
 
 def _from_hub(name: str) -> Path | None:
@@ -149,6 +156,8 @@ def _from_hub(name: str) -> Path | None:
 def save_model(model: PreTrainedModel, tokenizer: Any, folder: str | Path) -> Path:
     """Save model and tokenizer: written to a folder beside, then renamed, so that `folder` is never half a model.
 
+    How images are made ready for a model that looks at them is taken over from the folder that it was loaded from.
+
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
     """
@@ -156,6 +165,10 @@ def save_model(model: PreTrainedModel, tokenizer: Any, folder: str | Path) -> Pa
     with folder_written_aside(folder) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
+        origin = model.config.name_or_path
+        for path in (Path(origin) / name for name in _PROCESSOR) if origin else ():
+            if path.is_file():
+                shutil.copyfile(path, aside / path.name)
     return folder
 
 
@@ -168,13 +181,13 @@ def inspect_model(folder: str | Path) -> SavedModel:
     folder = Path(folder)
     config = _read_config(folder)
     _check_nothing_runs(folder, config)
-    _check_causal(folder, config)
+    kind = _kind_of(folder, config)
     weights = _find_weights(folder)
     names = [name for path in weights for name in _tensor_names(path)]
     if not names:
         raise InputError(f"{folder}: the weights hold no tensors; fetch or save the model again.")
     scaled = {name.rpartition(".gaincell.")[0] for name in names if ".gaincell." in name}
-    return SavedModel(folder, config, tuple(weights), _design_point(folder, config), len(scaled))
+    return SavedModel(folder, config, kind, tuple(weights), _design_point(folder, config), len(scaled))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -220,23 +233,15 @@ def _walk(value: Any) -> Iterator[tuple[str, Any]]:
             stack.extend(here)
 
 
-def _check_causal(folder: Path, config: dict[str, Any]) -> None:
-    kind = config.get("model_type")
-    if not isinstance(kind, str):
+def _kind_of(folder: Path, config: dict[str, Any]) -> Any:
+    """What loads the model."""
+    if not isinstance(config.get("model_type"), str):
         raise InputError(f"{folder}: config.json has no model_type; {_give(folder)}.")
-    if kind not in CONFIG_MAPPING_NAMES:
-        raise InputError(f"{folder}: model type '{kind:.40}' is unknown to transformers {transformers.__version__}.")
-    made_for = config.get("architectures")
-    named = [str(name) for name in made_for] if isinstance(made_for, list) else []
-    causal = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not config.get("is_encoder_decoder")
-    if not causal or (named and not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in named)):
-        raise InputError(
-            f"{folder} holds {named[0] if named else kind}, which is no causal language model; gain cells serve causal "
-            "decoders only."
-        )
+    kind = auto_class(folder, config)
     method = _section(config).get("quant_method")
     if _section(config) and method != _METHOD:
         raise InputError(f"{folder} is quantised ('{method}'); give the unquantised model.")
+    return kind
 
 
 def _find_weights(folder: Path) -> list[Path]:
