@@ -32,7 +32,8 @@ from gaincell.adapt import AdaptSettings
 from gaincell.adapt.distil.loop import Loop, make_accelerator
 from gaincell.adapt.distil.rows import Share
 from gaincell.adapt.distil.teacher import Lesson, from_model, probing
-from gaincell.adapt.distil.trained import groups, leaking, training_only
+from gaincell.adapt.distil.trained import groups, training_only
+from gaincell.adapt.leak import leaking
 from gaincell.models import load_adapter
 
 Step = Callable[[], object]
@@ -73,7 +74,7 @@ def distilling(model: PreTrainedModel, start: str | None, ids: torch.Tensor) -> 
         with record_function("teacher"):
             return teach(share)
 
-    with training_only(student, settings), probing(student) as probe, leaking(student, settings.distill_leak):
+    with training_only(student, settings), probing(student) as probe, leaking(student, settings.learning_leak):
         optimiser = torch.optim.AdamW(groups(student, settings), betas=settings.distill_betas)
 
         def step(precision: str) -> None:

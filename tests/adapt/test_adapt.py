@@ -422,12 +422,30 @@ def test_how_it_is_computed_and_what_a_newer_version_can_say_besides_do_not_make
 
     first, path = run(small_design), tmp_path / "config.json"
     config = json.loads(path.read_text())
-    del config["design_point"]["pulse_law"]  # as before there was one
+    del config["design_point"]["pulse_law"], config["settings"]["learning_leak"]  # as before there were such
     path.write_text(json.dumps(config))
     again = run(small_design.replace(path="naive"))
     assert all(torch.equal(x, again[name]) for name, x in first.items())
     fewer = small_design.replace(output_levels=16)
     refused("design_point differ", load(small_llama), fewer, out=tmp_path, stages=["statistics"])
+
+
+def test_the_leak_that_layers_learn_with_is_not_the_one_that_they_have(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    def learned(form: str | None, leak: float) -> torch.Tensor:
+        design = small_design.replace(leak_per_token=leak)
+        out, settings = tmp_path / f"{form}-{leak}", AdaptSettings(steps=2, batch=2, learning_leak=form)
+        model = load(small_llama)
+        adapt(model, design, tokenizer=None, out=out, calibration=token_ids(), settings=settings)
+        assert {scalers.config.leak_form for scalers in scalers_of(model).values()} == {"cell"}
+        refused("settings differ", load(small_llama), design, out=out, settings=AdaptSettings(steps=2, batch=2, seed=1))
+        return torch.cat([p.flatten() for p in model.parameters()])
+
+    own, cell, factored = (learned(form, 0.02) for form in (None, "cell", "factored"))
+    assert torch.equal(own, cell)
+    assert not torch.equal(cell, factored)
+    assert torch.equal(learned("cell", 0.0), learned("factored", 0.0))
 
 
 def test_an_adapter_is_for_hardware_whatever_it_is_called_and_learned_with(small_design: GainCellConfig) -> None:

@@ -302,7 +302,7 @@ def test_the_loss_is_the_cross_entropy_of_the_text(small_llama: Path, tmp_path: 
     of_linear = torch.nn.functional.cross_entropy(linear.flatten(0, 1), ids[:, 1:].flatten())
     assert result.metrics[0]["loss"] == pytest.approx(float(of_linear), rel=1e-5)
     # And of the stage `distill` of `adapt`, which makes no teacher for it.
-    given = {"distill_loss": "next-token", "distill_tokens": 1, "distill_batch": 8, "distill_leak": None}
+    given = {"distill_loss": "next-token", "distill_tokens": 1, "distill_batch": 8, "learning_leak": None}
     given["precision"] = "no"
     stage = adapt(
         load(small_llama),
@@ -356,8 +356,8 @@ def test_steps_are_shared_as_published(steps: int) -> None:
 
 
 def test_what_is_set_explicitly_overrides_the_paper() -> None:
-    settings = paper_settings(AdaptSettings(distill_lr=1e-3, distill_leak="factored"))
-    assert (settings.distill_lr, settings.distill_leak) == (1e-3, "factored")
+    settings = paper_settings(AdaptSettings(distill_lr=1e-3, learning_leak="factored"))
+    assert (settings.distill_lr, settings.learning_leak) == (1e-3, "factored")
     assert (settings.distill_betas, settings.distill_weight_decay) == ((0.9, 0.95), 0.1)
     model = torch.nn.Linear(2, 2, bias=False)  # whose weights are smaller than 1: its rates are absolute all the same
     model.gaincell = torch.nn.ParameterDict({"q_scale": torch.full((2,), 0.5)})

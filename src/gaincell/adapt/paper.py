@@ -44,7 +44,7 @@ PAPER: dict[str, Any] = {
     "distill_weight_decay": 0.1,
     "distill_clip": 1.0,
     "distill_warmup": 1 / 3,
-    "distill_leak": None,
+    "learning_leak": None,
 }
 
 

@@ -15,6 +15,9 @@ MANNER = {
     "distill_validate_tokens",
 }
 
+#: Settings that had another name, by that name, which is still taken.
+OLDER_NAMES = {"distill_precision": "precision", "distill_leak": "learning_leak"}
+
 
 class AdaptSettings(BaseModel):
     """How much text and how many steps adaptation takes, and how fast it learns.
@@ -48,6 +51,12 @@ class AdaptSettings(BaseModel):
         description="What the model's own text, `transfer` and `distill` are computed in: float32 ('no'); bfloat16 "
         "with sums in float32 ('bf16'); or the faster of them where the run begins, which it then stays in. Weights "
         "and conversions are float32 either way. `distill_precision` is its older name.",
+    )
+    learning_leak: Literal["cell", "factored"] | None = Field(
+        "factored",
+        description="Form of the leak that `transfer` and `distill` learn with, see `leak_form`: 'factored' takes 0.6 "
+        "of the time of 'cell' and stands for a table of retention, too; null: the design point's own. What comes out "
+        "attends as the design point says. `distill_leak` is its older name.",
     )
     inputs: Literal["student", "teacher"] = Field(
         "student",
@@ -112,12 +121,6 @@ class AdaptSettings(BaseModel):
     distill_weight_decay: float = Field(0.0, ge=0, description="Decay of the weights (scalers and norms have none).")
     distill_warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps over which the rate rises.")
     distill_clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    distill_leak: Literal["cell", "factored"] | None = Field(
-        "factored",
-        description="Form of the leak that `distill` learns with, see `leak_form`: 'factored' takes 0.6 of the time of "
-        "'cell' and stands for a table of retention, too; null: the design point's own. What comes out attends as the "
-        "design point says.",
-    )
     distill_positions: int | None = Field(
         128, ge=1, description="Positions of a sequence whose next-token distributions are compared; null: all."
     )
@@ -146,8 +149,9 @@ class AdaptSettings(BaseModel):
         return self.model_copy(update={"length": min(self.length, longest)})
 
     def __init__(self, **fields: object) -> None:
-        if "distill_precision" in fields:
-            fields["precision"] = fields.pop("distill_precision")
+        for older, name in OLDER_NAMES.items():
+            if older in fields:
+                fields[name] = fields.pop(older)
         try:
             super().__init__(**fields)
         except ValidationError as error:

@@ -17,7 +17,8 @@ from transformers import PreTrainedModel
 
 from gaincell.adapt.distil.rows import Rows, Share, shares
 from gaincell.adapt.distil.teacher import Probe, Teacher, divergence, probing, relative_error
-from gaincell.adapt.distil.trained import groups, leaking, rate, training_only
+from gaincell.adapt.distil.trained import groups, rate, training_only
+from gaincell.adapt.leak import leaking
 from gaincell.adapt.precision import computing
 from gaincell.adapt.run.checkpoints import Checkpoints
 from gaincell.adapt.run.folder import Run
@@ -187,7 +188,7 @@ class Loop:
             if main:
                 run.log({"stage": stage, "step": 0, "tokens": 0, **found})
         for step in range(begun, self.steps):
-            with probing(self.student) as probe, leaking(self.student, settings.distill_leak):
+            with probing(self.student) as probe, leaking(self.student, settings.learning_leak):
                 metrics = self.step(step, probe)
             if not all(map(math.isfinite, metrics.values())):
                 raise InputError(

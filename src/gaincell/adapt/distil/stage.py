@@ -88,7 +88,8 @@ class Training(Stage):
         fields, teacher = work.settings.model_dump(mode="json"), work.request.teacher
         own = {k: v for k, v in fields.items() if k.startswith("distill_") and k not in MANNER}
         return {
-            "settings": own | {"distill_precision": work.settings.precision},
+            "settings": own
+            | {"distill_precision": work.settings.precision, "learning_leak": work.settings.learning_leak},
             "after": list(work.names[:-1]),
             "teacher": None if teacher is None else base_hash(teacher),
         }

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.stages.rates import is_scaler, rms, sizes
 from gaincell.errors import InputError
-from gaincell.models import attention_modules, scalers_of
+from gaincell.models import attention_modules
 
 
 @contextmanager
@@ -39,26 +39,6 @@ def training_only(model: PreTrainedModel, settings: AdaptSettings) -> Iterator[N
         for p in model.parameters():
             p.requires_grad_(required.get(p, True))
             p.grad = None
-
-
-@contextmanager
-def leaking(model: PreTrainedModel, form: Literal["cell", "factored"] | None) -> Iterator[None]:
-    """Let a converted model leak in another form for a while; None: as its design point says.
-
-    A table of retention has no factored form: then it is the exponential one of the cell's time constant that is.
-    """
-    scalers = scalers_of(model).values()
-    kept = [each.config for each in scalers]
-    try:
-        if form is not None:
-            for each in scalers:
-                table = each.config.retention == "table" and form == "factored"
-                retention = {"retention": "exponential"} if table else {}
-                each.config = each.config.replace(leak_form=form, **retention)
-        yield
-    finally:
-        for each, config in zip(scalers, kept, strict=True):
-            each.config = config
 
 
 def untouched(model: PreTrainedModel, settings: AdaptSettings) -> list[nn.Parameter]:

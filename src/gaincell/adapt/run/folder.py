@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gaincell.adapt.settings import OLDER_NAMES, AdaptSettings
 from gaincell.aside import written_aside
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
@@ -138,10 +139,13 @@ def check_same(folder: Path, config: dict[str, Any], *, part: bool = False) -> N
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    """A run's config, its design point as a config reads it, however it is computed: fields that are newer than the run
-    have their defaults there.
+    """A run's config, its settings and its design point as they are read today, however the latter is computed: what is
+    newer than the run has its default there.
     """
-    fields = config.get("design_point")
+    settings, fields = config.get("settings"), config.get("design_point")
+    if isinstance(settings, dict):
+        named = {OLDER_NAMES.get(name, name): value for name, value in settings.items()}
+        config = config | {"settings": AdaptSettings().model_dump(mode="json") | named}
     if not isinstance(fields, dict):
         return config
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gaincell.adapt.leak import leaking
 from gaincell.adapt.precision import computing
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.stages.layers import Teaching, without_mask
@@ -37,8 +38,9 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
     The loss is the mean squared error of the module's output (after its projection) over the output's power, plus that
     of the first tokens alone: one token in hundreds, but later layers make of it the sink that all others attend to.
     Adam with beta = (0.9, 0.98), rates relative to each parameter's size, a cosine to zero, quantisers
-    straight-through, `settings.steps` steps. A layer whose error rose, up to one that is not finite, tries again from
-    its start at a third of the rates, `settings.tries` times in all; then it is left as it was.
+    straight-through, `settings.steps` steps, with the leak in the form of `settings.learning_leak`. A layer whose error
+    rose, up to one that is not finite, tries again from its start at a third of the rates, `settings.tries` times in
+    all; then it is left as it was.
 
     Args:
         module: an attention module that attends in gain cells.
@@ -50,7 +52,8 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
     start = {name: value.clone() for name, value in module.state_dict().items()}
     rate = 1.0
     for _ in range(settings.tries):
-        _learn(module, teaching, settings, seed, rate)
+        with leaking(module, settings.learning_leak):
+            _learn(module, teaching, settings, seed, rate)
         after = relative_error(module, teaching, settings)
         if after <= before:
             return Transferred(before, after, rate, kept=False)
