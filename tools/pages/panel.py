@@ -4,9 +4,11 @@ gaincell evaluate extended --also leroux2025 --panel --tokens 2048 --out FOLDER
 python -m tools.pages panel FOLDER
 """
 
+import json
 from typing import Any
 
-from tools.pages.data import kept
+from gaincell.report.plots import as_file, curve_plot
+from tools.pages.data import DATA, kept
 from tools.pages.markdown import label, table
 
 
@@ -14,6 +16,15 @@ def contents(folder: str | None = None) -> dict[str, str]:
     """The tables of a run, by default of the one that was kept last."""
     found = kept("panel.json", folder)
     return {"panel": genres(found), "beyond": beyond(found)}
+
+
+def pictures(folder: str | None = None) -> dict[str, str]:
+    """What every adapter that shipped reached, from docs/data/learned.json; what ships now is in `panel.json`, too."""
+    shipped = json.loads((DATA / "learned.json").read_text("utf-8"))["extended"]
+    names = {"mean": "extended, geometric mean", "worst": "extended, worst kind of text"}
+    curves = {title: [(one["tokens"], one[name]) for one in shipped] for name, title in names.items()}
+    what = "perplexity over the original's (logarithmic)"
+    return {"panel-curve.svg": as_file(curve_plot(curves, 1.0, what))}
 
 
 def genres(found: dict[str, Any]) -> str:

@@ -67,8 +67,10 @@ def perplexity_plot(rows: list[PerplexityRow]) -> str:
     return _svg("perplexity", draw, 0.34 * len(rows) + 0.8)
 
 
-def curve_plot(curves: dict[str, list[tuple[float, float]]], original: float) -> str:
-    """Perplexity against tokens learned on, a line per run, and the original's as a dashed one."""
+def curve_plot(
+    curves: dict[str, list[tuple[float, float]]], original: float, what: str = "perplexity (logarithmic)"
+) -> str:
+    """Perplexity, or `what` else, against tokens learned on, a line per run, and the original's as a dashed one."""
 
     def draw(axes: Any) -> None:
         for index, (name, points) in enumerate(curves.items()):
@@ -83,7 +85,7 @@ def curve_plot(curves: dict[str, list[tuple[float, float]]], original: float) ->
         axes.yaxis.set_major_formatter(lambda value, _: number(value))
         axes.yaxis.set_minor_formatter(lambda value, _: number(value))
         axes.set_xlabel("thousand tokens of distillation")
-        axes.set_ylabel("perplexity (logarithmic)")
+        axes.set_ylabel(what)
         axes.legend(frameon=False)
 
     return _svg("curve", draw, 3.4)
