@@ -75,6 +75,49 @@ def test_the_whole_token_sets_the_period(gaincell: Run) -> None:
     assert rows["whole token, times faster"] < rows["whole token, times faster if attention took no time"]
 
 
+def test_digital_and_accelerators_stand_beside_it(tmp_path: Path, gaincell: Run) -> None:
+    found = json.loads(gaincell("cost", "gpt2", "--json").out)["opponents"]
+    assert [each["name"] for each in found] == [
+        "digital at 28 nm, cache in SRAM",
+        "digital at 28 nm, cache in DRAM",
+        "H100 SXM",
+    ]
+    assert found[0]["energy_ratio"] == [pytest.approx(10.9, rel=0.01)] * 2
+    assert found[2]["energy_ratio"][0] < found[2]["energy_ratio"][1]
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "{name: mine, flop_per_s: 1.0e+18, precision: int4, bytes_per_s: 1.0e+16, memory_bytes: 8.0e+9, "
+        "board_power_w: 1 kW, flop_j: 0 pJ, byte_j: 0.01 pJ, source: a wish}\n"
+    )
+    text = gaincell("cost", "gpt2", "--against", "tpuv4", "--against", str(mine), "--out", str(tmp_path / "out")).out
+    assert "TPU v4" in text
+    assert "H100" not in text
+    assert "Who takes less energy, gain cells or mine, is open" in text
+    kept = json.loads((tmp_path / "out" / "cost.json").read_text())["opponents"]
+    assert kept[-1]["energy_winner"] is None
+    small = gaincell("cost", "gpt2", "--refresh", "--config", str(_window(tmp_path, 65536)), "--against", "jetson")
+    assert "cannot hold this cache" not in small.out
+    large = gaincell(
+        "cost", "llama3-70b", "--refresh", "--config", str(_window(tmp_path, 65536)), "--against", "jetson"
+    )
+    assert "One Jetson Nano cannot hold this cache: its figures are of a fiction." in large.out
+
+
+def _window(folder: Path, window: int) -> Path:
+    path = folder / "window.yaml"
+    path.write_text(PAPER.replace(window=window).to_yaml())
+    return path
+
+
+def test_where_rated_power_and_idle_free_energy_disagree_the_whole_token_says_so(tmp_path: Path, gaincell: Run) -> None:
+    """What refreshing takes is more than a GPU's bytes alone, and less than it takes at rated power."""
+    long = _window(tmp_path, 131072)
+    found = gaincell("cost", "llama3-8b", "--config", str(long), "--refresh", "--rest", "h100")
+    assert "Whether gain cells save energy over the whole token is open" in found.out
+    agreed = gaincell("cost", "gpt2", "--refresh", "--rest", "h100")
+    assert "is open" not in agreed.out
+
+
 PART = "{action: a, energy_j: %s, kind: assumption, source: s}"
 
 
@@ -88,7 +131,13 @@ PART = "{action: a, energy_j: %s, kind: assumption, source: s}"
         (["--sweep", "window=1:32"], "no value works; the first says: design point: window 1 is not a multiple"),
         (["--sweep", "window=64:128", "--rest", "h100"], "--sweep goes with"),
         (["--rest", "h100"], "lets a token grow"),
-        (["--rest", "tpu"], "--rest 'tpu' is unknown; choose one of h100, rtx4090, jetson."),
+        (
+            ["--rest", "tpu"],
+            "accelerator 'tpu' is unknown; choose one of h100, h200, b200, a100, rtx4090, jetson, tpuv4",
+        ),
+        (["--against", "h99"], "accelerator 'h99' is unknown; choose one of h100"),
+        (["--against", "none.yaml"], "none.yaml"),
+        (["--sweep", "window=64:128", "--against", "h100"], "--sweep goes with"),
         (["--activity", "speeches"], "a shape without weights"),
         (["--activity", "none.json"], "none.json"),
         (["--compare", "none.json"], "none.json"),

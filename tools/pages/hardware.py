@@ -9,14 +9,18 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import NamedTuple
 
+from gaincell.cli.cost_against import COLUMNS, opponent_row
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware import GPT2, Activity, Components, Estimate, HardwareParameters, estimate, paper_table
+from gaincell.hardware.accelerators import ACCELERATORS, H100_SXM
 from gaincell.hardware.decoder import GPT2 as GPT2_DECODER
 from gaincell.hardware.decoder import LLAMA3_8B, LLAMA3_70B, SMOLLM2_135M
+from gaincell.hardware.digital_design import DigitalDesign
+from gaincell.hardware.opponents import OURS, opponents
 from gaincell.hardware.timeline import timeline
 from gaincell.hardware.whole import estimate_whole
-from gaincell.report.numbers import number, unit
+from gaincell.report.numbers import number, scaled, unit
 from gaincell.report.plots import as_file, layers_plot, timeline_plot
 from tools.pages.data import DATA, kept
 from tools.pages.markdown import table
@@ -32,14 +36,6 @@ WINDOWS = (1024, 8192, 32768, 131072)
 REFRESHED = HardwareParameters(refresh="rewrite")
 
 
-def scaled(value: float, unit: str) -> str:
-    """Three digits with a prefix."""
-    prefix, factor = next(
-        ((p, f) for p, f in (("", 1), ("m", 1e-3), ("µ", 1e-6), ("n", 1e-9)) if value >= f), ("p", 1e-12)
-    )
-    return f"{number(value / factor, 3)} {prefix}{unit}"
-
-
 def contents(folder: str | None = None) -> dict[str, str]:
     """All tables; a folder's activity is recorded first."""
     if folder is not None:
@@ -50,6 +46,9 @@ def contents(folder: str | None = None) -> dict[str, str]:
         "models": models(),
         "sharing": sharing(),
         "options": options(),
+        "elsewhere": elsewhere(),
+        "digital": digital(),
+        "accelerators": accelerators(),
         "whole": whole(),
         "activity": activity(),
         "parameters": fields(),
@@ -212,11 +211,72 @@ def whole() -> str:
                     f"×{number(token.latency_gain, 3)}",
                     f"×{number(token.latency_bound, 3)}",
                     f"×{number(token.energy_gain, 3)}",
+                    f"×{number(token.idle_free_gain, 3)}",
+                    _agreed(token.energy_gain, token.idle_free_gain),
                 )
             )
-    return table(
-        ("model", "window", "token, all on an H100", "attention's share", "faster", "at most", "less energy"), rows
-    )
+    columns = ("model", "window", "token, all on an H100", "attention's share", "faster", "at most")
+    return table((*columns, "less energy at rated power", "idle-free", "who takes less"), rows)
+
+
+def _agreed(*gains: float) -> str:
+    return OURS if min(gains) > 1 else "H100" if max(gains) < 1 else "open"
+
+
+def elsewhere() -> str:
+    """The published layer's model on everything there is to compare with."""
+    ours = estimate(GPT2, PUBLISHED)
+    rows = [
+        (OURS, scaled(ours.latency_s, "s"), scaled(ours.energy_j, "J"), f"{number(ours.area_m2 * 1e6)} mm²", "", "", "")
+    ]
+    rows += [opponent_row(ours, each) for each in opponents(ours)]
+    return table(("GPT-2, window 1,024, attention of one token on", *COLUMNS[1:]), rows)
+
+
+def digital() -> str:
+    """Models at two windows beside digital at the same node and bits, and beside an H100."""
+    rows = []
+    for name, decoder in MODELS.items():
+        for window in (4096, 131072):
+            ours = estimate(decoder, PUBLISHED.replace(window=window), REFRESHED)
+            sram, dram, h100 = opponents(ours, [H100_SXM])
+            least, most = (f"×{number(ratio, 3)}" for ratio in h100.thriftier(ours))
+            winners = {each.energy_winner(ours) for each in (sram, h100)}
+            smaller = "" if sram.area_m2 is None else f"×{number(sram.area_m2 / ours.area_m2, 3)}"
+            rows.append(
+                (
+                    name,
+                    f"{window:,}",
+                    f"{scaled(ours.latency_s, 's')}, {scaled(ours.energy_j, 'J')}, {number(ours.area_m2 * 1e4, 3)} cm²",
+                    *(f"×{number(value, 3)}" for value in (sram.faster(ours), sram.thriftier(ours)[0])),
+                    smaller,
+                    f"×{number(dram.thriftier(ours)[0], 3)}",
+                    f"×{number(h100.faster(ours), 3)}",
+                    f"{least} to {most}",
+                    winners.pop() or "open" if len(winners) == 1 else "open",
+                )
+            )
+    columns = ("model", "window", "gain cells", "SRAM: time", "energy", "area", "DRAM: energy", "H100: time")
+    return table((*columns, "energy", "who takes less energy"), rows)
+
+
+def accelerators() -> str:
+    """What each accelerator's figures are, and where from."""
+    rows = [
+        (
+            f"`{name}`",
+            f"{each.flop_per_s / 1e12:,g}",
+            f"{each.bytes_per_s / 1e12:,g}",
+            f"{each.memory_bytes / 1e9:,.0f}",
+            f"{each.board_power_w:g}",
+            number(each.flop_j * 1e12, 3),
+            number(each.byte_j * 1e12, 3),
+            each.source,
+        )
+        for name, each in ACCELERATORS.items()
+    ]
+    columns = ("name", "Tflop/s", "TB/s", "GB", "rated W", "pJ an operation", "pJ a byte", "source")
+    return table(columns, rows)
 
 
 def record(folder: str) -> None:
@@ -285,7 +345,9 @@ def activity() -> str:
 def fields() -> str:
     """Every parameter."""
     rows = []
-    for name, field in HardwareParameters.model_fields.items():
+    every = {**HardwareParameters.model_fields}
+    every |= {f"digital.{name}": field for name, field in DigitalDesign.model_fields.items()}
+    for name, field in every.items():
         about = field.json_schema_extra
         if isinstance(about, dict):
             value = f"{field.default:.4g}" if isinstance(field.default, float) else str(field.default)

@@ -56,7 +56,16 @@ def cost(
     ] = None,
     rest: Annotated[
         str | None,
-        typer.Option("--rest", help="The rest of the model on h100, rtx4090 or jetson: the whole token's time."),
+        typer.Option("--rest", help="The rest of the model on an accelerator, as for --against: the whole token."),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--against",
+            metavar="NAME",
+            help="Beside attention on h100 (default), h200, b200, a100, rtx4090, jetson, tpuv4, or what a YAML file of "
+            "your own says; digital at the same node always. May be repeated.",
+        ),
     ] = None,
     compare: Annotated[
         Path | None, typer.Option("--compare", help="A file of 'gaincell measure-gpu' to compare attention with.")
@@ -81,6 +90,7 @@ def cost(
 
     For one token of one sequence, over all layers, from the parts of the hardware and what they do.
     """
+    from gaincell.cli.cost_against import as_json, energy_note, find_opponents, show_opponents
     from gaincell.config import GainCellConfig
     from gaincell.hardware import HardwareParameters, estimate
     from gaincell.hardware.gpu import CAVEAT
@@ -102,7 +112,7 @@ def cost(
     parameters = parameters.model_copy(update={name: value for name, value in chosen.items() if value is not None})
 
     if sweep is not None:
-        if activity or rest or compare or out:
+        if activity or rest or compare or out or against:
             raise InputError(
                 "--sweep goes with --config, --hardware, --kv-sharing and --refresh only; drop the others."
             )
@@ -122,26 +132,29 @@ def cost(
     notes = [*found.notes, *([CAVEAT] if found.gpu_ratios else [])]
     if whole is not None:
         rows += _whole_rows(whole)
-        notes.append(ROOFLINE_CAVEAT)
+        notes += [note for note in (ROOFLINE_CAVEAT, energy_note(whole)) if note]
         if not whole.fits:
             notes.append(
                 f"One {whole.accelerator.name} cannot hold this model and its cache: its figures are of a fiction."
             )
     if compare is not None:
         rows += _compared_rows(compare, point, parameters)
+    rivals = find_opponents(found, against or ["h100"])
+    beside = {"opponents": as_json(found, rivals)}
     if out is not None:
         from gaincell.cli.cost_files import write_cost, write_export
 
-        write_cost(out, found, rows, watched)
+        write_cost(out, {**found.to_dict(), **beside}, found, rows, watched)
         if export is not None:
             write_export(export, out, found)
     if json:
-        screen.show_json({**found.to_dict(), "rows": [row._asdict() for row in rows]})
+        screen.show_json({**found.to_dict(), "rows": [row._asdict() for row in rows], **beside})
         return
     title = f"Attention of {model} at '{point.name}', one token; activity: {found.activity}"
     screen.show_table(COLUMNS, cost_rows(rows), title)
     for note in notes:
         screen.show(note)
+    show_opponents(found, rivals)
 
 
 COLUMNS = ("", "estimate", "unit", "published", "estimate / published", "")
@@ -241,15 +254,13 @@ def _activity(spec: str, model: _Model, point: "GainCellConfig", device: str) ->
 def _whole(
     model: _Model, point: "GainCellConfig", parameters: "HardwareParameters", watched: "Activity | None", rest: str
 ) -> "tuple[Estimate, WholeToken]":
+    from gaincell.hardware.accelerators import find_accelerator
     from gaincell.hardware.decoder import read_decoder
-    from gaincell.hardware.roofline import H100_SXM, JETSON_NANO, RTX_4090
     from gaincell.hardware.whole import estimate_whole
 
-    accelerators = {"h100": H100_SXM, "rtx4090": RTX_4090, "jetson": JETSON_NANO}
-    if rest not in accelerators:
-        raise InputError(f"--rest '{rest}' is unknown; choose one of {', '.join(accelerators)}.")
+    accelerator = find_accelerator(rest)
     decoder = model.decoder or read_decoder(model.fields)
-    return estimate_whole(decoder, point, parameters, watched, accelerators[rest])
+    return estimate_whole(decoder, point, parameters, watched, accelerator)
 
 
 def _measured_rows(found: "Estimate", reference: "Estimate") -> "list[Row]":
@@ -274,9 +285,12 @@ def _whole_rows(whole: "WholeToken") -> "list[Row]":
         (f"share of attention in it, all on {name}", whole.attention_share, "-"),
         ("whole token, times faster", whole.latency_gain, "x"),
         ("whole token, times faster if attention took no time", whole.latency_bound, "x"),
-        (f"energy of the whole token, all on {name} (roofline)", whole.digital_energy_j * 1e3, "mJ"),
-        ("energy of the whole token, attention in gain cells", whole.energy_j * 1e3, "mJ"),
-        ("whole token, times less energy", whole.energy_gain, "x"),
+        (f"energy of the whole token, all on {name}, at rated power", whole.digital_energy_j * 1e3, "mJ"),
+        ("energy of the whole token, attention in gain cells, at rated power", whole.energy_j * 1e3, "mJ"),
+        ("whole token, times less energy, at rated power", whole.energy_gain, "x"),
+        (f"energy of the whole token, all on {name}, idle-free", whole.digital_idle_free_j * 1e3, "mJ"),
+        ("energy of the whole token, attention in gain cells, idle-free", whole.idle_free_j * 1e3, "mJ"),
+        ("whole token, times less energy, idle-free", whole.idle_free_gain, "x"),
     ]
     return [Row(text, value, unit, None, None) for text, value, unit in figures]
 

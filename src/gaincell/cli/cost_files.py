@@ -5,14 +5,16 @@ import io
 import json
 from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gaincell.hardware import Activity, Estimate, Row
 
 
-def write_cost(folder: Path, found: "Estimate", rows: "list[Row]", watched: "Activity | None") -> None:
-    """cost.json, cost.csv, activity.json if it was measured, and energy.svg and timeline.svg if matplotlib is there."""
+def write_cost(
+    folder: Path, cost: dict[str, Any], found: "Estimate", rows: "list[Row]", watched: "Activity | None"
+) -> None:
+    """cost.json (`cost`), cost.csv, activity.json if it was measured; energy.svg and timeline.svg with matplotlib."""
     from gaincell.aside import written_aside
     from gaincell.hardware import Row
     from gaincell.report import plots
@@ -21,7 +23,7 @@ def write_cost(folder: Path, found: "Estimate", rows: "list[Row]", watched: "Act
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(Row._fields)
     writer.writerows(rows)
-    files = {"cost.json": json.dumps(found.to_dict(), indent=2) + "\n", "cost.csv": table.getvalue()}
+    files = {"cost.json": json.dumps(cost, indent=2) + "\n", "cost.csv": table.getvalue()}
     if watched is not None:
         files["activity.json"] = json.dumps(watched.to_dict()) + "\n"
     if plots.can_plot():

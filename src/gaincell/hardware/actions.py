@@ -49,8 +49,8 @@ def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters:
     passed = window * (at.head_dim * drive.query_active + at.offset_rows + outputs * drive.phi_active)
     counts = (config.output_levels or p.reference_output_levels) // 2 - 1
     longer = query_pulse_s(config, p) / config.pulse_max_s
-    bits = at.head_dim * _bits(config.query_levels, p.reference_query_levels) + outputs * (
-        _bits(config.output_levels, p.reference_output_levels) + math.ceil(math.log2(at.tiles))
+    bits = at.head_dim * value_bits(config.query_levels, p.reference_query_levels) + outputs * (
+        value_bits(config.output_levels, p.reference_output_levels) + math.ceil(math.log2(at.tiles))
     )
     actions = [
         Count(FIRST, "cell", window * longer * (at.head_dim * drive.key_charge + offset_charge)),
@@ -112,7 +112,7 @@ def pair_instances(at: Geometry, config: GainCellConfig, parameters: HardwarePar
         Count("charge-to-pulse", "signed_charge_to_pulse", lines),
         Count("DACs", "pulse_generator", at.head_dim),
         Count("DACs", "dac", at.written * _times(config.stored_levels, p.reference_levels)),
-        Count("digital control", "counter", lines * _bits(config.output_levels, p.reference_output_levels)),
+        Count("digital control", "counter", lines * value_bits(config.output_levels, p.reference_output_levels)),
         Count("digital control", "adder", lines),
         Count("digital control", "control", lines),
     ]
@@ -125,7 +125,7 @@ def area_ratios(config: GainCellConfig, parameters: HardwareParameters) -> dict[
 
 def stored_bits(at: Geometry, config: GainCellConfig, parameters: HardwareParameters) -> int:
     """Bits of one token's key and value: what a digital copy holds."""
-    return 2 * at.head_dim * _bits(config.stored_levels, parameters.reference_levels)
+    return 2 * at.head_dim * value_bits(config.stored_levels, parameters.reference_levels)
 
 
 def tier_lines(parameters: HardwareParameters) -> float:
@@ -137,5 +137,6 @@ def _times(levels: int | None, reference: int) -> float:
     return (levels or reference) / reference
 
 
-def _bits(levels: int | None, reference: int) -> int:
+def value_bits(levels: int | None, reference: int) -> int:
+    """Bits of a number of so many levels, None: of `reference`."""
     return math.ceil(math.log2(levels or reference))

@@ -270,7 +270,7 @@ class Estimate:
                 ("energy", g.energy, g.quoted_energy),
             ):
                 rows.append(
-                    Row(f"{g.name} {what} / ours, one GPT-2 layer", ours, "x", quoted, ours / quoted, "of fitted ours")
+                    Row(f"{g.name} {what} / ours, one GPT-2 layer", ours, "x", quoted, ours / quoted, "flawed baseline")
                 )
         return rows
 

@@ -9,19 +9,18 @@ from gaincell.cell.cell import read_text, read_yaml
 from gaincell.errors import InputError, one_sentence
 from gaincell.hardware.components import Components
 from gaincell.hardware.components.units import in_si
+from gaincell.hardware.described import described as _field
+from gaincell.hardware.digital_design import DigitalDesign
 
 _PAPER = "Leroux et al., Nature Computational Science 5, 813-824 (2025)"
 _INFERRED = "inferred from published figures"
 _ASSUMED = "assumption: not published"
 
 
-def _field(default: Any, unit: str, source: str, description: str, **limits: Any) -> Any:
-    extra: dict[str, Any] = {"unit": unit, "source": source}
-    return Field(default, description=description, json_schema_extra=extra, **limits)
-
-
 class HardwareParameters(BaseModel):
     """How the parts are put together, clocked and shared. `components` holds what each part takes.
+
+    `digital` is the opponent that every estimate is put beside.
 
     Frozen; unknown fields are refused; every field has a unit and a source (docs/hardware.md lists them). Latency of a
     layer, T_max, levels and geometry belong to the design point (`GainCellConfig`).
@@ -33,6 +32,7 @@ class HardwareParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     components: Components = Field(default_factory=Components)
+    digital: DigitalDesign = Field(default_factory=DigitalDesign)
     node_m: float = _field(
         28e-9, "m", _PAPER, "Technology node; parts given at another are scaled by their rule.", gt=0
     )
@@ -138,7 +138,8 @@ class HardwareParameters(BaseModel):
         3.9e-12,
         "J",
         "O'Connor et al., MICRO 2017: HBM2, 3.9 pJ a bit",
-        "Energy of reading a bit of the keys and values that array_pairs makes fetch from memory.",
+        "Energy of reading a bit of keys and values from memory: what array_pairs makes fetch, and the digital "
+        "opponent's with its cache in DRAM.",
         ge=0,
     )
     stacked_layers: int = _field(

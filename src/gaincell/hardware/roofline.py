@@ -1,83 +1,17 @@
 """What digital hardware needs at least for the same work, from its datasheet: a bound, not a measurement."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gaincell.errors import InputError
+from gaincell.hardware.accelerators import H100_SXM, Accelerator
 from gaincell.hardware.decoder import DecoderShape
 from gaincell.hardware.shape import AttentionShape
 
 #: What to know before quoting a roofline.
-ROOFLINE_CAVEAT = "Roofline from datasheet numbers, not measured: no kernel is faster, most are slower."
-
-
-@dataclass(frozen=True)
-class Accelerator:
-    """Digital hardware as its datasheet tells.
-
-    Energy is board power times time. With `flop_j` and `byte_j` set it is what operations and transfers take alone,
-    as if the board used nothing else: a lower bound.
-
-    Attributes:
-        name: what it is called.
-        flop_per_s: peak of dense matrix products at `precision`, in operations (two per multiply-add) per second.
-        precision: of these products.
-        bytes_per_s: memory bandwidth.
-        memory_bytes: memory.
-        board_power_w: power of the whole board at its limit.
-        source: where the numbers come from.
-        flop_j: energy of one operation, None: not used.
-        byte_j: energy of one byte from memory, None: not used.
-    """
-
-    name: str
-    flop_per_s: float
-    precision: str
-    bytes_per_s: float
-    memory_bytes: float
-    board_power_w: float
-    source: str
-    flop_j: float | None = None
-    byte_j: float | None = None
-
-    def energy_j(self, seconds: float, flop: float, moved_bytes: float) -> float:
-        """Energy of so many operations and bytes that take so long."""
-        if self.flop_j is None or self.byte_j is None:
-            return self.board_power_w * seconds
-        return flop * self.flop_j + moved_bytes * self.byte_j
-
-
-H100_SXM = Accelerator(
-    "H100 SXM",
-    989e12,
-    "bfloat16, dense",
-    3.35e12,
-    80e9,
-    700,
-    "NVIDIA H100 datasheet: peak, HBM3, maximum TDP",
+ROOFLINE_CAVEAT = (
+    "Roofline from datasheet numbers, not measured: no kernel is faster, most are slower. Its energy is a range: of "
+    "operations and bytes alone, to rated power times that time, which is no bound."
 )
-#: An H100 whose energy is operations and memory alone. Assumption: 7 nm stands for 4 nm, and HBM2 for HBM3.
-H100_SXM_IDLE_FREE = replace(
-    H100_SXM,
-    name="H100 SXM, operations and memory alone",
-    source=H100_SXM.source
-    + "; bfloat16 multiplication 0.21 pJ and addition 0.11 pJ in 7 nm (Jouppi et al., ISCA 2021); "
-    "HBM2 3.92 pJ per bit (O'Connor et al., MICRO 2017)",
-    flop_j=(0.21e-12 + 0.11e-12) / 2,
-    byte_j=8 * 3.92e-12,
-)
-RTX_4090 = Accelerator(
-    "RTX 4090",
-    165e12,
-    "float16 summed in float32, dense",
-    1008e9,
-    24e9,
-    450,
-    "NVIDIA Ada GPU architecture whitepaper: tensor core peak, GDDR6X, total graphics power",
-)
-JETSON_NANO = Accelerator(
-    "Jetson Nano", 472e9, "float16", 25.6e9, 4e9, 10, "NVIDIA Jetson Nano module datasheet: peak, LPDDR4, 10 W mode"
-)
-ACCELERATORS = (H100_SXM, H100_SXM_IDLE_FREE, RTX_4090, JETSON_NANO)
 
 
 @dataclass(frozen=True)
@@ -86,7 +20,8 @@ class Roofline:
 
     Attributes:
         latency_s: time of the step: of its operations at peak or of its bytes at full bandwidth, whichever is longer.
-        energy_j: energy of one token, a batch-th of the step's.
+        energy_j: energy of one token, a batch-th of the step's, at rated power for that time.
+        idle_free_j: the same of operations and bytes alone, at their own cost.
         flop: operations of the step.
         moved_bytes: bytes of the step to and from memory.
         layers: layers in these figures.
@@ -94,6 +29,7 @@ class Roofline:
 
     latency_s: float
     energy_j: float
+    idle_free_j: float
     flop: float
     moved_bytes: float
     layers: int
@@ -102,7 +38,15 @@ class Roofline:
     def per_layer(self) -> "Roofline":
         """One layer's share."""
         n = self.layers
-        return Roofline(self.latency_s / n, self.energy_j / n, self.flop / n, self.moved_bytes / n, 1)
+        return Roofline(
+            self.latency_s / n, self.energy_j / n, self.idle_free_j / n, self.flop / n, self.moved_bytes / n, 1
+        )
+
+    @property
+    def energy_range_j(self) -> tuple[float, float]:
+        """The lesser and the greater of both energies."""
+        least, most = sorted((self.idle_free_j, self.energy_j))
+        return least, most
 
 
 def attention_roofline(
@@ -203,8 +147,13 @@ class WholeToken:
 
     @property
     def digital_energy_j(self) -> float:
-        """Everything on the accelerator."""
+        """Everything on the accelerator, at rated power."""
         return self.rest.energy_j + self.digital_attention.energy_j
+
+    @property
+    def digital_idle_free_j(self) -> float:
+        """The same of operations and bytes alone."""
+        return self.rest.idle_free_j + self.digital_attention.idle_free_j
 
     @property
     def latency_s(self) -> float:
@@ -213,8 +162,13 @@ class WholeToken:
 
     @property
     def energy_j(self) -> float:
-        """Attention in gain cells, the rest on the accelerator."""
+        """Attention in gain cells, the rest on the accelerator at rated power."""
         return self.rest.energy_j + self.transfer_energy_j + self.attention_energy_j
+
+    @property
+    def idle_free_j(self) -> float:
+        """The same with operations and bytes alone on the accelerator."""
+        return self.rest.idle_free_j + self.transfer_energy_j + self.attention_energy_j
 
     @property
     def latency_gain(self) -> float:
@@ -223,8 +177,13 @@ class WholeToken:
 
     @property
     def energy_gain(self) -> float:
-        """How many times less energy it takes."""
+        """How many times less energy it takes, at rated power."""
         return self.digital_energy_j / self.energy_j
+
+    @property
+    def idle_free_gain(self) -> float:
+        """The same, of operations and bytes alone."""
+        return self.digital_idle_free_j / self.idle_free_j
 
     @property
     def latency_bound(self) -> float:
@@ -290,7 +249,9 @@ def whole_token(
 
 def _roofline(accelerator: Accelerator, flop: float, moved_bytes: float, batch: int, layers: int) -> Roofline:
     latency_s = max(flop / accelerator.flop_per_s, moved_bytes / accelerator.bytes_per_s)
-    return Roofline(latency_s, accelerator.energy_j(latency_s, flop, moved_bytes) / batch, flop, moved_bytes, layers)
+    rated_j = accelerator.board_power_w * latency_s
+    idle_free_j = flop * accelerator.flop_j + moved_bytes * accelerator.byte_j
+    return Roofline(latency_s, rated_j / batch, idle_free_j / batch, flop, moved_bytes, layers)
 
 
 def _check(**numbers: float) -> None:

@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 from gaincell.config import GainCellConfig
+from gaincell.hardware.accelerators import H100_SXM, Accelerator
 from gaincell.hardware.decoder import DecoderShape
 from gaincell.hardware.estimation import Estimate, estimate
 from gaincell.hardware.parameters import HardwareParameters
-from gaincell.hardware.roofline import H100_SXM, Accelerator, WholeToken, whole_token
+from gaincell.hardware.roofline import WholeToken, whole_token
 
 if TYPE_CHECKING:
     from gaincell.hardware.activity import Activity

@@ -106,10 +106,21 @@ class Components(BaseModel):
     multiply_add: Component = Component(
         action="one multiplication and addition of 16-bit floats",
         energy_j=1.5e-12,
+        area_m2=3000e-12,
         node_m=45e-9,
         scaling="digital",
         kind="library",
-        source=f"{_HOROWITZ} (1.1 + 0.4 pJ); its area is not counted: a few units serve all heads",
+        source=f"{_HOROWITZ} (1.1 + 0.4 pJ, 1640 + 1360 um2); beside the arrays its area is not counted: a few units "
+        "serve all heads",
+    )
+    product: Component = Component(
+        action="one multiplication of 8-bit integers; of others it goes with the product of their bits",
+        energy_j=0.2e-12,
+        area_m2=282e-12,
+        node_m=45e-9,
+        scaling="digital",
+        kind="library",
+        source=f"{_HOROWITZ}; only in the digital opponent",
     )
     preset: Component = Component(
         action="one column's integrator is charged to the score preset: capacitor x swing x supply",
@@ -134,14 +145,13 @@ class Components(BaseModel):
         "other parts take here",
     )
     buffer: Component = Component(
-        action="one bit of a digital copy of keys and values is read",
-        energy_j=10e-12 / 64,
-        area_m2=0.346e-12 * 2,
-        node_m=45e-9,
+        action="one bit of keys and values is read from an SRAM: of a copy for refresh, or of the digital opponent",
+        energy_j=10e-12 / 64 * 28 / 45,
+        area_m2=0.127e-12 * 1.5,
         scaling="digital",
         kind="library",
-        source=f"energy: {_HOROWITZ} (64 bits of an 8-KB SRAM, 10 pJ); area: an SRAM cell of 0.346 um2 at 45 nm, "
-        "and as much again around it (assumption)",
+        source=f"energy: {_HOROWITZ} (64 bits of an 8-KB SRAM at 45 nm, 10 pJ), with the node; area: an SRAM cell of "
+        "0.127 um2 at 28 nm (Wu et al., VLSI Technology 2009), and half as much again around it (assumption)",
     )
 
     def at(self, node_m: float, supply_v: float) -> Self:

@@ -1,0 +1,61 @@
+"""How the same attention is built in digital: every choice and assumption, by name."""
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from gaincell.hardware.components.units import in_si
+from gaincell.hardware.described import described
+
+_ASSUMED = "assumption"
+_HBM2 = "JEDEC JESD235A, HBM2: 1,024 lines of 2 Gb/s"
+
+
+class DigitalDesign(BaseModel):
+    """The opponent: keys and values in memory, multiply-adds beside it, and a softmax. Its parts are in `components`.
+
+    Frozen; unknown fields are refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    bank_bits: int = described(
+        65536, "bits", "the SRAM that the buffer's energy is for", "Size of one bank of SRAM: 8 KB.", ge=1
+    )
+    port_bits: int = described(
+        64, "bits", "the SRAM that the buffer's energy is for", "Bits that a bank gives in a period of clock_hz.", ge=1
+    )
+    probability_bits: int = described(
+        8, "bits", _ASSUMED, "Bits of what softmax gives, for the product with the values.", ge=1
+    )
+    softmax_multiply_adds: int = described(
+        4,
+        "multiply-adds",
+        f"{_ASSUMED}; the polynomial is that of I-BERT (Kim et al., ICML 2021)",
+        "16-bit operations for each score: scale, take off the largest, a polynomial of second order. The sum's "
+        "reciprocal takes division_multiply_adds, and every output one more.",
+        ge=0,
+    )
+    overhead: float = described(
+        1.0,
+        "-",
+        _ASSUMED,
+        "Energy and area of clock, control and registers over those of the operations: as much again.",
+        ge=0,
+    )
+    fill_cycles: int = described(
+        20, "periods", _ASSUMED, "Periods of clock_hz from the last bit that is read to the output.", ge=0
+    )
+    dram_stacks: int = described(1, "stacks", "choice", "Stacks of DRAM, which share every layer.", ge=1)
+    dram_bandwidth: float = described(256e9, "B/s", _HBM2, "Bandwidth of one stack.", gt=0)
+    dram_stack_bits: float = described(
+        8 * 8 * 2**30, "bits", "8 GB: Samsung's HBM2, eight dies of 8 Gb", "Bits of one stack.", gt=0
+    )
+    dram_access_s: float = described(100e-9, "s", _ASSUMED, "Time from asking a layer's first bit to its coming.", ge=0)
+    dram_bit_area_m2: float = described(
+        0.0107e-12,
+        "m2",
+        f"{_ASSUMED}: a die of 8 Gb takes about 92 mm2",
+        "Area of a bit of DRAM, all dies added.",
+        ge=0,
+    )
+
+    _read_units = field_validator("*", mode="before")(in_si)
