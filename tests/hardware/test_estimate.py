@@ -34,6 +34,7 @@ from gaincell.hardware import (
 from gaincell.hardware.actions import CONVERSION, COPY, DIGITAL, FIRST, OPTIONS, REFRESH, RELOAD, SECOND
 from gaincell.hardware.energy import total
 from gaincell.hardware.timeline import timeline
+from gaincell.hardware.wires import added_delay_s
 
 PAPER = GainCellConfig.preset("leroux2025")
 LASTING = PAPER.replace(
@@ -220,7 +221,11 @@ def test_finer_levels_never_cost_less(config, levels: str, doublings: int) -> No
 
 @given(shapes, configs, st.floats(1e-3, 1e3))
 def test_joules_are_joules_and_square_metres_square_metres(shape, config, factor: float) -> None:
-    """Every energy grows with the unit of energy, every area with that of area, and neither with another's."""
+    """Every energy grows with the unit of energy, every area with that of area, and neither with another's.
+
+    Lines have no resistance here: what they charge, and how far cells stand apart, would be part of their delay. And a
+    chip holds any pair of arrays.
+    """
     parts = Components()
 
     def scaled(**figures: float) -> Estimate:
@@ -228,7 +233,8 @@ def test_joules_are_joules_and_square_metres_square_metres(shape, config, factor
             name: part.model_copy(update={field: getattr(part, field) * by for field, by in figures.items()})
             for name, part in parts
         }
-        p = HardwareParameters(components=parts.model_copy(update=update), refresh="rewrite")
+        given_parts = parts.model_copy(update=update)
+        p = HardwareParameters(components=given_parts, refresh="rewrite", line_resistivity=0, chip_area_m2=1.0)
         return estimate(shape, config.replace(token_period_s=1e8), p)
 
     plain, dearer, larger_parts = scaled(), scaled(energy_j=factor), scaled(area_m2=factor)
@@ -350,7 +356,8 @@ def test_offset_binary_queries_cost_rows_in_every_subtile_of_the_first_array() -
         )
         assert offset.area_parts["cells"] == pytest.approx(plain.area_parts["cells"] * (1 + rows / 2 / head_dim))
         assert offset.area_parts["digital control"] == plain.area_parts["digital control"]
-        assert offset.latency_s == plain.latency_s
+        longer_s = added_delay_s(offset.geometry.lines) - added_delay_s(plain.geometry.lines)  # picoseconds
+        assert offset.latency_s == pytest.approx(plain.latency_s + 12 * longer_s)
     free = HardwareParameters(offset_rows=0)
     assert estimate(shape, PAPER.replace(query_sign="offset_binary"), free, activity).parts == plain.parts
 
@@ -487,7 +494,7 @@ def test_queries_of_a_group_follow_a_single_write() -> None:
 
 def test_more_subtiles_take_more_levels_of_the_digital_sum() -> None:
     for tiles, sum_ns in ((1, 1.25), (16, 5), (17, 6.25), (2048, 13.75)):
-        line = timeline(PAPER.replace(window=64 * tiles), HardwareParameters())
+        line = timeline(PAPER.replace(window=64 * tiles), HardwareParameters(line_resistivity=0))
         assert line.latency_s == pytest.approx((60 + sum_ns) * 1e-9)
 
 
@@ -619,8 +626,8 @@ def test_a_window_that_cannot_be_rewritten_in_time_is_refused() -> None:
         estimate(GPT2, long, p)
     # A single layer has no other layers' time to rewrite in, so the token period grows.
     one = estimate(larger(GPT2, num_hidden_layers=1), PAPER.replace(window=1 << 18), p)
-    assert one.token_period_s == pytest.approx(75e-9 / (1 - (1 << 18) * 10e-9 / 5e-3))
-    assert one.retention.refreshes * 10e-9 + 75e-9 <= one.token_period_s
+    assert one.token_period_s == pytest.approx(one.latency_s / (1 - (1 << 18) * 10e-9 / 5e-3))
+    assert one.retention.refreshes * 10e-9 + one.latency_s <= one.token_period_s
 
 
 def test_too_few_arrays_are_filled_anew_for_every_token() -> None:
@@ -645,6 +652,8 @@ def test_too_few_arrays_are_filled_anew_for_every_token() -> None:
 
 def test_a_figure_beyond_all_numbers_is_refused() -> None:
     with pytest.raises(InputError, match="the estimate is not a finite number"):
+        estimate(GPT2, PAPER, with_part("control", energy_j=1e308, node_m=28e-9))
+    with pytest.raises(InputError, match="the delay of a line is not a finite number"):
         estimate(GPT2, PAPER, HardwareParameters(tier_line_ratio=1e308, stacked_layers=10))
 
 

@@ -45,6 +45,7 @@ def contents(folder: str | None = None) -> dict[str, str]:
         "published": published(),
         "models": models(),
         "sharing": sharing(),
+        "wires": lines(),
         "options": options(),
         "elsewhere": elsewhere(),
         "digital": digital(),
@@ -157,6 +158,42 @@ def sharing() -> str:
     return table(("Llama-3-8B, window 1,024", "latency", "energy", "area", "pairs of arrays"), rows)
 
 
+def lines() -> str:
+    """Word lines of GPT-2's arrays: in one piece, and as they are built."""
+    rows, lasting = [], HardwareParameters(refresh="rewrite")
+    still = HardwareParameters(refresh="rewrite", line_resistivity=0)
+    for window in (1024, 4096, 8192, 32768, 131072):
+        found, without = (estimate(GPT2, PUBLISHED.replace(window=window), p) for p in (lasting, still))
+        word = found.geometry.lines.word
+        rows.append(
+            (
+                f"{window:,}",
+                scaled(word.undriven_s, "s"),
+                f"{word.segments}",
+                scaled(word.delay_s, "s"),
+                scaled(without.timeline.latency_s, "s"),
+                scaled(found.timeline.latency_s, "s"),
+                _more(found.energy_j, without.energy_j),
+                _more(found.area_m2, without.area_m2),
+            )
+        )
+    columns = (
+        "window",
+        "in one piece",
+        "segments",
+        "with drivers",
+        "one layer without wires",
+        "with",
+        "energy",
+        "area",
+    )
+    return table(columns, rows)
+
+
+def _more(ours: float, before: float) -> str:
+    return "0" if abs(ours / before - 1) < 5e-5 else f"{ours / before - 1:+.1%}"
+
+
 def options() -> str:
     """What every option adds to the published design point."""
     plain = estimate(GPT2, PUBLISHED)
@@ -181,15 +218,12 @@ def options() -> str:
     found["`extended`: six of them"] = estimate(GPT2, GainCellConfig.preset("extended"))
     found["`stacked_layers` 1 → 12"] = estimate(GPT2, PUBLISHED, HardwareParameters(stacked_layers=12))
 
-    def more(ours: float, before: float) -> str:
-        return "0" if abs(ours / before - 1) < 5e-5 else f"{ours / before - 1:+.1%}"
-
     rows = [
         (
             name,
-            more(e.timeline.latency_s, plain.timeline.latency_s),
-            more(e.energy_j, plain.energy_j),
-            more(e.area_m2, plain.area_m2),
+            _more(e.timeline.latency_s, plain.timeline.latency_s),
+            _more(e.energy_j, plain.energy_j),
+            _more(e.area_m2, plain.area_m2),
         )
         for name, e in found.items()
     ]

@@ -16,6 +16,7 @@ MARKS: dict[str, dict[str, str]] = {
         "options": "hardware",
         "models": "hardware",
         "sharing": "hardware",
+        "wires": "hardware",
         "elsewhere": "hardware",
         "digital": "hardware",
         "accelerators": "hardware",

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from gaincell.config import GainCellConfig
 from gaincell.hardware.geometry import Geometry
 from gaincell.hardware.parameters import HardwareParameters
-from gaincell.hardware.timeline import query_pulse_s
+from gaincell.hardware.wires import query_pulse_s, tier_lines
 
 FIRST = "first array and charge-to-pulse"
 SECOND = "second array"
@@ -41,10 +41,12 @@ def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters:
 
     A cell acts in pulses of T_max at full scale, a query's perhaps longer. A row of the offset is driven at full pulse,
     onto cells of the mean charge of the head's keys (its own are pulses of 1/2 on average), though of full charge at
-    most. A word line goes with its inverse, as a push-pull cell needs it.
+    most. A word line goes with its inverse, as a push-pull cell needs it. Where lines are cut into segments, a driver
+    acts between two of them as often as the line swings.
     """
     p, window, outputs = parameters, at.window, at.value_columns
     readouts = at.tiles * outputs
+    word, pulse = at.lines.word.segments - 1, at.lines.pulse.segments - 1
     offset_charge = at.offset_rows * min(2 * drive.key_charge, 1.0)
     passed = window * (at.head_dim * drive.query_active + at.offset_rows + outputs * drive.phi_active)
     counts = (config.output_levels or p.reference_output_levels) // 2 - 1
@@ -60,6 +62,8 @@ def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters:
         Count(CONVERSION, "pulse_generator", at.head_dim * _times(config.query_levels, p.reference_query_levels)),
         Count(CONVERSION, "line", 2 * passed * tier_lines(p)),
         *writes(CONVERSION, 1 / at.turns, at, config, p),
+        *_driven(CONVERSION, 2 * (word * (at.head_dim * drive.query_active + at.offset_rows))),
+        *_driven(CONVERSION, 2 * pulse * window * drive.phi_active),
         Count(DIGITAL, "counter", readouts * max(counts, 1) * drive.readout),
         Count(DIGITAL, "adder", readouts),
         Count(DIGITAL, "flip_flop", bits),
@@ -71,7 +75,10 @@ def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters:
 def writes(
     part: str, tokens: float, at: Geometry, config: GainCellConfig, parameters: HardwareParameters
 ) -> list[Count]:
-    """Actions that write so many tokens into a pair of arrays."""
+    """Actions that write so many tokens into a pair of arrays.
+
+    A driver hands on a code, not a voltage: each segment of a write line has a DAC of its own, of which one acts.
+    """
     p = parameters
     passed = at.window if p.write_line_columns is None else min(at.window, p.write_line_columns)
     ladder = p.linearised_dac_energy_ratio if config.storage == "linearised" else 1.0
@@ -79,6 +86,7 @@ def writes(
         Count(part, "dac", tokens * at.written * ladder * _times(config.stored_levels, p.reference_levels)),
         Count(part, "line", tokens * at.written * passed * tier_lines(p)),
         Count(part, "flip_flop", tokens * stored_bits(at, config, p)),
+        *_driven(part, tokens * at.written * (at.lines.word.segments - 1)),
     ]
 
 
@@ -111,7 +119,8 @@ def pair_instances(at: Geometry, config: GainCellConfig, parameters: HardwarePar
         Count("charge-to-pulse", "charge_to_pulse", at.window),
         Count("charge-to-pulse", "signed_charge_to_pulse", lines),
         Count("DACs", "pulse_generator", at.head_dim),
-        Count("DACs", "dac", at.written * _times(config.stored_levels, p.reference_levels)),
+        Count("DACs", "dac", at.lines.word.segments * at.written * _times(config.stored_levels, p.reference_levels)),
+        *_driven("line drivers", at.drivers),
         Count("digital control", "counter", lines * value_bits(config.output_levels, p.reference_output_levels)),
         Count("digital control", "adder", lines),
         Count("digital control", "control", lines),
@@ -128,9 +137,9 @@ def stored_bits(at: Geometry, config: GainCellConfig, parameters: HardwareParame
     return 2 * at.head_dim * value_bits(config.stored_levels, parameters.reference_levels)
 
 
-def tier_lines(parameters: HardwareParameters) -> float:
-    """Energy of lines in a stack over that of a single tier."""
-    return 1 + (parameters.stacked_layers - 1) * parameters.tier_line_ratio
+def _driven(part: str, times: float) -> list[Count]:
+    """What drivers between segments do; nothing where lines are in one piece."""
+    return [Count(part, "driver", times)] if times else []
 
 
 def _times(levels: int | None, reference: int) -> float:

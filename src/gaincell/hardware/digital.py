@@ -56,8 +56,8 @@ def digital_attention(
 
     Keys and values of a key/value head are read once for all the query heads that share it. Every bank of SRAM has as
     many multipliers as its port gives numbers, and all are read at once, so a layer takes as long as a bank; from DRAM,
-    as long as the stacks take to give the layer. Nothing leaks but what parts say in `static_w`, and DRAM is not
-    refreshed: both in the opponent's favour.
+    as long as the stacks take to give the layer. Nothing leaks but what parts say in `static_w`, DRAM is not refreshed,
+    and wires between banks take nothing: all in the opponent's favour.
 
     Args:
         shape: the model's attention.
@@ -91,7 +91,7 @@ def digital_attention(
     if memory == "sram":
         banks = math.ceil(head_bits / design.bank_bits)
         read_cycles = math.ceil(min(head_bits, design.bank_bits) / design.port_bits)
-        layer_s = (read_cycles + design.fill_cycles) / p.clock_hz
+        layer_s = (read_cycles + _bits_to_count(banks) + design.fill_cycles) / p.clock_hz  # banks add up in a tree
         lanes, copies = kv_heads * banks * design.port_bits / stored, layers  # every bank has its own
         cache_j = {"buffer": moved_bits * parts.buffer.energy_j}
         cache_m2 = {"buffer": layers * kv_heads * head_bits * parts.buffer.area_m2}

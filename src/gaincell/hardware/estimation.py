@@ -10,10 +10,12 @@ from gaincell.hardware import gpu, published
 from gaincell.hardware.actions import COPY, REFRESH, RELOAD, area_ratios, pair_instances, stored_bits, writes
 from gaincell.hardware.energy import Parts, added, components, layer_energies, summed, total
 from gaincell.hardware.geometry import Geometry, geometry
+from gaincell.hardware.hops import HOP, hops
 from gaincell.hardware.parameters import HardwareParameters
 from gaincell.hardware.retention import RetentionBudget, retention_budget
 from gaincell.hardware.shape import GPT2, AttentionShape, read_shape, window_notes
 from gaincell.hardware.timeline import Timeline, timeline
+from gaincell.hardware.wires import added_delay_s
 
 if TYPE_CHECKING:
     from gaincell.hardware.activity import Activity
@@ -258,6 +260,9 @@ class Estimate:
             row("pairs of arrays", self.pairs_built, "-"),
             row("output lines in use", self.geometry.utilisation, "-"),
             row("chips", self.chips, "-"),
+            row("segments of a word line", self.geometry.lines.word.segments, "-"),
+            row("delay of word and bit lines", self.geometry.lines.delay_s * 1e9, "ns"),
+            row("of it, beyond the published array's", added_delay_s(self.geometry.lines) * 1e9, "ns"),
             row("age of the oldest token / time constant", self.retention_ratio, "-"),
             row("times a token is refreshed", self.retention.refreshes, "-"),
             row("share of the time spent refreshing", self.retention.busy, "-"),
@@ -330,17 +335,22 @@ def estimate(
     shape, p = read_shape(model_config), parameters or HardwareParameters()
     watched = _reference(config) if activity is None else activity
     layers = shape.num_hidden_layers
-    at, phases, parts = geometry(shape, config, p), timeline(config, p), components(config, p)
+    at, parts = geometry(shape, config, p), components(config, p)
+    phases = timeline(config, p, at.lines)
     write_s = phases.phases[0].duration_s
+    spread = hops(at, config, p, parts)
 
     rounds, reload = 1, p.array_pairs is not None and p.array_pairs < layers * at.pairs
-    layer_s = phases.latency_s + (at.turns - 1) * phases.query_interval_s
+    layer_s = phases.latency_s + (at.turns - 1) * phases.query_interval_s + spread.latency_s
     if reload and p.array_pairs is not None:
         rounds = math.ceil(at.pairs / p.array_pairs)
         layer_s = rounds * (layer_s + at.window * write_s)
     held = retention_budget(config, p, layers * layer_s, layer_s, write_s, reload)
 
     energies = layer_energies(shape, at, config, p, parts, watched)
+    if spread.chips > 1:
+        link = {HOP: {"link": shape.num_attention_heads * spread.energy_j}}
+        energies = [added([energy, link]) for energy in energies]
     # Arrays that hold the same keys and values are written from one copy.
     copies, bits = shape.num_key_value_heads, stored_bits(at, config, p)
     once = []  # for every pair of a layer and token

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gaincell.config import GainCellConfig
 from gaincell.hardware.parameters import HardwareParameters
 from gaincell.hardware.shape import AttentionShape
+from gaincell.hardware.wires import Wires, wires
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Geometry:
         readout_lines: output lines of a sub-tile that are built, used or not: one for every sub-tile row.
         pairs: pairs of arrays in one layer.
         turns: queries that follow each other on one pair.
+        lines: its lines, and into what they are cut.
     """
 
     window: int
@@ -34,6 +36,7 @@ class Geometry:
     readout_lines: int
     pairs: int
     turns: int
+    lines: Wires
 
     @property
     def key_rows(self) -> int:
@@ -51,6 +54,16 @@ class Geometry:
         return self.key_rows + self.head_dim + self.written_columns
 
     @property
+    def drivers(self) -> int:
+        """Drivers that stand between the segments of its lines.
+
+        A query's row has a word line and its inverse, and so has a column's pulse in the second array; a value that is
+        written has a line of its own.
+        """
+        along_window = (2 * self.key_rows + self.written) * (self.lines.word.segments - 1)
+        return along_window + 2 * self.window * (self.lines.pulse.segments - 1)
+
+    @property
     def cells(self) -> int:
         """Gain cells of the pair; rows that head_dim does not fill have none."""
         return self.window * (self.key_rows + self.value_columns)
@@ -66,15 +79,17 @@ def geometry(shape: AttentionShape, config: GainCellConfig, parameters: Hardware
     stacked = -(-shape.head_dim // config.subtile_rows)
     references = {"none": 0, "ideal": 1, "column": len(config.normaliser_ranges)}[config.normaliser]
     in_turn = parameters.kv_sharing == "in_turn"
+    offset_rows = stacked * parameters.offset_rows if config.query_sign == "offset_binary" else 0
     return Geometry(
         window=config.window,
         tiles=config.tiles,
         stacked=stacked,
         head_dim=shape.head_dim,
-        offset_rows=stacked * parameters.offset_rows if config.query_sign == "offset_binary" else 0,
+        offset_rows=offset_rows,
         reference_columns=references,
         written_columns=references if config.normaliser == "ideal" else 0,
         readout_lines=stacked * config.subtile_rows + references,
         pairs=shape.num_key_value_heads if in_turn else shape.num_attention_heads,
         turns=shape.group if in_turn else 1,
+        lines=wires(config, parameters, shape.head_dim + offset_rows, shape.head_dim + references),
     )

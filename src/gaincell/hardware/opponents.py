@@ -12,7 +12,8 @@ from gaincell.hardware.roofline import attention_roofline
 #: What to know before quoting the digital opponent.
 DIGITAL_CAVEAT = (
     "The digital opponent is counted from parts, as the arrays are, at the same node and bits, and computes softmax; "
-    "it was not laid out, and leaks as little as the arrays do: nothing, unless parts say otherwise."
+    "it was not laid out, has no wires between its banks, and leaks as little as the arrays do: nothing, unless parts "
+    "say otherwise."
 )
 OURS = "gain cells"
 

@@ -156,8 +156,51 @@ class HardwareParameters(BaseModel):
         "sub-tile where lines are gated.",
         ge=1,
     )
+    cell_pitch_m: float | None = _field(
+        None, "m", _ASSUMED, "Distance of two cells along a line. null: a cell is a square of its area.", gt=0
+    )
+    line_resistivity: float = _field(
+        2.7e-8,
+        "Ohm m",
+        "copper lines some 90 nm wide, with scattering: Steinhoegl et al., Phys. Rev. B 66, 075414 (2002); assumption",
+        "Resistivity of word and bit lines.",
+        ge=0,
+    )
+    line_width_m: float = _field(
+        90e-9,
+        "m",
+        "assumption: a layer of twice the smallest pitch, which is 90 nm at 28 nm",
+        "Width of word and bit lines.",
+        gt=0,
+    )
+    line_thickness_m: float = _field(
+        180e-9, "m", "assumption: twice the width, as such layers have", "Thickness of word and bit lines.", gt=0
+    )
+    line_step_share: float = _field(
+        1.0,
+        "-",
+        _ASSUMED,
+        "Delay of a line over the shortest pulse of a query (one step), up to which one driver drives it; a longer one "
+        "is cut into segments. Smaller: more drivers, and less delay.",
+        gt=0,
+    )
     chip_area_m2: float = _field(
         400e-6, "m2", _ASSUMED, "Area of one chip that arrays and their control may take.", gt=1e-12
+    )
+    chip_hop_s: float = _field(
+        100e-9,
+        "s",
+        _ASSUMED,
+        "Time from one chip to the next: a pair of arrays that is larger than a chip takes one such hop for the query, "
+        "and one for every level of the sum over its chips.",
+        ge=0,
+    )
+    chip_hop_j_per_bit: float = _field(
+        1.3e-12,
+        "J",
+        "NVIDIA NVLink-C2C: Wei et al., ISSCC 2023, paper 9.3",
+        "Energy of a bit from one chip to the next.",
+        ge=0,
     )
 
     retention_limit: float = _field(

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.parameters import HardwareParameters
+from gaincell.hardware.wires import PUBLISHED_ROWS, Wires, added_delay_s, query_pulse_s, wires
 
 WRITE = "write"
+TRAVEL = "along the lines"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Timeline:
     def _interval_s(self, phases: Sequence[Phase]) -> float:
         """The smallest shift that no two phases on one part forbid, at once or repeated."""
         slack = 1e-6 * self.latency_s
-        used = [phase for phase in phases if phase.duration_s > slack]
+        used = [phase for phase in phases if phase.duration_s > slack and phase.name != TRAVEL]
         forbidden = [  # open intervals of distances at which one phase of a token meets another of a later token
             (a.start_s - b.end_s + slack, a.end_s - b.start_s - slack)
             for a in used
@@ -73,23 +75,25 @@ class Timeline:
         return next(end for end in ends if free(end))
 
 
-def query_pulse_s(config: GainCellConfig, parameters: HardwareParameters) -> float:
-    """The longest pulse of a query: T_max, or as long as the clock takes to count its levels."""
-    return max(config.pulse_max_s, ((config.query_levels or 1) - 1) / parameters.clock_hz)
-
-
-def timeline(config: GainCellConfig, parameters: HardwareParameters) -> Timeline:
+def timeline(config: GainCellConfig, parameters: HardwareParameters, lines: Wires | None = None) -> Timeline:
     """The phases of one token at a design point.
 
     Options lengthen it: differential queries by a pulse, more query or read-out levels than the clock counts within
     T_max by the counts that are missing, a normaliser by its division, more sub-tiles by more levels of the digital sum
-    (`layer_latency_s` is for `reference_tiles`), and a cell that was characterised by what its writes take beyond their
-    share. Wires add no delay, however large the arrays.
+    (`layer_latency_s` is for `reference_tiles`), a cell that was characterised by what its writes take beyond their
+    share, and lines by what they delay beyond those of the published head, which are within the published time. What is
+    on its way along a line that is cut into segments keeps no part busy.
+
+    Args:
+        config: the design point.
+        parameters: clock, shares, and parts.
+        lines: those of the arrays. None: of a head as wide as the published one.
 
     Raises:
         InputError: `layer_latency_s` is shorter than three pulses, or the cell does not get to what is written.
     """
     p, parts, pulse_s = parameters, parameters.parts, config.pulse_max_s
+    lines = lines or wires(config, p, PUBLISHED_ROWS, PUBLISHED_ROWS)
     written = config.cell.circuit and config.cell.circuit.write
     if written and written.settling_s is None:
         raise InputError(
@@ -116,6 +120,7 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters) -> Timeline
     steps = [
         (WRITE, write_s, ("DACs", "key array", "value array")),
         ("reset", reset_s, ("charge-to-pulse",)),
+        *([(TRAVEL, travel_s, ("lines",))] if (travel_s := added_delay_s(lines)) else []),
         ("query pulses", query_s, ("key array", "charge-to-pulse")),
         *((f"query pulses, read {n + 2}", extra_s, ("key array", "charge-to-pulse")) for n in range(reads - 1)),
         ("first discharge", pulse_s, ("charge-to-pulse", "value array", "signed charge-to-pulse")),

@@ -19,8 +19,8 @@ class Component(BaseModel):
         static_w: power of one instance all the time; 0 by default, since none is known.
         area_m2: area of one instance.
         latency_s: time of one action. The cell's is the pulse that its energy is for; the DAC's, the charge-to-pulse
-            circuit's and the adder's are the least that writing, reset and a level of the digital sum take; those of
-            other parts change nothing.
+            circuit's and the adder's are the least that writing, reset and a level of the digital sum take; the
+            driver's comes with every segment of a line beyond the first; those of other parts change nothing.
         node_m: the technology node that the figures are for.
         supply_v: the supply voltage that they are for.
         scaling: how they carry over to another node or supply. 'digital': capacitance and delay with the node,
