@@ -42,8 +42,11 @@ def test_a_sweep_doubles_and_says_which_values_cannot_be(gaincell: Run) -> None:
 
 
 def test_files(tmp_path: Path, gaincell: Run) -> None:
-    gaincell("cost", "gpt2", "--out", str(tmp_path / "a"))
-    assert {path.name for path in (tmp_path / "a").iterdir()} == {"cost.json", "cost.csv", "energy.svg", "timeline.svg"}
+    ended = gaincell("cost", "gpt2", "--out", str(tmp_path / "a"))
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert names == {"cost.html", "cost.json", "cost.csv", "energy.svg", "timeline.svg"}
+    assert all(name in ended.err for name in names)
+    assert "Attention of gpt2" in (tmp_path / "a" / "cost.html").read_text("utf-8")
     with (tmp_path / "a" / "cost.csv").open(newline="") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert float(rows["energy, one head"]["value"]) == pytest.approx(estimate(GPT2, PAPER).per_head.energy_j * 1e9)

@@ -34,7 +34,6 @@ from gaincell.hardware import (
 from gaincell.hardware.actions import CONVERSION, COPY, DIGITAL, FIRST, OPTIONS, REFRESH, RELOAD, SECOND
 from gaincell.hardware.energy import total
 from gaincell.hardware.timeline import timeline
-from gaincell.hardware.wires import added_delay_s
 
 PAPER = GainCellConfig.preset("leroux2025")
 LASTING = PAPER.replace(
@@ -356,8 +355,7 @@ def test_offset_binary_queries_cost_rows_in_every_subtile_of_the_first_array() -
         )
         assert offset.area_parts["cells"] == pytest.approx(plain.area_parts["cells"] * (1 + rows / 2 / head_dim))
         assert offset.area_parts["digital control"] == plain.area_parts["digital control"]
-        longer_s = added_delay_s(offset.geometry.lines) - added_delay_s(plain.geometry.lines)  # picoseconds
-        assert offset.latency_s == pytest.approx(plain.latency_s + 12 * longer_s)
+        assert offset.latency_s == plain.latency_s
     free = HardwareParameters(offset_rows=0)
     assert estimate(shape, PAPER.replace(query_sign="offset_binary"), free, activity).parts == plain.parts
 

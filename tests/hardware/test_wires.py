@@ -64,6 +64,7 @@ def test_what_is_published_holds_its_wires_already() -> None:
     assert lines == published_wires()
     assert 0 < lines.delay_s < 0.005 * 65e-9
     assert added_delay_s(lines) == 0
+    assert TRAVEL not in {phase.name for phase in estimate(GPT2, GainCellConfig.preset("extended")).timeline.phases}
     assert lines.word.segments == lines.pulse.segments == 1
     assert found.geometry.drivers == 0
     assert not any("driver" in of for of in (*found.energy_components.values(), *found.area.values()))

@@ -75,7 +75,8 @@ def cost(
         typer.Option("--sweep", metavar="NAME=FROM:TO", help="Double a number from one value to another."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for cost.json, cost.csv, plots and a measured activity.json.")
+        Path | None,
+        typer.Option("--out", help="Folder for cost.html, cost.json, cost.csv, plots and a measured activity.json."),
     ] = None,
     export: Annotated[
         Literal["hwcomponents", "accelforge"] | None,
@@ -142,9 +143,15 @@ def cost(
     rivals = find_opponents(found, against or ["h100"])
     beside = {"opponents": as_json(found, rivals)}
     if out is not None:
+        from gaincell.cli.cost_against import COLUMNS as AGAINST
+        from gaincell.cli.cost_against import opponent_row
         from gaincell.cli.cost_files import write_cost, write_export
+        from gaincell.report.cost_page import render_cost
 
-        write_cost(out, {**found.to_dict(), **beside}, found, rows, watched)
+        beside_rows = [opponent_row(found, each) for each in rivals]
+        page = render_cost(model, found, rows, notes, rivals, (AGAINST, beside_rows))
+        written = write_cost(out, {**found.to_dict(), **beside}, page, found, rows, watched)
+        screen.say(f"wrote {', '.join(written)} into {out}; open {out / 'cost.html'} in a browser")
         if export is not None:
             write_export(export, out, found)
     if json:

@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 
 def write_cost(
-    folder: Path, cost: dict[str, Any], found: "Estimate", rows: "list[Row]", watched: "Activity | None"
-) -> None:
-    """cost.json (`cost`), cost.csv, activity.json if it was measured; energy.svg and timeline.svg with matplotlib."""
+    folder: Path, cost: dict[str, Any], page: str, found: "Estimate", rows: "list[Row]", watched: "Activity | None"
+) -> list[str]:
+    """cost.json (`cost`), cost.csv, cost.html (`page`), a measured activity.json; with matplotlib two plots as files.
+
+    Returns:
+        The files that were written.
+    """
     from gaincell.aside import written_aside
     from gaincell.hardware import Row
     from gaincell.report import plots
@@ -23,7 +27,7 @@ def write_cost(
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(Row._fields)
     writer.writerows(rows)
-    files = {"cost.json": json.dumps(cost, indent=2) + "\n", "cost.csv": table.getvalue()}
+    files = {"cost.json": json.dumps(cost, indent=2) + "\n", "cost.csv": table.getvalue(), "cost.html": page}
     if watched is not None:
         files["activity.json"] = json.dumps(watched.to_dict()) + "\n"
     if plots.can_plot():
@@ -34,6 +38,7 @@ def write_cost(
     for name, text in files.items():
         with written_aside(folder / name) as path:
             path.write_text(text, "utf-8")
+    return list(files)
 
 
 def write_export(tool: str, folder: Path, found: "Estimate") -> None:

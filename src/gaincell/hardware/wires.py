@@ -103,8 +103,9 @@ def published_wires() -> Wires:
 
 
 def added_delay_s(lines: Wires) -> float:
-    """What a token waits for lines beyond those of the published head."""
-    return max(lines.delay_s - published_wires().delay_s, 0.0)
+    """What a token waits for lines beyond those of the published head; less than a picosecond is none."""
+    beyond_s = lines.delay_s - published_wires().delay_s
+    return beyond_s if beyond_s > 1e-12 else 0.0
 
 
 def query_pulse_s(config: GainCellConfig, parameters: HardwareParameters) -> float:

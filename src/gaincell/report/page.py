@@ -1,20 +1,18 @@
 """The HTML page: one file that needs nothing from elsewhere."""
 
-import json
 import math
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from gaincell.aside import written_aside
 from gaincell.config import GainCellConfig
 from gaincell.report import curves, energy, heads, tasks
-from gaincell.report.numbers import number, unit
-from gaincell.report.palette import variables
+from gaincell.report.numbers import number
 from gaincell.report.results import Report, Results
+from gaincell.report.template import filled
 
 #: In the order in which each needs those before.
-_SCRIPTS = ("core.js", "charts.js", "heads.js", "tables.js", "page.js")
+_SCRIPTS = ("core.js", "charts.js", "heads.js", "tables.js", "page.js", "theme.js")
 
 
 def write_report(report: Report, path: str | Path) -> int:
@@ -38,28 +36,14 @@ def write_report(report: Report, path: str | Path) -> int:
 
 def render(report: Report) -> str:
     """The page's text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
     results, found = report["results"], report["tasks"]
     data = page_data(report)
-    pages = Environment(
-        loader=PackageLoader("gaincell.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters |= {"number": number, "unit": unit}
-    package = resources.files("gaincell.report")
-    style = variables(toggled=True) + "\n" + (package / "style.css").read_text("utf-8")
-    script = "\n".join((package / "script" / name).read_text("utf-8") for name in _SCRIPTS)
-    # In a script element only "<" could end what is data.
-    text = json.dumps(_finite(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     watched = [each["activity"] for each in report["heads"].values()]
-    return pages.get_template("page.html").render(
+    return filled(
+        "page.html",
+        _SCRIPTS,
+        data,
         r=results,
-        data=data,
         headline=_headline(report),
         adaptation=data["curves"] or data["layers"],
         intervals=any(row.get("interval") for row in results["perplexities"]),
@@ -72,9 +56,6 @@ def render(report: Report) -> str:
         cells=_cells(results),
         about=results["about"],
         command=report["command"],
-        style=Markup(style),
-        script=Markup(script),
-        json=Markup(text),
     )
 
 
@@ -209,12 +190,3 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_value, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no NaN and no infinity."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
