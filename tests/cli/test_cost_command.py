@@ -41,6 +41,24 @@ def test_a_sweep_doubles_and_says_which_values_cannot_be(gaincell: Run) -> None:
     assert "8,192" in text
 
 
+def test_two_numbers_are_swept_in_all_pairs_and_shown_on_a_page(tmp_path: Path, gaincell: Run) -> None:
+    pair = ["--sweep", "window=1024:2048", "--sweep", "clock_hz=1e9:2e9"]
+    ended = gaincell("cost", "gpt2", *pair, "--json", "--out", str(tmp_path / "a"))
+    found = json.loads(ended.out)
+    assert found["sweep"] == ["window", "clock_hz"]
+    assert [(row["window"], row["clock_hz"]) for row in found["rows"]] == [
+        (1024, 1e9),
+        (1024, 2e9),
+        (2048, 1e9),
+        (2048, 2e9),
+    ]
+    assert found["rows"][2]["energy_j"] == pytest.approx(estimate(GPT2, PAPER.replace(window=2048)).energy_j)
+    assert "sweep.html" in ended.err
+    assert "window 2048, clock_hz 2e+09" in (tmp_path / "a" / "sweep.html").read_text("utf-8")
+    text = gaincell("cost", "gpt2", "--sweep", "window=4096:8192", "--sweep", "clock_hz=1e9:2e9").out
+    assert "window 8192, clock_hz 1e+09: window 8192 at a token period" in text
+
+
 def test_files(tmp_path: Path, gaincell: Run) -> None:
     ended = gaincell("cost", "gpt2", "--out", str(tmp_path / "a"))
     names = {path.name for path in (tmp_path / "a").iterdir()}
@@ -133,6 +151,8 @@ PART = "{action: a, energy_j: %s, kind: assumption, source: s}"
         (["--sweep", "cell=1:2"], "'cell' is no number of this design"),
         (["--sweep", "window=1:32"], "no value works; the first says: design point: window 1 is not a multiple"),
         (["--sweep", "window=64:128", "--rest", "h100"], "--sweep goes with"),
+        (["--sweep", "window=64:128", "--sweep", "window=64:128"], "of two different numbers"),
+        ([part for name in ("window", "clock_hz", "node_m") for part in ("--sweep", f"{name}=1:2")], "--sweep"),
         (["--rest", "h100"], "lets a token grow"),
         (
             ["--rest", "tpu"],

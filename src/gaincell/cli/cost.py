@@ -71,8 +71,12 @@ def cost(
         Path | None, typer.Option("--compare", help="A file of 'gaincell measure-gpu' to compare attention with.")
     ] = None,
     sweep: Annotated[
-        str | None,
-        typer.Option("--sweep", metavar="NAME=FROM:TO", help="Double a number from one value to another."),
+        list[str] | None,
+        typer.Option(
+            "--sweep",
+            metavar="NAME=FROM:TO",
+            help="Double a number from one value to another; given twice, every pair of two. With --out, as a page.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -112,14 +116,14 @@ def cost(
     chosen = {"kv_sharing": kv_sharing, "refresh": "rewrite" if refresh else None}
     parameters = parameters.model_copy(update={name: value for name, value in chosen.items() if value is not None})
 
-    if sweep is not None:
-        if activity or rest or compare or out or against:
+    if sweep:
+        if activity or rest or compare or export or against:
             raise InputError(
-                "--sweep goes with --config, --hardware, --kv-sharing and --refresh only; drop the others."
+                "--sweep goes with --config, --hardware, --kv-sharing, --refresh and --out only; drop the others."
             )
         from gaincell.cli.cost_sweep import show_sweep
 
-        show_sweep(sweep, model, known.fields, point, parameters, json)
+        show_sweep(sweep, model, known.fields, point, parameters, json, out)
         return
     watched = None if activity is None else _activity(activity, known, point, device or "cpu")
     whole = None

@@ -1,5 +1,8 @@
-"""`gaincell cost --sweep`: one number doubled from a value to another."""
+"""`gaincell cost --sweep`: a number, or two of them, doubled from a value to another."""
 
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaincell.cli import screen
@@ -15,40 +18,93 @@ COLUMNS = ("latency", "energy", "area", "pairs", "chips", "age / tau", "refreshe
 
 
 def show_sweep(
-    spec: str, model: str, fields: Any, config: "GainCellConfig", parameters: "HardwareParameters", json: bool
+    specs: Sequence[str],
+    model: str,
+    fields: Any,
+    config: "GainCellConfig",
+    parameters: "HardwareParameters",
+    json: bool,
+    out: Path | None = None,
 ) -> None:
-    """A row for every value; one that the model cannot have says why.
+    """A row for every value, or for every pair of values of two numbers; one that the model cannot have says why.
+
+    Args:
+        specs: one sweep or two, as NAME=FROM:TO.
+        model: what it is called.
+        fields: what `estimate` takes.
+        config: the design point.
+        parameters: the hardware.
+        json: whether to print JSON.
+        out: a folder for sweep.html, which shows what no other pair of values beats; None: no page.
 
     Raises:
-        InputError: a sweep that cannot be read, or of which every value is refused.
+        InputError: a sweep that cannot be read, more than two, or of which every value is refused.
     """
-    from gaincell.hardware import estimate
     from gaincell.report.numbers import number
 
-    name, values = _values(spec, config, parameters)
-    found: list[tuple[float, Estimate | InputError]] = []
-    for value in values:
-        try:
-            here = {name: value}
-            if name in type(config).model_fields:
-                found.append((value, estimate(fields, config.replace(**here), parameters)))
-            else:
-                changed = type(parameters)(**{**dict(parameters), **here})
-                found.append((value, estimate(fields, config, changed)))
-        except InputError as error:
-            found.append((value, error))
+    swept = [_values(spec, config, parameters) for spec in specs]
+    names = [name for name, _ in swept]
+    if len(specs) > 2 or len(set(names)) < len(names):
+        raise InputError("--sweep may be given twice, of two different numbers; drop the others.")
+    found = [
+        (point, _estimated(dict(zip(names, point, strict=True)), fields, config, parameters))
+        for point in itertools.product(*(values for _, values in swept))
+    ]
     if all(isinstance(result, InputError) for _, result in found):
-        raise InputError(f"--sweep {spec}: no value works; the first says: {found[0][1]}")
+        raise InputError(f"--sweep {' --sweep '.join(specs)}: no value works; the first says: {found[0][1]}")
+    if out is not None:
+        _write_page(out, model, names, found)
     if json:
         rows = [
-            {name: value, **({"refused": str(x)} if isinstance(x, InputError) else x.to_dict())} for value, x in found
+            {
+                **dict(zip(names, point, strict=True)),
+                **({"refused": str(x)} if isinstance(x, InputError) else x.to_dict()),
+            }
+            for point, x in found
         ]
-        screen.show_json({"model": model, "sweep": name, "rows": rows})
+        screen.show_json({"model": model, "sweep": names[0] if len(names) == 1 else names, "rows": rows})
         return
-    screen.show_table((name, *COLUMNS), [(number(value, 7), *_cells(x)) for value, x in found], f"Attention of {model}")
-    for value, result in found:
+    table = [(*(number(value, 7) for value in point), *_cells(x)) for point, x in found]
+    screen.show_table((*names, *COLUMNS), table, f"Attention of {model}", len(names))
+    for point, result in found:
         if isinstance(result, InputError):
-            screen.show(f"{name} {value:g}: {result}")
+            screen.show(f"{_words(names, point)}: {result}")
+
+
+def _estimated(
+    here: dict[str, float], fields: Any, config: "GainCellConfig", parameters: "HardwareParameters"
+) -> "Estimate | InputError":
+    """The estimate with some numbers of the design point or the hardware changed, or why there is none."""
+    from gaincell.hardware import estimate
+
+    own = {name: value for name, value in here.items() if name in type(config).model_fields}
+    others = {name: value for name, value in here.items() if name not in own}
+    try:
+        changed = type(parameters)(**{**dict(parameters), **others}) if others else parameters
+        return estimate(fields, config.replace(**own), changed)
+    except InputError as error:
+        return error
+
+
+def _write_page(
+    folder: Path, model: str, names: list[str], found: "list[tuple[tuple[float, ...], Estimate | InputError]]"
+) -> None:
+    from gaincell.aside import written_aside
+    from gaincell.report.sweep_page import Point, render_sweep
+
+    points = [
+        Point(_words(names, point), x.latency_s, x.energy_j, x.area_m2)
+        for point, x in found
+        if not isinstance(x, InputError)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_aside(folder / "sweep.html") as path:
+        path.write_text(render_sweep(model, names, points, len(found) - len(points)), "utf-8")
+    screen.say(f"wrote sweep.html into {folder}; open {folder / 'sweep.html'} in a browser")
+
+
+def _words(names: Sequence[str], point: Sequence[float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in zip(names, point, strict=True))
 
 
 def _values(spec: str, config: "GainCellConfig", parameters: "HardwareParameters") -> tuple[str, list[float]]:
