@@ -9,10 +9,10 @@ import pytest
 from command_tools import Run
 
 from gaincell.config import GainCellConfig
-from gaincell.hardware import GPT2, Activity, AttentionShape, estimate
+from gaincell.hardware import GPT2, Activity, Workload, estimate
 
 PAPER = GainCellConfig.preset("leroux2025")
-SMOLLM2 = AttentionShape(30, 9, 3, 64)
+SMOLLM2 = Workload.uniform(30, 9, 3, 64)
 
 
 def test_json_is_the_estimate(gaincell: Run) -> None:

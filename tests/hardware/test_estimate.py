@@ -7,8 +7,6 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,13 +21,12 @@ from gaincell.hardware import (
     BASELINES,
     GPT2,
     Activity,
-    AttentionShape,
     Components,
     Estimate,
     HardwareParameters,
+    Workload,
     estimate,
     paper_table,
-    read_shape,
 )
 from gaincell.hardware.actions import CONVERSION, COPY, DIGITAL, FIRST, OPTIONS, REFRESH, RELOAD, SECOND
 from gaincell.hardware.energy import total
@@ -42,7 +39,7 @@ LASTING = PAPER.replace(
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 
 shapes = st.builds(
-    lambda layers, kv_heads, group, head_dim: AttentionShape(layers, kv_heads * group, kv_heads, head_dim),
+    lambda layers, kv_heads, group, head_dim: Workload.uniform(layers, kv_heads * group, kv_heads, head_dim),
     st.integers(1, 40),
     st.integers(1, 16),
     st.integers(1, 8),
@@ -65,8 +62,11 @@ parameters = st.builds(
 )
 
 
-def larger(shape: AttentionShape, **changes: int) -> AttentionShape:
-    return AttentionShape(**{**vars(shape), **changes})
+def larger(workload: Workload, **changes: int) -> Workload:
+    """A uniform workload with other numbers of layers, heads, kv_heads or another head_dim."""
+    one = workload.layers[0]
+    numbers = {"layers": len(workload.layers), "heads": one.heads, "kv_heads": one.kv_heads, "head_dim": one.key_dim}
+    return Workload.uniform(**{**numbers, **changes})
 
 
 def with_part(name: str, **figures: float) -> HardwareParameters:
@@ -119,7 +119,7 @@ def test_published_gpu_ratios() -> None:
 
 
 def test_gpu_ratios_are_for_one_gpt2_layer_or_absent() -> None:
-    other = estimate(AttentionShape(30, 9, 3, 64), PAPER)
+    other = estimate(Workload.uniform(30, 9, 3, 64), PAPER)
     assert other.gpu_ratios == estimate(GPT2, PAPER).gpu_ratios
     assert all("one GPT-2 layer" in row.name for row in other.table() if "RTX" in row.name or "Jetson" in row.name)
     assert estimate(GPT2, PAPER.replace(window=512)).gpu_ratios == ()
@@ -169,7 +169,7 @@ def test_published_column_is_for_the_published_design_only(other: Estimate) -> N
 @given(shapes, configs, parameters)
 def test_parts_add_up_and_shares_multiply_out(shape, config, parameters) -> None:
     cost = estimate(shape, config, parameters)
-    layers, heads = shape.num_hidden_layers, shape.num_attention_heads
+    layers, heads = len(shape.layers), shape.layers[0].heads
     assert cost.energy_j == pytest.approx(sum(total(layer) for layer in cost.layers))
     assert cost.energy_j == pytest.approx(sum(sum(parts.values()) for parts in cost.energy_components.values()))
     assert cost.area_m2 == pytest.approx(total(cost.area))
@@ -185,13 +185,13 @@ def test_energy_and_area_grow(shape, config, parameters, more: int) -> None:
     cost = estimate(shape, config, parameters)
     bigger = [
         estimate(shape, config.replace(window=config.window + 64 * more), parameters),
-        estimate(larger(shape, num_hidden_layers=shape.num_hidden_layers + more), config, parameters),
-        estimate(larger(shape, head_dim=shape.head_dim + more), config, parameters),
+        estimate(larger(shape, layers=len(shape.layers) + more), config, parameters),
+        estimate(larger(shape, head_dim=shape.layers[0].key_dim + more), config, parameters),
         estimate(
             larger(
                 shape,
-                num_attention_heads=shape.num_attention_heads + more * shape.group,
-                num_key_value_heads=shape.num_key_value_heads + more,
+                heads=shape.layers[0].heads + more * shape.layers[0].group,
+                kv_heads=shape.layers[0].kv_heads + more,
             ),
             config,
             parameters,
@@ -248,12 +248,12 @@ def test_joules_are_joules_and_square_metres_square_metres(shape, config, factor
 def test_sharing_trades_area_for_latency(shape, config) -> None:
     copied = estimate(shape, config, HardwareParameters(kv_sharing="copied"))
     in_turn = estimate(shape, config, HardwareParameters(kv_sharing="in_turn"))
-    assert copied.area_m2 == pytest.approx(shape.group * in_turn.area_m2)
+    assert copied.area_m2 == pytest.approx(shape.layers[0].group * in_turn.area_m2)
     interval_s = in_turn.timeline.query_interval_s
     assert in_turn.latency_s == pytest.approx(
-        copied.latency_s + shape.num_hidden_layers * (shape.group - 1) * interval_s
+        copied.latency_s + len(shape.layers) * (shape.layers[0].group - 1) * interval_s
     )
-    if shape.group == 1:
+    if shape.layers[0].group == 1:
         assert in_turn.energy_j == copied.energy_j
     else:
         assert in_turn.energy_j < copied.energy_j
@@ -457,16 +457,16 @@ def test_silent_heads_cost_no_cells_and_layers_differ() -> None:
         "readout",
     ):
         arrays[name][1] = 0
-    cost = estimate(AttentionShape(2, 3, 3, 64), PAPER, None, Activity(**arrays, tokens=9, text="half of it silent"))
+    cost = estimate(Workload.uniform(2, 3, 3, 64), PAPER, None, Activity(**arrays, tokens=9, text="half of it silent"))
     busy, silent = cost.layers
-    for part, values in estimate(AttentionShape(2, 3, 3, 64), PAPER).layers[0].items():
+    for part, values in estimate(Workload.uniform(2, 3, 3, 64), PAPER).layers[0].items():
         assert busy[part] == pytest.approx(values)
     assert silent[FIRST]["cell"] == silent[SECOND]["cell"] == silent[DIGITAL]["counter"] == 0
     assert silent[SECOND]["signed_charge_to_pulse"] == busy[SECOND]["signed_charge_to_pulse"]
     assert cost.activity == "half of it silent"
     finer = PAPER.replace(stored_levels=16)
     with pytest.raises(InputError, match="measured with 8 stored levels, but 'leroux2025' has 16"):
-        estimate(AttentionShape(2, 3, 3, 64), finer, None, Activity(**arrays, tokens=9, text=""))
+        estimate(Workload.uniform(2, 3, 3, 64), finer, None, Activity(**arrays, tokens=9, text=""))
     with pytest.raises(InputError, match="measured on 2 layers of 3 heads, but the model has 12 of 12"):
         estimate(GPT2, PAPER, None, Activity(**arrays, tokens=9, text=""))
 
@@ -485,7 +485,7 @@ def test_phases_of_the_published_head_add_up_to_65_ns() -> None:
 def test_queries_of_a_group_follow_a_single_write() -> None:
     line = timeline(PAPER, HardwareParameters())
     assert line.query_interval_s == pytest.approx(35e-9)
-    cost = estimate(AttentionShape(1, 4, 1, 64), PAPER, HardwareParameters(kv_sharing="in_turn"))
+    cost = estimate(Workload.uniform(1, 4, 1, 64), PAPER, HardwareParameters(kv_sharing="in_turn"))
     assert cost.latency_s == pytest.approx(65e-9 + 3 * 35e-9)
     assert cost.prompt_interval_s == pytest.approx(45e-9 + 3 * 35e-9)
 
@@ -555,10 +555,10 @@ def test_retention() -> None:
     cost = estimate(GPT2, PAPER)
     assert cost.retention_ratio == pytest.approx(1024 * 12 * 65e-9 / 5e-3)
     assert cost.remaining_fraction == pytest.approx(math.exp(-1024 * 1.6e-4))
-    deep = estimate(larger(GPT2, num_hidden_layers=30), PAPER)
+    deep = estimate(larger(GPT2, layers=30), PAPER)
     assert deep.retention_ratio == pytest.approx(2.5 * cost.retention_ratio)
     assert deep.remaining_fraction == cost.remaining_fraction
-    unset = estimate(larger(GPT2, num_hidden_layers=30), PAPER.replace(leak_per_token=None))
+    unset = estimate(larger(GPT2, layers=30), PAPER.replace(leak_per_token=None))
     assert unset.remaining_fraction == pytest.approx(math.exp(-unset.retention_ratio))
     slow = estimate(GPT2, PAPER.replace(token_period_s=2e-6))
     assert slow.token_period_s == 2e-6
@@ -611,7 +611,7 @@ def test_a_window_beyond_retention_is_refused_or_refreshed() -> None:
 
 def test_heads_that_share_keys_and_values_share_a_copy_of_them() -> None:
     slow, p = PAPER.replace(token_period_s=17e-6), HardwareParameters(refresh="rewrite")
-    grouped, alone = (estimate(AttentionShape(12, 12, kv, 64), slow, p) for kv in (3, 12))
+    grouped, alone = (estimate(Workload.uniform(12, 12, kv, 64), slow, p) for kv in (3, 12))
     assert grouped.energy_components[REFRESH]["buffer"] == pytest.approx(alone.energy_components[REFRESH]["buffer"] / 4)
     assert grouped.energy_components[REFRESH]["dac"] == pytest.approx(alone.energy_components[REFRESH]["dac"])
     assert grouped.area_parts[COPY] == pytest.approx(alone.area_parts[COPY] / 4)
@@ -623,7 +623,7 @@ def test_a_window_that_cannot_be_rewritten_in_time_is_refused() -> None:
     with pytest.raises(InputError, match=r"cannot be refreshed: rewriting it at 10 ns a column takes 5.24 ms"):
         estimate(GPT2, long, p)
     # A single layer has no other layers' time to rewrite in, so the token period grows.
-    one = estimate(larger(GPT2, num_hidden_layers=1), PAPER.replace(window=1 << 18), p)
+    one = estimate(larger(GPT2, layers=1), PAPER.replace(window=1 << 18), p)
     assert one.token_period_s == pytest.approx(one.latency_s / (1 - (1 << 18) * 10e-9 / 5e-3))
     assert one.retention.refreshes * 10e-9 + one.latency_s <= one.token_period_s
 
@@ -639,13 +639,13 @@ def test_too_few_arrays_are_filled_anew_for_every_token() -> None:
     assert half.latency_s == pytest.approx(2 * cost.latency_s)
     assert estimate(GPT2, LASTING, HardwareParameters(array_pairs=144)).parts == whole.parts
     # They are filled within a turn, so they neither outlive the cell nor are refreshed.
-    filled = estimate(AttentionShape(32, 32, 8, 128), PAPER, HardwareParameters(array_pairs=32, refresh="rewrite"))
+    filled = estimate(Workload.uniform(32, 32, 8, 128), PAPER, HardwareParameters(array_pairs=32, refresh="rewrite"))
     assert filled.retention.refreshes == 0
     assert filled.retention_ratio == pytest.approx((65e-9 + 1024 * 10e-9) / 5e-3)
     with pytest.raises(InputError, match=r"filling window 524288 takes 5\.24 ms, but a token lasts 5 ms"):
         estimate(GPT2, PAPER.replace(window=1 << 19), p)
     # The baselines' layer is compared with arrays of its own.
-    assert estimate(AttentionShape(1, 1, 1, 64), PAPER, HardwareParameters(array_pairs=1)).gpu_ratios
+    assert estimate(Workload.uniform(1, 1, 1, 64), PAPER, HardwareParameters(array_pairs=1)).gpu_ratios
 
 
 def test_a_figure_beyond_all_numbers_is_refused() -> None:
@@ -656,7 +656,7 @@ def test_a_figure_beyond_all_numbers_is_refused() -> None:
 
 
 def test_chips() -> None:
-    cost = estimate(AttentionShape(80, 64, 8, 128), LASTING)
+    cost = estimate(Workload.uniform(80, 64, 8, 128), LASTING)
     assert cost.chips == math.ceil(80 * 64 * cost.per_head.area_m2 / 400e-6)
     assert estimate(GPT2, PAPER).chips == 1
 
@@ -666,92 +666,7 @@ def test_static_power_lasts_as_long_as_the_token() -> None:
     assert cost.parts["static power"] == pytest.approx(144 * 1024 * 1e-9 * cost.token_period_s)
 
 
-# Model configs
-
-
-def test_model_configs_of_many_kinds() -> None:
-    assert read_shape({"n_layer": 12, "n_head": 12, "n_embd": 768}) == GPT2
-    grouped = {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "hidden_size": 576}
-    assert read_shape(grouped) == AttentionShape(30, 9, 3, 64)
-    assert read_shape(SimpleNamespace(**grouped, head_dim=None)) == AttentionShape(30, 9, 3, 64)
-    assert read_shape({**grouped, "head_dim": 128}).head_dim == 128
-    assert read_shape({"text_config": grouped}) == read_shape(grouped)
-    assert read_shape(SimpleNamespace(get_text_config=lambda: SimpleNamespace(**grouped))) == read_shape(grouped)
-    assert read_shape({**grouped, "layer_types": ["full_attention", "sliding_attention"]}) == read_shape(grouped)
-
-
-@pytest.mark.parametrize("kinds", [["linear_attention", "full_attention"], ["mlp", "hybrid"], ["attention", "mamba"]])
-@pytest.mark.parametrize("field", ["layer_types", "layers_block_type"])
-def test_of_a_hybrid_the_layers_that_attend_are_counted(kinds: list[str], field: str) -> None:
-    hybrid = {**GOOD, "mamba_d_state": 16, field: kinds}
-    assert read_shape(hybrid) == AttentionShape(1, 4, 2, 64)
-    assert estimate(hybrid, PAPER).energy_j == estimate({**GOOD, "num_hidden_layers": 1}, PAPER).energy_j
-
-
-GOOD = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 256}
-
-
-@pytest.mark.parametrize(
-    ("changes", "complaint"),
-    [
-        ({"num_hidden_layers": None}, "num_hidden_layers or n_layer is missing; add it."),
-        ({"num_attention_heads": None}, "num_attention_heads or n_head is missing; add it."),
-        ({"hidden_size": None}, "neither head_dim nor hidden_size"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers is 0, but must be a positive whole number."),
-        ({"num_hidden_layers": 2.5}, "num_hidden_layers is 2.5"),
-        ({"num_hidden_layers": True}, "num_hidden_layers is True"),
-        ({"num_attention_heads": [4, 8]}, r"num_attention_heads is \[4, 8\]"),
-        ({"num_key_value_heads": 3}, "num_attention_heads 4 is not a multiple of num_key_value_heads 3."),
-        ({"head_dim": -1}, "head_dim is -1"),
-        ({"hidden_size": 255}, "hidden_size 255 is not a multiple of num_attention_heads 4; set head_dim."),
-        ({"is_encoder_decoder": True}, "encoder-decoder"),
-        ({"kv_lora_rank": 512}, "latent attention"),
-        (
-            {"layer_types": ["full_attention", "chunked_attention"]},
-            "has 'chunked_attention', which cannot be estimated",
-        ),
-        ({"layer_types": ["linear_attention", "conv"]}, "0 of 2 layer_types attend"),
-        ({"layer_types": ["full_attention", "conv", "conv"]}, "1 of 3 layer_types attend, of 2 num_hidden_layers"),
-        ({"mamba_d_state": 16}, "mamba_d_state is of layers that do not attend, but layer_types is missing"),
-    ],
-)
-@pytest.mark.parametrize("kind", [dict, SimpleNamespace])
-def test_bad_model_configs_are_told_in_one_sentence(kind, changes, complaint: str) -> None:
-    with pytest.raises(InputError, match=complaint) as raised:
-        estimate(kind(**{**GOOD, **changes}), PAPER)
-    message = str(raised.value)
-    assert message.startswith("model config: ")
-    assert message.endswith(".")
-    assert "\n" not in message
-    assert ". " not in message
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({}, []),
-        ({"sliding_window": 512}, ["12 layers of this model look back 512 tokens only"]),
-        ({"sliding_window": 512, "use_sliding_window": False}, []),
-        ({"sliding_window": 4096}, []),
-        ({"sliding_window": 512, "layer_types": ["sliding_attention"] * 10 + ["full_attention"] * 2}, ["10 layers"]),
-        ({"n_positions": 1000}, ["has 1,000 positions"]),
-    ],
-)
-def test_what_one_window_for_all_layers_leaves_out_is_said(changes: dict[str, Any], told: list[str]) -> None:
-    config = {"num_hidden_layers": 12, "num_attention_heads": 12, "head_dim": 64, **changes}
-    found = estimate(config, PAPER)
-    assert len(found.notes) == len(told)
-    assert all(words in note for words, note in zip(told, found.notes, strict=True))
-    assert found.to_dict()["notes"] == list(found.notes)
-
-
-def test_ambiguous_text_model_is_an_input_error() -> None:
-    def ambiguous() -> None:
-        raise ValueError("Multiple valid text configs were found. Please specify.")
-
-    with pytest.raises(InputError, match=r"text model cannot be told: Multiple valid text configs were found\.$"):
-        read_shape(SimpleNamespace(get_text_config=ambiguous))
-
+# Hardware parameters
 
 PART = {"action": "an action", "energy_j": 1e-12, "kind": "assumption", "source": "a guess"}
 

@@ -17,17 +17,17 @@ from gaincell.config import GainCellConfig
 from gaincell.hardware import (
     GPT2,
     Activity,
-    AttentionShape,
     Components,
     Estimate,
     HardwareParameters,
+    Workload,
     estimate,
 )
 from gaincell.hardware.actions import Drive, head_actions, option_actions
 from gaincell.hardware.export import write_accelforge, write_hwcomponents
 
 PAPER = GainCellConfig.preset("leroux2025")
-GROUPED = AttentionShape(3, 8, 2, 128)
+GROUPED = Workload.uniform(3, 8, 2, 128)
 PARTS = Components()
 LEAKING = Components(
     dac=PARTS.dac.model_copy(update={"static_w": 1e-9}),
@@ -83,7 +83,7 @@ def test_the_package_counts_the_actions_of_every_head(config: GainCellConfig, tm
     activity = Activity.reference(config)
     drive = Drive(*(float(getattr(activity, name)[0, 0]) for name in Drive._fields))
     counts = head_actions(cost.geometry, drive, config, cost.parameters)
-    counts += option_actions(cost.geometry, GPT2.num_attention_heads, config, cost.parameters)
+    counts += option_actions(cost.geometry, GPT2.layers[0].heads, config, cost.parameters)
     acts: dict[str, float] = {}
     for count in counts:
         acts[count.component] = acts.get(count.component, 0.0) + 12 * 12 * count.times

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +29,7 @@ from gaincell.hardware.measure import (
     measure_batch,
 )
 from gaincell.hardware.nvml import PowerSum, board_energy
-from gaincell.hardware.shape import AttentionShape
+from gaincell.hardware.workload import Workload
 
 MEASURED = Measurement(
     shape=BASELINE_LAYER,
@@ -205,9 +206,10 @@ def test_a_file_reads_back_equal(tmp_path: Path) -> None:
         ({"batches": [{"batch": 1}]}, ["batches.0.latency_s", "missing"]),
         ({"idle_power_w": math.nan}, ["idle_power_w"]),
         ({"energy_source": "guess"}, ["energy_source"]),
-        ({"shape": {**vars(BASELINE_LAYER), "num_key_value_heads": 5}}, ["num_key_value_heads"]),
-        ({"shape": {**vars(BASELINE_LAYER), "head_dim": -64}}, ["head_dim"]),
-        ({"format": 2}, ["format"]),
+        ({"shape": {"layers": [{**asdict(BASELINE_LAYER.layers[0]), "kv_heads": 5}]}}, ["kv_heads=5", "multiple"]),
+        ({"shape": {"layers": [{"kind": "attention", "head_dim": 64}]}}, ["shape.layers.0.head_dim"]),
+        ({"shape": {"layers": []}}, ["none of its layers attends"]),
+        ({"format": 1}, ["format"]),
         ({"more": 1}, ["'more'", "unexpected"]),
     ],
     ids=lambda value: str(value)[:40],
@@ -270,7 +272,7 @@ def test_numbers_out_of_range_are_refused_first(arguments: dict[str, Any], word:
 
 @pytest.mark.skipif(not torch.cuda.is_available() or find_spec("pynvml") is None, reason="no CUDA device, or no NVML")
 def test_a_measurement_on_a_gpu() -> None:
-    grouped = AttentionShape(num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=2, head_dim=64)
+    grouped = Workload.uniform(layers=2, heads=8, kv_heads=2, head_dim=64)
     found = measure_attention(grouped, window=512, batches=(1, 64), seconds=1.0)
     one, many = found.batches
     assert one.latency_s < many.latency_s < 64 * one.latency_s

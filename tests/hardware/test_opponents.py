@@ -1,7 +1,6 @@
 """The same attention elsewhere: digital from parts, accelerators as ranges, and who is said to win."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.hardware import GPT2, AttentionShape, Components, HardwareParameters, estimate
+from gaincell.hardware import GPT2, Components, HardwareParameters, Workload, estimate
 from gaincell.hardware.accelerators import ACCELERATORS, H100_SXM, Accelerator, find_accelerator
 from gaincell.hardware.digital import CACHE, DigitalAttention, digital_attention
 from gaincell.hardware.digital_design import DigitalDesign
@@ -19,11 +18,11 @@ from gaincell.hardware.energy import total
 from gaincell.hardware.opponents import OURS, opponents
 
 PAPER = GainCellConfig.preset("leroux2025")
-HEAD = AttentionShape(1, 1, 1, 64)
+HEAD = Workload.uniform(1, 1, 1, 64)
 MEMORIES = ("sram", "dram")
 
 shapes = st.builds(
-    lambda layers, kv_heads, group, head_dim: AttentionShape(layers, kv_heads * group, kv_heads, head_dim),
+    lambda layers, kv_heads, group, head_dim: Workload.uniform(layers, kv_heads * group, kv_heads, head_dim),
     st.integers(1, 40),
     st.integers(1, 16),
     st.integers(1, 8),
@@ -36,6 +35,13 @@ points = st.builds(
     st.integers(1, 6),
 )
 memories = st.sampled_from(MEMORIES)
+
+
+def larger(workload: Workload, **changes: int) -> Workload:
+    """A uniform workload with other numbers of layers, heads, kv_heads or another head_dim."""
+    one = workload.layers[0]
+    numbers = {"layers": len(workload.layers), "heads": one.heads, "kv_heads": one.kv_heads, "head_dim": one.key_dim}
+    return Workload.uniform(**{**numbers, **changes})
 
 
 def built(**design: Any) -> HardwareParameters:
@@ -78,41 +84,37 @@ def test_from_dram_every_bit_comes_through_the_stack() -> None:
 
 
 @given(shapes, points, memories)
-def test_parts_of_digital_add_up(shape: AttentionShape, point: GainCellConfig, memory: Any) -> None:
+def test_parts_of_digital_add_up(shape: Workload, point: GainCellConfig, memory: Any) -> None:
     found = digital_attention(shape, point, HardwareParameters(), memory)
     assert found.energy_j == pytest.approx(sum(sum(of.values()) for of in found.energy.values())) == total(found.energy)
     assert found.area_m2 == pytest.approx(total(found.area))
-    layer = digital_attention(replace(shape, num_hidden_layers=1), point, HardwareParameters(), memory)
-    assert found.energy_j == pytest.approx(shape.num_hidden_layers * layer.energy_j)
-    assert found.latency_s == pytest.approx(shape.num_hidden_layers * layer.latency_s)
+    layer = digital_attention(larger(shape, layers=1), point, HardwareParameters(), memory)
+    assert found.energy_j == pytest.approx(len(shape.layers) * layer.energy_j)
+    assert found.latency_s == pytest.approx(len(shape.layers) * layer.latency_s)
 
 
 @given(shapes, points, memories, st.integers(1, 4))
-def test_more_of_anything_costs_no_less(shape: AttentionShape, point: GainCellConfig, memory: Any, more: int) -> None:
+def test_more_of_anything_costs_no_less(shape: Workload, point: GainCellConfig, memory: Any, more: int) -> None:
     p = HardwareParameters()
     plain = digital_attention(shape, point, p, memory)
-    group = shape.group
-    larger = [
+    one, group = shape.layers[0], shape.layers[0].group
+    costlier = [
         (shape, point.replace(window=point.window + 64 * more)),
-        (replace(shape, num_hidden_layers=shape.num_hidden_layers + more), point),
-        (replace(shape, num_attention_heads=shape.num_attention_heads + more * shape.num_key_value_heads), point),
+        (larger(shape, layers=len(shape.layers) + more), point),
+        (larger(shape, heads=one.heads + more * one.kv_heads), point),
         (
-            replace(
-                shape,
-                num_attention_heads=shape.num_attention_heads + more * group,
-                num_key_value_heads=shape.num_key_value_heads + more,
-            ),
+            larger(shape, heads=one.heads + more * group, kv_heads=one.kv_heads + more),
             point,
         ),
     ]
-    assert all(no_less(digital_attention(s, c, p, memory), plain) for s, c in larger)
-    wider = digital_attention(replace(shape, head_dim=shape.head_dim + more), point, p, memory)
+    assert all(no_less(digital_attention(s, c, p, memory), plain) for s, c in costlier)
+    wider = digital_attention(larger(shape, head_dim=one.key_dim + more), point, p, memory)
     assert wider.energy_j > plain.energy_j
     assert wider.latency_s >= plain.latency_s
 
 
 def test_heads_that_share_keys_and_values_read_them_once() -> None:
-    grouped, alone = (digital_attention(AttentionShape(2, 8, kv, 64), PAPER, HardwareParameters()) for kv in (2, 8))
+    grouped, alone = (digital_attention(Workload.uniform(2, 8, kv, 64), PAPER, HardwareParameters()) for kv in (2, 8))
     assert alone.energy[CACHE]["buffer"] == pytest.approx(4 * grouped.energy[CACHE]["buffer"])
     assert alone.area[CACHE]["buffer"] == pytest.approx(4 * grouped.area[CACHE]["buffer"])
     assert alone.energy["products"] == grouped.energy["products"]
@@ -140,7 +142,7 @@ def test_every_figure_of_the_user_changes_the_result(name: str) -> None:
     full = PAPER.replace(window=1 << 17)
     assert any(
         digital_attention(shape, full, changed, memory) != digital_attention(shape, full, HardwareParameters(), memory)
-        for shape in (GPT2, AttentionShape(80, 12, 12, 128))  # 12 GB do not fit a stack of 8
+        for shape in (GPT2, Workload.uniform(80, 12, 12, 128))  # 12 GB do not fit a stack of 8
         for memory in MEMORIES
     )
 

@@ -19,10 +19,10 @@ from gaincell.hardware.roofline import (
     decoder_roofline,
     whole_token,
 )
-from gaincell.hardware.shape import AttentionShape
+from gaincell.hardware.workload import Workload
 
 shapes = st.builds(
-    lambda layers, kv_heads, group, head_dim: AttentionShape(layers, kv_heads * group, kv_heads, head_dim),
+    lambda layers, kv_heads, group, head_dim: Workload.uniform(layers, kv_heads * group, kv_heads, head_dim),
     st.integers(1, 80),
     st.integers(1, 16),
     st.integers(1, 8),
@@ -38,7 +38,7 @@ FREE = Link(1e30, 0.0, 0.0, "nothing")
 
 @given(shapes, accelerators, windows, batches, widths, st.integers(0, 1000), st.integers(0, 100), st.floats(0, 4))
 def test_attention_grows_with_window_batch_and_bytes(
-    shape: AttentionShape, on: Accelerator, window: int, batch: int, width: float, tokens: int, more: int, bytes_: float
+    shape: Workload, on: Accelerator, window: int, batch: int, width: float, tokens: int, more: int, bytes_: float
 ) -> None:
     found = attention_roofline(shape, window, on, batch, width)
     for larger in (
@@ -68,7 +68,7 @@ def test_a_batch_shares_the_weights(
 
 @given(shapes, decoders, accelerators, windows, batches, widths)
 def test_the_slower_of_memory_and_arithmetic_decides_and_energy_follows(
-    shape: AttentionShape, decoder: DecoderShape, on: Accelerator, window: int, batch: int, width: float
+    shape: Workload, decoder: DecoderShape, on: Accelerator, window: int, batch: int, width: float
 ) -> None:
     for found in (attention_roofline(shape, window, on, batch, width), decoder_roofline(decoder, on, batch, width)):
         assert found.latency_s == max(found.flop / on.flop_per_s, found.moved_bytes / on.bytes_per_s)

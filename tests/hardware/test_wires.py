@@ -1,7 +1,6 @@
 """Word and bit lines: their delay, how far a driver reaches, what segments cost, and what is published already."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from gaincell.cell import Retention
 from gaincell.config import GainCellConfig
-from gaincell.hardware import GPT2, AttentionShape, Components, Estimate, HardwareParameters, estimate
+from gaincell.hardware import GPT2, Components, Estimate, HardwareParameters, Workload, estimate
 from gaincell.hardware.actions import CONVERSION
 from gaincell.hardware.hops import HOP
 from gaincell.hardware.timeline import TRAVEL, timeline
@@ -174,7 +173,7 @@ def test_lines_without_capacitance_delay_nothing() -> None:
 
 
 def test_a_pair_that_is_larger_than_a_chip_hops() -> None:
-    one = estimate(AttentionShape(1, 1, 1, 64), LASTING)
+    one = estimate(Workload.uniform(1, 1, 1, 64), LASTING)
     small = HardwareParameters(chip_area_m2=one.area_m2 / 3.5)
     found, plain = at(1024, small), at(1024)
     assert found.latency_s == pytest.approx(plain.latency_s + 12 * 3 * 100e-9)  # out, and a tree of four chips
@@ -186,6 +185,6 @@ def test_a_pair_that_is_larger_than_a_chip_hops() -> None:
         dearer = at(1024, small.model_copy(update={name: 2 * getattr(small, name)}))
         assert (dearer.latency_s > found.latency_s) == (name == "chip_hop_s")
         assert (dearer.energy_j > found.energy_j) == (name == "chip_hop_j_per_bit")
-    wide = estimate(replace(GPT2, head_dim=4096), LASTING)  # whose pulses pass a driver, too
+    wide = estimate(Workload.uniform(12, 12, 12, 4096), LASTING)  # whose pulses pass a driver, too
     assert wide.geometry.lines.pulse.segments == 2
     assert wide.geometry.drivers == 2 * 1024

@@ -3,7 +3,7 @@
 import json
 import math
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from gaincell import GainCellConfig, InputError
 from gaincell.cell import load_cell
 from gaincell.hardware import paper_table
+from gaincell.hardware.gpu import BASELINE_LAYER
 from gaincell.hardware.measure import Measurement
 from gaincell.models import adapter_names
 from gaincell.reproduce import (
@@ -148,7 +149,7 @@ def test_fig5_is_what_gaincell_cost_prints(rows: dict[str, Row]) -> None:
 def test_a_measured_h100_stands_beside_the_quoted_ratios(tmp_path: Path) -> None:
     batch = {"batch": 1, "latency_s": 6.5e-6, "energy_j": 7.2e-3, "steps": 10, "caches": 2}
     known: Any = {
-        "shape": {"num_hidden_layers": 1, "num_attention_heads": 12, "num_key_value_heads": 12, "head_dim": 64},
+        "shape": asdict(BASELINE_LAYER),
         "window": 1024,
         "batches": [batch],
         "idle_power_w": 70.0,

@@ -24,8 +24,8 @@ def cost(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="gpt2, smollm2, llama3-8b, llama3-70b, a shipped adapter, or a model folder (only config.json is read "
-            "unless --activity runs it).",
+            help="gpt2, smollm2, llama3-8b, llama3-70b, a shipped adapter, a model folder, or 'owner/name' of one in "
+            "the hub's local cache (only config.json is read unless --activity runs it).",
         ),
     ] = "gpt2",
     config: Annotated[
@@ -203,6 +203,7 @@ class _Model:
 def _find(model: str) -> _Model:
     from gaincell.config import GainCellConfig
     from gaincell.hardware import decoder
+    from gaincell.hardware.find_config import find_config
 
     demo = decoder.SMOLLM2_135M
     if model in GainCellConfig.presets():
@@ -217,20 +218,11 @@ def _find(model: str) -> _Model:
     if model in shapes:
         shape, loads = shapes[model]
         return _Model(model, shape.attention, shape, None, loads)
-    fields = _read_config(Path(model), ", ".join((*shapes, *GainCellConfig.presets())))
+    fields = find_config(model, ", ".join((*shapes, *GainCellConfig.presets())))
     section = fields.get("quantization_config")
     point = section.get("design_point") if isinstance(section, dict) else None
     own = GainCellConfig(**point) if isinstance(point, dict) else None
     return _Model(model, fields, None, own, model)
-
-
-def _read_config(folder: Path, names: str) -> dict[str, Any]:
-    from gaincell.cell.cell import is_file, read_json
-
-    path = folder / "config.json"
-    if not is_file(path):
-        raise InputError(f"model '{folder}' is neither one of {names} nor a folder with config.json; check the path.")
-    return read_json(path)
 
 
 def _activity(spec: str, model: _Model, point: "GainCellConfig", device: str) -> "Activity":

@@ -5,7 +5,8 @@ from gaincell.hardware.components import Component, Components
 from gaincell.hardware.estimation import Cost, Estimate, GpuRatio, Row, estimate, paper_table
 from gaincell.hardware.gpu import BASELINES, JETSON_NANO, RTX_4090, GpuBaseline
 from gaincell.hardware.parameters import HardwareParameters
-from gaincell.hardware.shape import GPT2, AttentionShape, read_shape
+from gaincell.hardware.read_workload import read_workload
+from gaincell.hardware.workload import GPT2, Layer, Workload
 
 __all__ = [
     "BASELINES",
@@ -13,7 +14,6 @@ __all__ = [
     "JETSON_NANO",
     "RTX_4090",
     "Activity",
-    "AttentionShape",
     "Component",
     "Components",
     "Cost",
@@ -21,8 +21,10 @@ __all__ = [
     "GpuBaseline",
     "GpuRatio",
     "HardwareParameters",
+    "Layer",
     "Row",
+    "Workload",
     "estimate",
     "paper_table",
-    "read_shape",
+    "read_workload",
 ]

@@ -48,21 +48,21 @@ def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters:
     readouts = at.tiles * outputs
     word, pulse = at.lines.word.segments - 1, at.lines.pulse.segments - 1
     offset_charge = at.offset_rows * min(2 * drive.key_charge, 1.0)
-    passed = window * (at.head_dim * drive.query_active + at.offset_rows + outputs * drive.phi_active)
+    passed = window * (at.key_dim * drive.query_active + at.offset_rows + outputs * drive.phi_active)
     counts = (config.output_levels or p.reference_output_levels) // 2 - 1
     longer = query_pulse_s(config, p) / config.pulse_max_s
-    bits = at.head_dim * value_bits(config.query_levels, p.reference_query_levels) + outputs * (
+    bits = at.key_dim * value_bits(config.query_levels, p.reference_query_levels) + outputs * (
         value_bits(config.output_levels, p.reference_output_levels) + math.ceil(math.log2(at.tiles))
     )
     actions = [
-        Count(FIRST, "cell", window * longer * (at.head_dim * drive.key_charge + offset_charge)),
+        Count(FIRST, "cell", window * longer * (at.key_dim * drive.key_charge + offset_charge)),
         Count(FIRST, "charge_to_pulse", window),
         Count(SECOND, "cell", window * outputs * drive.value_charge),
         Count(SECOND, "signed_charge_to_pulse", readouts),
-        Count(CONVERSION, "pulse_generator", at.head_dim * _times(config.query_levels, p.reference_query_levels)),
+        Count(CONVERSION, "pulse_generator", at.key_dim * _times(config.query_levels, p.reference_query_levels)),
         Count(CONVERSION, "line", 2 * passed * tier_lines(p)),
         *writes(CONVERSION, 1 / at.turns, at, config, p),
-        *_driven(CONVERSION, 2 * (word * (at.head_dim * drive.query_active + at.offset_rows))),
+        *_driven(CONVERSION, 2 * (word * (at.key_dim * drive.query_active + at.offset_rows))),
         *_driven(CONVERSION, 2 * pulse * window * drive.phi_active),
         Count(DIGITAL, "counter", readouts * max(counts, 1) * drive.readout),
         Count(DIGITAL, "adder", readouts),
@@ -97,11 +97,11 @@ def option_actions(at: Geometry, heads: int, config: GainCellConfig, parameters:
     numbers; sinks also take a product with the first key and mix its value in; equalisation scales q and k after rotary
     embedding (that of v and the output folds into the projections).
     """
-    dim, hidden = at.head_dim, heads * at.head_dim
+    keys, values, hidden = at.key_dim, at.value_dim, heads * at.key_dim
     preset, sinks = config.score_preset, config.sinks == "digital"
-    multiply_adds = preset * hidden + sinks * (hidden + 2 * dim) + config.equalisation * (1 + 1 / at.turns) * dim
+    multiply_adds = preset * hidden + sinks * (hidden + keys + values) + config.equalisation * (1 + 1 / at.turns) * keys
     if config.normaliser != "none":
-        multiply_adds += parameters.division_multiply_adds + dim
+        multiply_adds += parameters.division_multiply_adds + values
     counts = [Count(OPTIONS, "multiply_add", multiply_adds)] if multiply_adds else []
     if preset:
         counts.append(Count(OPTIONS, "preset", at.window))
@@ -118,7 +118,7 @@ def pair_instances(at: Geometry, config: GainCellConfig, parameters: HardwarePar
         Count("cells", "cell", at.cells / p.stacked_layers),
         Count("charge-to-pulse", "charge_to_pulse", at.window),
         Count("charge-to-pulse", "signed_charge_to_pulse", lines),
-        Count("DACs", "pulse_generator", at.head_dim),
+        Count("DACs", "pulse_generator", at.key_dim),
         Count("DACs", "dac", at.lines.word.segments * at.written * _times(config.stored_levels, p.reference_levels)),
         *_driven("line drivers", at.drivers),
         Count("digital control", "counter", lines * value_bits(config.output_levels, p.reference_output_levels)),
@@ -134,7 +134,7 @@ def area_ratios(config: GainCellConfig, parameters: HardwareParameters) -> dict[
 
 def stored_bits(at: Geometry, config: GainCellConfig, parameters: HardwareParameters) -> int:
     """Bits of one token's key and value: what a digital copy holds."""
-    return 2 * at.head_dim * value_bits(config.stored_levels, parameters.reference_levels)
+    return (at.key_dim + at.value_dim) * value_bits(config.stored_levels, parameters.reference_levels)
 
 
 def _driven(part: str, times: float) -> list[Count]:

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gaincell.errors import InputError
-from gaincell.hardware import shape
-from gaincell.hardware.shape import AttentionShape, field_of, positive_field, read_shape, required_field, text_config
+from gaincell.hardware import workload
+from gaincell.hardware.model_config import completed, field_of, positive_field, required_field, text_config
+from gaincell.hardware.read_workload import read_workload
+from gaincell.hardware.workload import Workload
 
 #: Model types of transformers whose MLP has two matrices, and those where a third gates the first.
 _PLAIN = ("gpt2",)
@@ -28,7 +30,7 @@ class DecoderShape:
         vocab_size: rows of the LM head.
     """
 
-    attention: AttentionShape
+    attention: Workload
     hidden_size: int
     intermediate_size: int
     gated_mlp: bool
@@ -37,15 +39,13 @@ class DecoderShape:
     @property
     def projection_weights(self) -> int:
         """Of query, key, value and output projections, all layers."""
-        a = self.attention
-        heads = 2 * a.num_attention_heads + 2 * a.num_key_value_heads
-        return a.num_hidden_layers * self.hidden_size * heads * a.head_dim
+        return self.hidden_size * self.attention.carried
 
     @property
     def mlp_weights(self) -> int:
         """Of the MLPs, all layers."""
         matrices = 3 if self.gated_mlp else 2
-        return self.attention.num_hidden_layers * matrices * self.hidden_size * self.intermediate_size
+        return len(self.attention.layers) * matrices * self.hidden_size * self.intermediate_size
 
     @property
     def head_weights(self) -> int:
@@ -65,10 +65,10 @@ class DecoderShape:
 
 #: Source of each: the config.json published with the model (openai-community/gpt2, HuggingFaceTB/SmolLM2-135M,
 #: meta-llama/Meta-Llama-3-8B and -70B).
-GPT2 = DecoderShape(shape.GPT2, hidden_size=768, intermediate_size=3072, gated_mlp=False, vocab_size=50257)
-SMOLLM2_135M = DecoderShape(AttentionShape(30, 9, 3, 64), 576, 1536, gated_mlp=True, vocab_size=49152)
-LLAMA3_8B = DecoderShape(AttentionShape(32, 32, 8, 128), 4096, 14336, gated_mlp=True, vocab_size=128256)
-LLAMA3_70B = DecoderShape(AttentionShape(80, 64, 8, 128), 8192, 28672, gated_mlp=True, vocab_size=128256)
+GPT2 = DecoderShape(workload.GPT2, hidden_size=768, intermediate_size=3072, gated_mlp=False, vocab_size=50257)
+SMOLLM2_135M = DecoderShape(Workload.uniform(30, 9, 3, 64), 576, 1536, gated_mlp=True, vocab_size=49152)
+LLAMA3_8B = DecoderShape(Workload.uniform(32, 32, 8, 128), 4096, 14336, gated_mlp=True, vocab_size=128256)
+LLAMA3_70B = DecoderShape(Workload.uniform(80, 64, 8, 128), 8192, 28672, gated_mlp=True, vocab_size=128256)
 
 
 def read_decoder(model_config: object) -> DecoderShape:
@@ -78,12 +78,12 @@ def read_decoder(model_config: object) -> DecoderShape:
     gives its text model's shape. A `DecoderShape` is returned as it is.
 
     Raises:
-        InputError: as `read_shape`, and for a mixture of experts, another model type, or a missing width.
+        InputError: as `read_workload`, and for a mixture of experts, another model type, or a missing width.
     """
     if isinstance(model_config, DecoderShape):
         return model_config
-    config = text_config(model_config)
-    attention = read_shape(config)
+    config = completed(text_config(completed(model_config)))
+    attention = read_workload(model_config)
     kind = field_of(config, "model_type")
     if any(_above_one(field_of(config, name)) for name in _EXPERTS):
         raise InputError(

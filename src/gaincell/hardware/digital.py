@@ -6,9 +6,9 @@ from typing import Literal
 
 from gaincell.config import GainCellConfig
 from gaincell.hardware.actions import Count, value_bits
-from gaincell.hardware.energy import Parts, summed, total
+from gaincell.hardware.energy import Parts, added, summed, total
 from gaincell.hardware.parameters import HardwareParameters
-from gaincell.hardware.shape import AttentionShape
+from gaincell.hardware.workload import Layer, Workload
 
 CACHE = "cache"
 PRODUCTS = "products"
@@ -46,7 +46,7 @@ class DigitalAttention:
 
 
 def digital_attention(
-    shape: AttentionShape,
+    workload: Workload,
     config: GainCellConfig,
     parameters: HardwareParameters,
     memory: Literal["sram", "dram"] = "sram",
@@ -60,7 +60,7 @@ def digital_attention(
     and wires between banks take nothing: all in the opponent's favour.
 
     Args:
-        shape: the model's attention.
+        workload: the model's layers, each with its own window.
         config: the design point; of it window and levels.
         parameters: parts, clock, node, and `digital`.
         memory: where keys and values are.
@@ -69,54 +69,74 @@ def digital_attention(
     Raises:
         InputError: a part has no rule that brings it to the node or supply.
     """
-    p, design, parts = parameters, parameters.digital, parameters.parts
-    layers, heads, kv_heads = shape.num_hidden_layers, shape.num_attention_heads, shape.num_key_value_heads
-    window, dim = config.window, shape.head_dim
+    p, parts, overhead = parameters, parameters.parts, parameters.digital.overhead
+    work = [_layer(layer, layer.attends_to(config.window), config, p, memory) for layer in workload.attending]
+    latency_s, kept_bits = sum(one.latency_s for one in work), sum(one.kept_bits for one in work)
+    # Every bank of SRAM has multipliers of its own; from DRAM one set, the largest, serves layer after layer.
+    built = [summed(one.instances, parts, "area_m2") for one in work]
+    static_w = [total(summed(one.instances, parts, "static_w")) for one in work]
+    moved_bits = sum(one.moved_bits for one in work)
+    if memory == "sram":
+        cache_j, cache_m2 = {"buffer": moved_bits * parts.buffer.energy_j}, {"buffer": kept_bits * parts.buffer.area_m2}
+        area, static, fits = added(built), sum(static_w) + kept_bits * parts.buffer.static_w, True
+    else:
+        design = p.digital
+        cache_j, cache_m2 = {"dram": moved_bits * p.memory_j_per_bit}, {"dram": kept_bits * design.dram_bit_area_m2}
+        area, static = max(built, key=total), max(static_w)
+        fits = kept_bits <= design.dram_stacks * design.dram_stack_bits
+    actions = added(summed(one.actions, parts, "energy_j") for one in work)
+    energy = {CACHE: cache_j, **_with_overhead(actions, overhead)}
+    if static:
+        energy["static power"] = {"all": static * max(token_period_s, latency_s)}
+    return DigitalAttention(memory, latency_s, energy, {CACHE: cache_m2, **_with_overhead(area, overhead)}, fits)
+
+
+@dataclass(frozen=True)
+class _LayerWork:
+    """What one layer does and is built of, beside its cache, and what goes through that."""
+
+    latency_s: float
+    actions: list[Count]
+    instances: list[Count]
+    kept_bits: float
+    moved_bits: float
+
+
+def _layer(layer: Layer, window: int, config: GainCellConfig, p: HardwareParameters, memory: str) -> _LayerWork:
+    design, heads = p.digital, layer.heads
     query = value_bits(config.query_levels, p.reference_query_levels)
     stored = value_bits(config.stored_levels, p.reference_levels)
-    token_bits = 2 * dim * stored
-    head_bits = window * token_bits
-    score_sum, output_sum = (
-        query + stored + _bits_to_count(dim),
-        design.probability_bits + stored + _bits_to_count(window),
-    )
-    softmax = window * design.softmax_multiply_adds + p.division_multiply_adds + dim
+    streams = layer.kv_heads  # what is read side by side
+    width = layer.cached / streams
+    stream_bits = window * width * stored
+    score_sum = query + stored + _bits_to_count(layer.key_dim)
+    output_sum = design.probability_bits + stored + _bits_to_count(window)
+    softmax = window * design.softmax_multiply_adds + p.division_multiply_adds + layer.value_dim
+    products = layer.key_dim * query + layer.value_dim * design.probability_bits
+    sums = layer.key_dim * score_sum + layer.value_dim * output_sum
     actions = [
-        Count(PRODUCTS, "product", heads * window * dim * (query + design.probability_bits) * stored / 64),
-        Count(PRODUCTS, "adder", heads * window * dim * (score_sum + output_sum) / 8),
+        Count(PRODUCTS, "product", heads * window * products * stored / 64),
+        Count(PRODUCTS, "adder", heads * window * sums / 8),
         Count(SOFTMAX, "multiply_add", heads * softmax),
     ]
-    moved_bits = kv_heads * (head_bits + token_bits)  # all read, and one token written
-
     if memory == "sram":
-        banks = math.ceil(head_bits / design.bank_bits)
-        read_cycles = math.ceil(min(head_bits, design.bank_bits) / design.port_bits)
-        layer_s = (read_cycles + _bits_to_count(banks) + design.fill_cycles) / p.clock_hz  # banks add up in a tree
-        lanes, copies = kv_heads * banks * design.port_bits / stored, layers  # every bank has its own
-        cache_j = {"buffer": moved_bits * parts.buffer.energy_j}
-        cache_m2 = {"buffer": layers * kv_heads * head_bits * parts.buffer.area_m2}
-        static_w, fits = layers * kv_heads * head_bits * parts.buffer.static_w, True
+        banks = math.ceil(stream_bits / design.bank_bits)
+        read_cycles = math.ceil(min(stream_bits, design.bank_bits) / design.port_bits)
+        latency_s = (read_cycles + _bits_to_count(banks) + design.fill_cycles) / p.clock_hz  # banks add up in a tree
+        lanes = streams * banks * design.port_bits / stored
     else:
         bits_per_s = 8 * design.dram_stacks * design.dram_bandwidth
-        layer_s = design.dram_access_s + kv_heads * head_bits / bits_per_s + design.fill_cycles / p.clock_hz
-        lanes, copies = bits_per_s / p.clock_hz / stored, 1  # one set, which serves layer after layer
-        cache_j = {"dram": moved_bits * p.memory_j_per_bit}
-        cache_m2 = {"dram": layers * kv_heads * head_bits * design.dram_bit_area_m2}
-        static_w, fits = 0.0, layers * kv_heads * head_bits <= design.dram_stacks * design.dram_stack_bits
-
-    units = math.ceil(lanes) * shape.group
+        latency_s = design.dram_access_s + streams * stream_bits / bits_per_s + design.fill_cycles / p.clock_hz
+        lanes = bits_per_s / p.clock_hz / stored
+    units = math.ceil(lanes) * heads * (layer.key_dim + layer.value_dim) / layer.cached  # every number is used so often
+    scores = math.ceil(2 * lanes / width) * heads // streams
     instances = [
         Count(PRODUCTS, "product", units * max(query, design.probability_bits) * stored / 64),
         Count(PRODUCTS, "adder", units * max(score_sum, output_sum) / 8),
-        Count(SOFTMAX, "multiply_add", math.ceil(lanes / dim) * shape.group * max(design.softmax_multiply_adds, 1)),
+        Count(SOFTMAX, "multiply_add", scores * max(design.softmax_multiply_adds, 1)),
     ]
-    energy = _with_overhead(summed(actions, parts, "energy_j", layers), design.overhead)
-    energy = {CACHE: {name: layers * value for name, value in cache_j.items()}, **energy}
-    area = _with_overhead(summed(instances, parts, "area_m2", copies), design.overhead)
-    static_w += total(summed(instances, parts, "static_w", copies))
-    if static_w:
-        energy["static power"] = {"all": static_w * max(token_period_s, layers * layer_s)}
-    return DigitalAttention(memory, layers * layer_s, energy, {CACHE: cache_m2, **area}, fits)
+    kept_bits = streams * stream_bits
+    return _LayerWork(latency_s, actions, instances, kept_bits, kept_bits + layer.cached * stored)  # one token written
 
 
 def _with_overhead(parts: Parts, overhead: float) -> Parts:

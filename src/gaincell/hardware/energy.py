@@ -1,6 +1,6 @@
 """Counts times figures: the energy of every head and layer, and the area of a pair of arrays."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gaincell.cell.law import REFERENCE_CHARGE
@@ -10,7 +10,7 @@ from gaincell.hardware.actions import Count, Drive, head_actions, option_actions
 from gaincell.hardware.components import Component, Components
 from gaincell.hardware.geometry import Geometry
 from gaincell.hardware.parameters import HardwareParameters
-from gaincell.hardware.shape import AttentionShape
+from gaincell.hardware.workload import Layer
 
 if TYPE_CHECKING:
     from gaincell.hardware.activity import Activity
@@ -51,26 +51,18 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
     return parts.model_copy(update=update)
 
 
-def layer_energies(
-    shape: AttentionShape,
-    at: Geometry,
-    config: GainCellConfig,
-    parameters: HardwareParameters,
-    parts: Components,
-    activity: "Activity",
-) -> list[Parts]:
-    """Energy of one token in every layer, by part and component, from what each head does.
+def check_activity(activity: "Activity", layers: Sequence[Layer], config: GainCellConfig) -> None:
+    """Refuse what was measured on something else than these layers, all of which attend, at this design point.
 
     Raises:
         InputError: the activity is of another number of layers, heads or stored levels.
     """
-    layers, heads = shape.num_hidden_layers, shape.num_attention_heads
-    if activity.phi.shape not in {(1, 1), (layers, heads)}:
+    heads = sorted({layer.heads for layer in layers})
+    if activity.phi.shape != (1, 1) and ([activity.phi.shape[1]] != heads or activity.phi.shape[0] != len(layers)):
         raise InputError(
             f"activity: measured on {activity.phi.shape[0]} layers of {activity.phi.shape[1]} heads, but the model has "
-            f"{layers} of {heads}; measure it on this model."
+            f"{len(layers)} of {' and '.join(map(str, heads))}; measure it on this model."
         )
-
     levels = config.stored_levels
     if levels is not None and activity.key_codes.shape[-1] != levels:
         raise InputError(
@@ -78,13 +70,35 @@ def layer_energies(
             "measure it at this design point."
         )
 
+
+def layer_energy(
+    number: int,
+    heads: int,
+    at: Geometry,
+    config: GainCellConfig,
+    parameters: HardwareParameters,
+    parts: Components,
+    activity: "Activity",
+) -> Parts:
+    """Energy of one token in a layer, by part and component, from what each of its heads does.
+
+    Args:
+        number: which of the layers that attend, as the activity counts them.
+        heads: its query heads.
+        at: how it lies on arrays.
+        config: the design point, with the layer's own window.
+        parameters: how the hardware is built.
+        parts: what its parts take.
+        activity: what its arrays do; checked by `check_activity`.
+    """
+
     def head(layer: int, index: int) -> list[Count]:
         drive = Drive(*(float(getattr(activity, name)[layer, index]) for name in Drive._fields))
         return head_actions(at, drive, config, parameters) + option_actions(at, heads, config, parameters)
 
     if activity.phi.shape == (1, 1):
-        return [summed(head(0, 0), parts, "energy_j", heads)] * layers
-    return [summed([c for h in range(heads) for c in head(i, h)], parts, "energy_j") for i in range(layers)]
+        return summed(head(0, 0), parts, "energy_j", heads)
+    return summed([count for index in range(heads) for count in head(number, index)], parts, "energy_j")
 
 
 def summed(

@@ -1,6 +1,8 @@
 """Latency, energy and area of a whole model's attention, one token, at a design point."""
 
 import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -8,14 +10,17 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware import gpu, published
 from gaincell.hardware.actions import COPY, REFRESH, RELOAD, area_ratios, pair_instances, stored_bits, writes
-from gaincell.hardware.energy import Parts, added, components, layer_energies, summed, total
-from gaincell.hardware.geometry import Geometry, geometry
-from gaincell.hardware.hops import HOP, hops
+from gaincell.hardware.components import Components
+from gaincell.hardware.energy import Parts, added, check_activity, components, layer_energy, summed, total
+from gaincell.hardware.geometry import Geometry
+from gaincell.hardware.hops import HOP
 from gaincell.hardware.parameters import HardwareParameters
-from gaincell.hardware.retention import RetentionBudget, retention_budget
-from gaincell.hardware.shape import GPT2, AttentionShape, read_shape, window_notes
-from gaincell.hardware.timeline import Timeline, timeline
+from gaincell.hardware.placement import Arrays, placed
+from gaincell.hardware.read_workload import read_workload
+from gaincell.hardware.retention import RetentionBudget
+from gaincell.hardware.timeline import Timeline
 from gaincell.hardware.wires import added_delay_s
+from gaincell.hardware.workload import GPT2, Layer, Workload
 
 if TYPE_CHECKING:
     from gaincell.hardware.activity import Activity
@@ -58,32 +63,67 @@ class Estimate:
     """Attention of a whole model, one token of one sequence whose window is full, at a design point.
 
     Attributes:
-        shape: the model's attention.
+        workload: the model's layers.
         config: the design point.
         parameters: what the estimate was computed from.
         activity: what the text behind it is, in a few words.
         assumed: whether no activity was given, so that `Activity.reference` stands for it.
-        geometry: how one layer lies on arrays.
-        timeline: the phases of one token in one head.
-        retention: how old a token gets, and how often it is refreshed.
-        latency_s: all layers, one after the other; attention alone, not the rest of the model.
-        layers: energy of every layer by part and component, in joule; they add up to `energy_j`.
-        area: area of the whole model by part and component, in square metre; they add up to `area_m2`.
-        notes: what of the model is priced otherwise than it is, in sentences.
+        arrays: of every layer that attends, in order: how it lies, its phases, its time and its retention.
+        layers: energy of each of them by part and component, in joule; they add up to `energy_j`.
+        layer_areas: area that each of them takes of the arrays, by part and component, in square metre. Arrays that
+            layers use in turn are shared out evenly.
+        area: area of the whole model by part and component; they add up to `area_m2`.
+        notes: what to know about the model beside its figures, in sentences.
     """
 
-    shape: AttentionShape
+    workload: Workload
     config: GainCellConfig
     parameters: HardwareParameters
     activity: str
     assumed: bool
-    geometry: Geometry
-    timeline: Timeline
-    retention: RetentionBudget
-    latency_s: float
+    arrays: tuple[Arrays, ...]
     layers: tuple[Parts, ...]
+    layer_areas: tuple[Parts, ...]
     area: Parts
     notes: tuple[str, ...] = ()
+
+    @property
+    def widest(self) -> Arrays:
+        """The arrays whose tokens get oldest: of the first layer with the largest window."""
+        return max(self.arrays, key=lambda arrays: arrays.geometry.window)
+
+    @property
+    def geometry(self) -> Geometry:
+        """How the widest layer lies on arrays."""
+        return self.widest.geometry
+
+    @property
+    def timeline(self) -> Timeline:
+        """The phases of one token in one head of the widest layer."""
+        return self.widest.timeline
+
+    @property
+    def retention(self) -> RetentionBudget:
+        """How old a token gets in the widest layer, and how often it is refreshed."""
+        return self.widest.retention
+
+    @property
+    def latency_s(self) -> float:
+        """All layers, one after the other; attention alone, not the rest of the model."""
+        return sum(arrays.latency_s for arrays in self.arrays)
+
+    @property
+    def kinds(self) -> list[list[int]]:
+        """Which of the layers that attend are alike: their numbers, in order of appearance."""
+        alike: dict[int, list[int]] = {}
+        for number, arrays in enumerate(self.arrays):
+            alike.setdefault(id(arrays), []).append(number)
+        return list(alike.values())
+
+    @property
+    def heads(self) -> int:
+        """Query heads of all layers."""
+        return sum(arrays.layer.heads for arrays in self.arrays)
 
     @property
     def energy_components(self) -> Parts:
@@ -113,14 +153,13 @@ class Estimate:
     @property
     def per_layer(self) -> Cost:
         """One layer's share."""
-        layers = self.shape.num_hidden_layers
+        layers = len(self.arrays)
         return Cost(self.latency_s / layers, self.energy_j / layers, self.area_m2 / layers)
 
     @property
     def per_head(self) -> Cost:
-        """One query head's share of energy and area, and the time that its own query takes."""
-        one_layer, heads = self.per_layer, self.shape.num_attention_heads
-        return Cost(self.timeline.latency_s, one_layer.energy_j / heads, one_layer.area_m2 / heads)
+        """One query head's share of energy and area, and the time that its own query takes in the widest layer."""
+        return Cost(self.timeline.latency_s, self.energy_j / self.heads, self.area_m2 / self.heads)
 
     @property
     def head_cells_m2(self) -> dict[str, float]:
@@ -130,17 +169,17 @@ class Estimate:
         1/layers of its cells.
         """
         p = self.parameters
-        cells = self.geometry.cells * self.geometry.pairs / self.shape.num_attention_heads
+        cells = sum(arrays.geometry.cells * arrays.geometry.pairs for arrays in self.arrays) / self.heads
         return {
             "cmos": cells * p.components.cell.area_m2,
             "oxide": cells * p.oxide_cell_area_m2,
-            "stacked": cells * p.stacked_cell_area_m2 / self.shape.num_hidden_layers,
+            "stacked": cells * p.stacked_cell_area_m2 / len(self.arrays),
         }
 
     @property
     def pairs_built(self) -> int:
         """Pairs of arrays on all chips together."""
-        every = self.shape.num_hidden_layers * self.geometry.pairs
+        every = sum(arrays.geometry.pairs for arrays in self.arrays)
         return every if self.parameters.array_pairs is None else min(every, self.parameters.array_pairs)
 
     @property
@@ -171,7 +210,8 @@ class Estimate:
         exp(-`oldest_ratio`) is what the cell's time constant says.
         """
         set_leak = self.config.leak_per_token is not None or self.config.token_period_s is not None
-        config = self.config if set_leak else self.config.replace(token_period_s=self.token_period_s)
+        config = self.widest.config
+        config = config if set_leak else config.replace(token_period_s=self.token_period_s)
         return math.exp(-config.window * config.leak)
 
     @property
@@ -197,8 +237,8 @@ class Estimate:
 
     @property
     def prompt_interval_s(self) -> float:
-        """Least time between two tokens of a prompt in one layer, with all the queries that share its arrays."""
-        return self.timeline.interval_s + (self.geometry.turns - 1) * self.timeline.query_interval_s
+        """Least time between two tokens of a prompt in one layer, the mean over layers."""
+        return sum(arrays.prompt_interval_s for arrays in self.arrays) / len(self.arrays)
 
     def prompt(self, tokens: int) -> Cost:
         """So many tokens that are all known: they follow each other through the arrays at the least interval.
@@ -210,7 +250,7 @@ class Estimate:
         """
         if tokens < 0:
             raise InputError(f"a prompt has 0 tokens or more, not {tokens}.")
-        later_s = self.shape.num_hidden_layers * (tokens - 1) * self.prompt_interval_s
+        later_s = len(self.arrays) * (tokens - 1) * self.prompt_interval_s
         return Cost(self.latency_s + later_s if tokens else 0.0, tokens * self.energy_j, self.area_m2)
 
     @property
@@ -219,44 +259,59 @@ class Estimate:
         preset = GainCellConfig.preset("leroux2025")
         same = all(getattr(self.config, name) == getattr(preset, name) for name in published.FIELDS)
         default = self.parameters == HardwareParameters() and self.assumed
-        return same and default and self.shape.head_dim == published.HEAD_DIM
+        widths = {width for x in self.arrays for width in (x.layer.key_dim, x.layer.value_dim)}
+        return same and default and len(self.kinds) == 1 and widths == {published.HEAD_DIM}
 
     def table(self) -> list[Row]:
         """Rows to print; 'published' only where this is the design that the paper has figures of."""
-        s = self.shape
-        known = self.is_published
+        known, layers = self.is_published, len(self.arrays)
 
         def row(name: str, value: float, unit: str, paper: published.Published | None = None, over: int = 1) -> Row:
             if paper is None or not known:
                 return Row(name, value, unit, None, None)
             return Row(name, value, unit, paper.value / over, value * over / paper.value, paper.basis)
 
-        head, one_layer, cells = self.per_head, self.per_layer, self.head_cells_m2
-        heads = s.num_hidden_layers * s.num_attention_heads
-        one_gpt2_layer = published.LAYER_ENERGY if s.num_attention_heads == GPT2.num_attention_heads else None
-        rows = [
-            row("latency, one layer", one_layer.latency_s * 1e9, "ns", published.LATENCY),
-            row("latency, all layers", self.latency_s * 1e9, "ns"),
-            row("between tokens of a prompt, one layer", self.prompt_interval_s * 1e9, "ns"),
-            row("energy, one head", head.energy_j * 1e9, "nJ", published.HEAD_ENERGY),
-            *(
-                row(f"energy, one head: {part}", energy / heads * 1e9, "nJ", published.PARTS.get(part))
-                for part, energy in self.parts.items()
-            ),
-            row("energy, one layer", one_layer.energy_j * 1e9, "nJ", one_gpt2_layer),
-            row("energy, all layers", self.energy_j * 1e9, "nJ"),
-            row("area, one head", head.area_m2 * 1e6, "mm2", published.HEAD_AREA),
-            row("area, all layers", self.area_m2 * 1e6, "mm2"),
-            *(row(f"area, all layers: {name}", part * 1e6, "mm2") for name, part in self.area_parts.items()),
-            row("cells of one head: CMOS", cells["cmos"] * 1e6, "mm2", published.CELLS_AREA),
-            row("cells of one head: oxide", cells["oxide"] * 1e6, "mm2", published.OXIDE_AREA),
-            row(
-                "cells of one head: all layers stacked",
-                cells["stacked"] * 1e6,
-                "mm2",
-                published.STACKED_AREA,
-                s.num_hidden_layers,
-            ),
+        if len(self.kinds) == 1:
+            head, one_layer, cells = self.per_head, self.per_layer, self.head_cells_m2
+            heads = self.arrays[0].layer.heads
+            one_gpt2_layer = published.LAYER_ENERGY if heads == GPT2.layers[0].heads else None
+            rows = [
+                row("latency, one layer", one_layer.latency_s * 1e9, "ns", published.LATENCY),
+                row("latency, all layers", self.latency_s * 1e9, "ns"),
+                row("between tokens of a prompt, one layer", self.prompt_interval_s * 1e9, "ns"),
+                row("energy, one head", head.energy_j * 1e9, "nJ", published.HEAD_ENERGY),
+                *(
+                    row(f"energy, one head: {part}", energy / self.heads * 1e9, "nJ", published.PARTS.get(part))
+                    for part, energy in self.parts.items()
+                ),
+                row("energy, one layer", one_layer.energy_j * 1e9, "nJ", one_gpt2_layer),
+                row("energy, all layers", self.energy_j * 1e9, "nJ"),
+                row("area, one head", head.area_m2 * 1e6, "mm2", published.HEAD_AREA),
+                row("area, all layers", self.area_m2 * 1e6, "mm2"),
+                *(row(f"area, all layers: {name}", part * 1e6, "mm2") for name, part in self.area_parts.items()),
+                row("cells of one head: CMOS", cells["cmos"] * 1e6, "mm2", published.CELLS_AREA),
+                row("cells of one head: oxide", cells["oxide"] * 1e6, "mm2", published.OXIDE_AREA),
+                row(
+                    "cells of one head: all layers stacked",
+                    cells["stacked"] * 1e6,
+                    "mm2",
+                    published.STACKED_AREA,
+                    layers,
+                ),
+            ]
+        else:
+            named = [(numbers, _named(self.arrays[numbers[0]].layer, len(numbers))) for numbers in self.kinds]
+            rows = [
+                *(row(f"latency, {name}", self.arrays[n[0]].latency_s * 1e9, "ns") for n, name in named),
+                row("latency, all layers", self.latency_s * 1e9, "ns"),
+                *(row(f"energy, {name}, mean", self._mean_j(n) * 1e9, "nJ") for n, name in named),
+                *(row(f"energy, all layers: {part}", energy * 1e9, "nJ") for part, energy in self.parts.items()),
+                row("energy, all layers", self.energy_j * 1e9, "nJ"),
+                *(row(f"area, {name}", total(self.layer_areas[n[0]]) * 1e6, "mm2") for n, name in named),
+                *(row(f"area, all layers: {part}", area * 1e6, "mm2") for part, area in self.area_parts.items()),
+                row("area, all layers", self.area_m2 * 1e6, "mm2"),
+            ]
+        rows += [
             row("pairs of arrays", self.pairs_built, "-"),
             row("output lines in use", self.geometry.utilisation, "-"),
             row("chips", self.chips, "-"),
@@ -279,10 +334,13 @@ class Estimate:
                 )
         return rows
 
+    def _mean_j(self, numbers: list[int]) -> float:
+        return sum(total(self.layers[number]) for number in numbers) / len(numbers)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything in SI units, ready for JSON; `components` are the parts as they were counted."""
         return {
-            "model": asdict(self.shape),
+            "model": asdict(self.workload),
             "design_point": self.config.name,
             "activity": self.activity,
             "notes": list(self.notes),
@@ -293,6 +351,9 @@ class Estimate:
             "area_m2": self.area_m2,
             "energy_parts_j": self.parts,
             "energy_components_j": self.energy_components,
+            "windows": [arrays.geometry.window for arrays in self.arrays],
+            "latency_layers_s": [arrays.latency_s for arrays in self.arrays],
+            "area_layers_m2": [total(area) for area in self.layer_areas],
             "energy_layers_j": [{part: sum(x.values()) for part, x in layer.items()} for layer in self.layers],
             "area_parts_m2": self.area_parts,
             "area_components_m2": self.area,
@@ -324,71 +385,98 @@ def estimate(
     """Estimate latency, energy and area of a model's attention for one token: every part's actions times its figures.
 
     Args:
-        model_config: any object or mapping with transformers' names for layers, heads and widths; see `read_shape`.
-        config: the design point. Every layer gets arrays of its window, and every token finds the window full.
+        model_config: any object or mapping with transformers' names for layers, heads and widths; see `read_workload`.
+        config: the design point. Every layer that attends gets arrays of its window, or of its own window where that is
+            smaller, and every token finds the window full.
         parameters: how the hardware is built, and what its parts take. None: the defaults.
         activity: what the arrays do with a text (`gaincell.models.attention_activity`). None: `Activity.reference`.
 
     Raises:
         InputError: a model, activity or part that does not fit, or a window that outlives the cell.
     """
-    shape, p = read_shape(model_config), parameters or HardwareParameters()
+    workload, p = read_workload(model_config), parameters or HardwareParameters()
     watched = _reference(config) if activity is None else activity
-    layers = shape.num_hidden_layers
-    at, parts = geometry(shape, config, p), components(config, p)
-    phases = timeline(config, p, at.lines)
-    write_s = phases.phases[0].duration_s
-    spread = hops(at, config, p, parts)
-
-    rounds, reload = 1, p.array_pairs is not None and p.array_pairs < layers * at.pairs
-    layer_s = phases.latency_s + (at.turns - 1) * phases.query_interval_s + spread.latency_s
-    if reload and p.array_pairs is not None:
-        rounds = math.ceil(at.pairs / p.array_pairs)
-        layer_s = rounds * (layer_s + at.window * write_s)
-    held = retention_budget(config, p, layers * layer_s, layer_s, write_s, reload)
-
-    energies = layer_energies(shape, at, config, p, parts, watched)
-    if spread.chips > 1:
-        link = {HOP: {"link": shape.num_attention_heads * spread.energy_j}}
-        energies = [added([energy, link]) for energy in energies]
-    # Arrays that hold the same keys and values are written from one copy.
-    copies, bits = shape.num_key_value_heads, stored_bits(at, config, p)
-    once = []  # for every pair of a layer and token
-    if held.refreshes:
-        once += [(REFRESH, held.refreshes, "buffer", (held.refreshes + 1) * parts.buffer.energy_j)]
-    if reload:
-        once += [(RELOAD, at.window, "memory", at.window * p.memory_j_per_bit)]
-    for part, tokens, source, joule_per_bit in once:
-        renewed = summed(writes(part, tokens, at, config, p), parts, "energy_j", at.pairs)
-        renewed[part][source] = copies * bits * joule_per_bit
-        energies = [added([energy, renewed]) for energy in energies]
-
-    built = layers * at.pairs if p.array_pairs is None else min(layers * at.pairs, p.array_pairs)
-    instances = pair_instances(at, config, p)
-    area = summed(instances, parts, "area_m2", built, area_ratios(config, p))
-    if held.refreshes:
-        area[COPY] = {"buffer": layers * copies * at.window * bits * parts.buffer.area_m2}
-    static_w = total(summed(instances, parts, "static_w", built))
-    if static_w:
-        share = {"static power": {"all": static_w * held.token_period_s / layers}}
-        energies = [added([energy, share]) for energy in energies]
+    parts = components(config, p)
+    arrays = placed(workload, config, p, parts)
+    check_activity(watched, [x.layer for x in arrays], config)
+    pairs = sum(x.geometry.pairs for x in arrays)
+    built = pairs if p.array_pairs is None else min(pairs, p.array_pairs)
+    alike = watched.phi.shape == (1, 1)
+    known: dict[tuple[int, int], tuple[Parts, Parts]] = {}
+    for number, x in enumerate(arrays):
+        key = (id(x), 0 if alike else number)
+        if key not in known:
+            known[key] = _layer(number, x, p, parts, watched, built / pairs)
+    each = [known[id(x), 0 if alike else number] for number, x in enumerate(arrays)]
     found = Estimate(
-        shape=shape,
+        workload=workload,
         config=config,
         parameters=p,
         activity=watched.text,
         assumed=activity is None,
-        geometry=at,
-        timeline=phases,
-        retention=held,
-        latency_s=layers * layer_s,
-        layers=tuple(energies),
-        area=area,
-        notes=window_notes(model_config, config.window),
+        arrays=arrays,
+        layers=tuple(energy for energy, _ in each),
+        layer_areas=tuple(area for _, area in each),
+        area=_area_of(arrays[0], built, p, parts) if built < pairs else added(area for _, area in each),
+        notes=(*workload.notes, *_notes(workload, arrays, config.window)),
     )
     if not math.isfinite(found.energy_j + found.area_m2 + found.latency_s):
         raise InputError("hardware parameters: the estimate is not a finite number; make the largest of them smaller.")
     return found
+
+
+def _layer(
+    number: int, x: Arrays, p: HardwareParameters, parts: Components, watched: "Activity", share: float
+) -> tuple[Parts, Parts]:
+    """Energy and area of a layer, of whose pairs of arrays a share is built."""
+    at, held, point = x.geometry, x.retention, x.config
+    energy = layer_energy(number, x.layer.heads, at, point, p, parts, watched)
+    if x.spread.chips > 1:
+        energy = added([energy, {HOP: {"link": x.layer.heads * x.spread.energy_j}}])
+    # Arrays that hold the same keys and values are written from one copy.
+    copies, bits = x.layer.kv_heads, stored_bits(at, point, p)
+    once = []  # for every pair of a layer and token
+    if held.refreshes:
+        once += [(REFRESH, held.refreshes, "buffer", (held.refreshes + 1) * parts.buffer.energy_j)]
+    if share < 1:
+        once += [(RELOAD, at.window, "memory", at.window * p.memory_j_per_bit)]
+    for part, tokens, source, joule_per_bit in once:
+        renewed = summed(writes(part, tokens, at, point, p), parts, "energy_j", at.pairs)
+        renewed[part][source] = copies * bits * joule_per_bit
+        energy = added([energy, renewed])
+
+    area = _area_of(x, at.pairs * share, p, parts)
+    if held.refreshes:
+        area[COPY] = {"buffer": copies * at.window * bits * parts.buffer.area_m2}
+    static_w = total(summed(pair_instances(at, point, p), parts, "static_w", at.pairs * share))
+    if static_w:
+        energy = added([energy, {"static power": {"all": static_w * held.token_period_s}}])
+    return energy, area
+
+
+def _area_of(x: Arrays, pairs: float, p: HardwareParameters, parts: Components) -> Parts:
+    """Area of so many pairs of a layer's arrays."""
+    return summed(pair_instances(x.geometry, x.config, p), parts, "area_m2", pairs, area_ratios(x.config, p))
+
+
+def _named(layer: Layer, count: int) -> str:
+    widths = f"{layer.key_dim}" if layer.key_dim == layer.value_dim else f"{layer.key_dim} and {layer.value_dim}"
+    return f"one of {count}: window {layer.window:,}, {layer.heads} heads ({layer.kv_heads} of keys) x {widths}"
+
+
+def _notes(workload: Workload, arrays: Sequence[Arrays], window: int) -> Iterator[str]:
+    """What of the model an estimate at one window does not show."""
+    narrow = Counter(x.geometry.window for x in arrays if x.geometry.window < window)
+    for tokens, count in sorted(narrow.items()):
+        yield (
+            f"{count} of the {len(arrays)} layers that attend look back {tokens:,} tokens only, and have arrays of as "
+            "many columns."
+        )
+    if others := len(workload.layers) - len(arrays):
+        yield f"{others} of the model's {len(workload.layers)} layers do not attend, and are in no figure."
+    widest = max(x.geometry.window for x in arrays)
+    if workload.positions is not None and workload.positions < widest:
+        yield f"This model has {workload.positions:,} positions, so a window of {widest:,} is never full."
 
 
 def _reference(config: GainCellConfig) -> "Activity":

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from gaincell.config import GainCellConfig
 from gaincell.hardware.parameters import HardwareParameters
-from gaincell.hardware.shape import AttentionShape
 from gaincell.hardware.wires import Wires, wires
+from gaincell.hardware.workload import Layer
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Geometry:
     Attributes:
         window: columns of the pair: tokens.
         tiles: sub-tiles along the window.
-        stacked: sub-tiles that head_dim is cut over; their bit lines join.
-        head_dim: rows that hold keys, and values.
+        key_dim: rows that hold keys; where a sub-tile has fewer, they are cut over several, whose bit lines join.
+        value_dim: rows that hold values, cut likewise.
         offset_rows: more rows of the first array, for offset-binary queries.
         reference_columns: more output lines of the second array, for the normaliser.
         written_columns: those of them that a DAC writes ('ideal'); a bias line holds the others.
@@ -28,8 +28,8 @@ class Geometry:
 
     window: int
     tiles: int
-    stacked: int
-    head_dim: int
+    key_dim: int
+    value_dim: int
     offset_rows: int
     reference_columns: int
     written_columns: int
@@ -41,17 +41,17 @@ class Geometry:
     @property
     def key_rows(self) -> int:
         """Rows of the first array."""
-        return self.head_dim + self.offset_rows
+        return self.key_dim + self.offset_rows
 
     @property
     def value_columns(self) -> int:
         """Output lines of the second array that are in use."""
-        return self.head_dim + self.reference_columns
+        return self.value_dim + self.reference_columns
 
     @property
     def written(self) -> int:
         """Cells of one token that DACs write: key, value, and what options add."""
-        return self.key_rows + self.head_dim + self.written_columns
+        return self.key_rows + self.value_dim + self.written_columns
 
     @property
     def drivers(self) -> int:
@@ -65,7 +65,7 @@ class Geometry:
 
     @property
     def cells(self) -> int:
-        """Gain cells of the pair; rows that head_dim does not fill have none."""
+        """Gain cells of the pair; rows that keys and values do not fill have none."""
         return self.window * (self.key_rows + self.value_columns)
 
     @property
@@ -74,22 +74,23 @@ class Geometry:
         return self.value_columns / self.readout_lines
 
 
-def geometry(shape: AttentionShape, config: GainCellConfig, parameters: HardwareParameters) -> Geometry:
-    """Lay a model's attention out at a design point."""
-    stacked = -(-shape.head_dim // config.subtile_rows)
+def geometry(layer: Layer, config: GainCellConfig, parameters: HardwareParameters) -> Geometry:
+    """Lay a layer that attends out at a design point, in arrays of the point's window."""
+    rows = config.subtile_rows
+    key_stacked, value_stacked = -(-layer.key_dim // rows), -(-layer.value_dim // rows)
     references = {"none": 0, "ideal": 1, "column": len(config.normaliser_ranges)}[config.normaliser]
     in_turn = parameters.kv_sharing == "in_turn"
-    offset_rows = stacked * parameters.offset_rows if config.query_sign == "offset_binary" else 0
+    offset_rows = key_stacked * parameters.offset_rows if config.query_sign == "offset_binary" else 0
     return Geometry(
         window=config.window,
         tiles=config.tiles,
-        stacked=stacked,
-        head_dim=shape.head_dim,
+        key_dim=layer.key_dim,
+        value_dim=layer.value_dim,
         offset_rows=offset_rows,
         reference_columns=references,
         written_columns=references if config.normaliser == "ideal" else 0,
-        readout_lines=stacked * config.subtile_rows + references,
-        pairs=shape.num_key_value_heads if in_turn else shape.num_attention_heads,
-        turns=shape.group if in_turn else 1,
-        lines=wires(config, parameters, shape.head_dim + offset_rows, shape.head_dim + references),
+        readout_lines=value_stacked * rows + references,
+        pairs=layer.kv_heads if in_turn else layer.heads,
+        turns=layer.group if in_turn else 1,
+        lines=wires(config, parameters, layer.key_dim + offset_rows, layer.value_dim + references),
     )

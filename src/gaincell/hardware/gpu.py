@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gaincell.hardware.shape import AttentionShape
+from gaincell.hardware.workload import Workload
 
 _PAPER = "Leroux et al., Nature Computational Science 5, 813-824 (2025)"
 
@@ -13,7 +13,7 @@ CAVEAT = (
 )
 
 #: The only shape and window that the baselines, and so the ratios, are for: one layer of GPT-2.
-BASELINE_LAYER = AttentionShape(num_hidden_layers=1, num_attention_heads=12, num_key_value_heads=12, head_dim=64)
+BASELINE_LAYER = Workload.uniform(layers=1, heads=12, kv_heads=12, head_dim=64)
 BASELINE_WINDOW = 1024
 BASELINE_BATCH = 64
 

@@ -39,5 +39,5 @@ def hops(at: Geometry, config: GainCellConfig, parameters: HardwareParameters, p
     if chips == 1:
         return Hops(1, 0.0, 0.0)
     output = value_bits(config.output_levels, p.reference_output_levels) + math.ceil(math.log2(at.tiles))
-    bits = at.head_dim * value_bits(config.query_levels, p.reference_query_levels) + at.value_columns * output
+    bits = at.key_dim * value_bits(config.query_levels, p.reference_query_levels) + at.value_columns * output
     return Hops(chips, (1 + math.ceil(math.log2(chips))) * p.chip_hop_s, (chips - 1) * bits * p.chip_hop_j_per_bit)

@@ -18,7 +18,7 @@ from gaincell.cell.cell import read_json
 from gaincell.errors import InputError, one_sentence
 from gaincell.hardware.gpu import BASELINE_LAYER, BASELINE_WINDOW
 from gaincell.hardware.nvml import board_energy
-from gaincell.hardware.shape import AttentionShape, read_shape
+from gaincell.hardware.workload import Layer, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ class Measurement:
     """What `measure_attention` found, with what is needed to repeat it.
 
     Attributes:
-        shape: attention that was measured, all its layers.
+        shape: the layers whose attention was measured.
         window: tokens in the cache, all of them attended to.
         batches: one result per batch size.
         idle_power_w: of the board just before, with nothing running.
@@ -70,7 +70,7 @@ class Measurement:
         format: of the file.
     """
 
-    shape: AttentionShape
+    shape: Workload
     window: PositiveInt
     batches: Annotated[tuple[MeasuredBatch, ...], Field(min_length=1)]
     idle_power_w: NonNegativeFloat
@@ -80,7 +80,7 @@ class Measurement:
     versions: dict[str, str]
     date: str
     command: str
-    format: Literal[1] = 1
+    format: Literal[2] = 2
 
     def to_json(self) -> str:
         """As a file that `load_measurement` reads."""
@@ -96,7 +96,7 @@ class MeasuredRatio(NamedTuple):
 
 
 def measure_attention(
-    shape: AttentionShape = BASELINE_LAYER,
+    shape: Workload = BASELINE_LAYER,
     window: int = BASELINE_WINDOW,
     batches: Sequence[int] = (1, 64),
     seconds: float = 10.0,
@@ -110,8 +110,8 @@ def measure_attention(
     that between two tokens. Projections, rotary embedding and writing the new key and value are not in it.
 
     Args:
-        shape: attention to measure.
-        window: tokens in the cache.
+        shape: the layers whose attention to measure.
+        window: tokens in the cache, of a layer with a smaller window its own.
         batches: sizes to measure, one after the other.
         seconds: how long to measure each, at least.
         device: a CUDA device, as torch names it.
@@ -230,7 +230,8 @@ def load_measurement(path: str | Path) -> Measurement:
         found = TypeAdapter(Measurement).validate_python(data)
     except ValidationError as error:
         raise one_sentence(error, where) from None
-    read_shape(found.shape)
+    if not found.shape.attending:
+        raise InputError(f"{where}: none of its layers attends; measure again.")
     return found
 
 
@@ -283,24 +284,24 @@ class _Replays:
     #: Steps of a run, at least, so that starting a graph weighs little.
     _STEPS = 16
 
-    def __init__(self, shape: AttentionShape, window: int, batch: int, device: "torch.device", beyond: int) -> None:
+    def __init__(self, shape: Workload, window: int, batch: int, device: "torch.device", beyond: int) -> None:
         import torch
 
-        def numbers(heads: int, tokens: int) -> torch.Tensor:
-            return torch.randn(batch, heads, tokens, shape.head_dim, dtype=torch.bfloat16, device=device)
+        def numbers(heads: int, tokens: int, width: int) -> torch.Tensor:
+            return torch.randn(batch, heads, tokens, width, dtype=torch.bfloat16, device=device)
 
-        keys = shape.num_key_value_heads
-        step_bytes = shape.num_hidden_layers * batch * 2 * keys * window * shape.head_dim * 2
+        def cache(layer: Layer) -> tuple[torch.Tensor, torch.Tensor]:
+            tokens = layer.attends_to(window)
+            return numbers(layer.kv_heads, tokens, layer.key_dim), numbers(layer.kv_heads, tokens, layer.value_dim)
+
+        step_bytes = 2 * batch * sum(layer.cached * layer.attends_to(window) for layer in shape.attending)
         self.caches = math.ceil(beyond / step_bytes) + 1
         self.steps = self.caches * math.ceil(self._STEPS / self.caches)
-        q = numbers(shape.num_attention_heads, 1)
-        caches = [
-            [(numbers(keys, window), numbers(keys, window)) for _ in range(shape.num_hidden_layers)]
-            for _ in range(self.caches)
-        ]
+        queries = [numbers(layer.heads, 1, layer.key_dim) for layer in shape.attending]
+        caches = [[cache(layer) for layer in shape.attending] for _ in range(self.caches)]
 
         def step(index: int) -> None:
-            for k, v in caches[index % self.caches]:
+            for q, (k, v) in zip(queries, caches[index % self.caches], strict=True):
                 attend(q, k, v)
 
         stream = torch.cuda.Stream(device)
@@ -312,7 +313,7 @@ class _Replays:
         with torch.cuda.graph(self._graph, stream=stream):
             for index in range(self.steps):
                 step(index)
-        self._held = q, caches  # the graph knows their addresses only
+        self._held = queries, caches  # the graph knows their addresses only
 
     def run(self, times: int) -> float:
         import torch

@@ -84,7 +84,7 @@ def opponents(
     """
     p, found = ours.parameters, []
     for memory in ("sram", "dram"):
-        digital = digital_attention(ours.shape, ours.config, p, memory, ours.token_period_s)
+        digital = digital_attention(ours.workload, ours.config, p, memory, ours.token_period_s)
         where = f"digital at {p.node_m * 1e9:g} nm, cache in {memory.upper()}"
         found.append(
             Opponent(
@@ -99,7 +99,7 @@ def opponents(
             )
         )
     for each in accelerators:
-        bound = attention_roofline(ours.shape, ours.config.window, each, bytes_per_number=bytes_per_number)
+        bound = attention_roofline(ours.workload, ours.config.window, each, bytes_per_number=bytes_per_number)
         fits = bound.moved_bytes <= each.memory_bytes
         found.append(Opponent(each.name, bound.latency_s, bound.energy_range_j, None, fits, each.source))
     return found

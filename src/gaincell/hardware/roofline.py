@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gaincell.errors import InputError
 from gaincell.hardware.accelerators import H100_SXM, Accelerator
 from gaincell.hardware.decoder import DecoderShape
-from gaincell.hardware.shape import AttentionShape
+from gaincell.hardware.workload import Workload
 
 #: What to know before quoting a roofline.
 ROOFLINE_CAVEAT = (
@@ -50,15 +50,15 @@ class Roofline:
 
 
 def attention_roofline(
-    shape: AttentionShape, window: int, accelerator: Accelerator, batch: int = 1, bytes_per_number: float = 2
+    attention: Workload, window: int, accelerator: Accelerator, batch: int = 1, bytes_per_number: float = 2
 ) -> Roofline:
-    """Attention of one token per sequence over a full window, all layers of `shape`.
+    """Attention of one token per sequence over a full window, or each layer's own where it is smaller.
 
     Each sequence has a cache of its own, so nothing is shared in a batch. Counted are both products (softmax is not),
     reading the cache, writing the new key and value, and the query and output.
 
     Args:
-        shape: the model's attention.
+        attention: the model's layers.
         window: tokens attended to, the new one among them.
         accelerator: what computes it.
         batch: sequences.
@@ -68,12 +68,12 @@ def attention_roofline(
         InputError: `window`, `batch` or `bytes_per_number` is not above 0.
     """
     _check(window=window, batch=batch, bytes_per_number=bytes_per_number)
-    queries = shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim
-    keys = shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim
-    numbers = 2 * keys * window + 2 * queries
-    return _roofline(
-        accelerator, batch * 4 * queries * window, batch * numbers * bytes_per_number, batch, shape.num_hidden_layers
-    )
+    flop = numbers = 0
+    for layer in attention.attending:
+        tokens, both = layer.attends_to(window), layer.heads * (layer.key_dim + layer.value_dim)
+        flop += 2 * both * tokens
+        numbers += layer.cached * tokens + both
+    return _roofline(accelerator, batch * flop, batch * numbers * bytes_per_number, batch, len(attention.attending))
 
 
 def decoder_roofline(
@@ -92,7 +92,7 @@ def decoder_roofline(
         batch * 2 * decoder.multiply_adds,
         decoder.weights * bytes_per_weight,
         batch,
-        decoder.attention.num_hidden_layers,
+        len(decoder.attention.layers),
     )
 
 
@@ -233,16 +233,14 @@ def whole_token(
     """
     if min(attention_latency_s, attention_energy_j) < 0:
         raise InputError("attention_latency_s and attention_energy_j must not be below 0; pass an estimate's.")
-    a = decoder.attention
-    numbers = (2 * a.num_attention_heads + 2 * a.num_key_value_heads) * a.head_dim
-    carried = a.num_hidden_layers * numbers * bytes_per_number
+    carried = decoder.attention.carried * bytes_per_number
     return WholeToken(
         accelerator,
         decoder_roofline(decoder, accelerator, bytes_per_weight=bytes_per_number),
-        attention_roofline(a, window, accelerator, bytes_per_number=bytes_per_number),
+        attention_roofline(decoder.attention, window, accelerator, bytes_per_number=bytes_per_number),
         attention_latency_s,
         attention_energy_j,
-        carried / link.bytes_per_s + 2 * a.num_hidden_layers * link.transfer_s,
+        carried / link.bytes_per_s + 2 * len(decoder.attention.attending) * link.transfer_s,
         8 * carried * link.bit_j,
     )
 

@@ -136,7 +136,7 @@ class Report(TypedDict):
 
     Attributes:
         results: the run.
-        shape: the model's attention, as `gaincell.hardware.read_shape` takes it.
+        shape: the model's attention, as `gaincell.hardware.read_workload` takes it.
         tasks: accuracy on tasks.
         curves: how adaptation went, run by run.
         heads: by design point.

@@ -135,11 +135,11 @@ class Bench:
         """Step: what attention costs."""
         from dataclasses import asdict
 
-        from gaincell.hardware import read_shape
+        from gaincell.hardware import read_workload
 
         model = self.loaded[0]
         points = {name: adapted.config for name, adapted in self.source.adapted.items()}
-        return {**estimated(model, points), "shape": asdict(read_shape(model.config))}
+        return {**estimated(model, points), "shape": asdict(read_workload(model.config))}
 
     def heads(self, name: str, progress: Progress) -> dict[str, Any]:
         """Step: what an adapted model's heads do, and how far off they are."""
@@ -158,16 +158,15 @@ class Bench:
         import torch
 
         from gaincell.evaluate.prefix import prefix_of
-        from gaincell.hardware import read_shape
+        from gaincell.hardware import read_workload
         from gaincell.models import attention_maps
         from gaincell.report.maps import packed, tokens_that_fit
 
         model, tokenizer = self.loaded
-        shape, names = read_shape(model.config), list(self.source.adapted)
+        names = list(self.source.adapted)
+        maps = sum(layer.heads for layer in read_workload(model.config).layers)
         encoded = prefix_of(tokenizer) + list(tokenizer(self.sentence, add_special_tokens=False)["input_ids"])
-        ids = torch.tensor(
-            encoded[: tokens_that_fit(shape.num_hidden_layers * shape.num_attention_heads, len(names) + 1)]
-        )
+        ids = torch.tensor(encoded[: tokens_that_fit(maps, len(names) + 1)])
         found = {"original": packed(attention_maps(model, ids)), "points": {}}
         for done, name in enumerate(names, 1):
             progress("attention maps", done - 1, len(names))

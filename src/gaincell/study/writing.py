@@ -62,7 +62,7 @@ def write(
     """
     import torch
 
-    from gaincell.hardware import read_shape
+    from gaincell.hardware import read_workload
     from gaincell.models import RingCache, scalers_of
 
     inputs = _encode(tokenizer, prompt, chat).to(model.device)
@@ -83,15 +83,13 @@ def write(
         )
     seconds = time.perf_counter() - began
     new = output[0, inputs.shape[1] :]
-    shape = read_shape(model.config)
-    values = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim
     return Written(
         attention_of(model),
         tokenizer.decode(new, skip_special_tokens=True),
         len(new),
         seconds,
         cache.bytes_per_token if cache is not None else None,
-        values * _BF16_BYTES,
+        read_workload(model.config).cached * _BF16_BYTES,
     )
 
 

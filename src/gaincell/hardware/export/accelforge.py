@@ -57,7 +57,7 @@ def write_accelforge(estimate: Estimate, path: Path) -> None:
     tolls = _tolls(estimate)
     spec = {"arch": {"nodes": _arch(estimate, tolls)}, "workload": _workload(estimate), "mapping": _mapping(tolls)}
     about = _ABOUT.format(
-        layers=estimate.shape.num_hidden_layers,
+        layers=len(estimate.workload.attending),
         name=estimate.config.name,
         window=estimate.geometry.window,
         activity=estimate.activity,
@@ -76,8 +76,8 @@ def _ranks(estimate: Estimate) -> dict[str, int]:
         "G": at.turns,
         "T": at.tiles,
         "C": at.window // at.tiles,
-        "D": at.head_dim,
-        "E": at.head_dim,
+        "D": at.key_dim,
+        "E": at.value_dim,
     }
 
 
@@ -92,10 +92,10 @@ def _node(tag: str, name: str, action: str, tensors: str | None = None, **fields
 
 def _tolls(estimate: Estimate) -> dict[str, list[_Tagged]]:
     """What is charged on the query, the pulses between the products, and the output."""
-    at, layers = estimate.geometry, estimate.shape.num_hidden_layers
+    at, layers = estimate.geometry, len(estimate.workload.attending)
     parts, energy, area = parts_in_use(estimate), by_component(estimate.energy_components), by_component(estimate.area)
     # Passes of one query, and copies of the Toll in a layer: those of O stand in every sub-tile.
-    passes = {"Q": (at.head_dim, 1), "S": (at.window, at.pairs), "O": (at.tiles * at.head_dim, at.pairs * at.tiles)}
+    passes = {"Q": (at.key_dim, 1), "S": (at.window, at.pairs), "O": (at.tiles * at.value_dim, at.pairs * at.tiles)}
     tolls: dict[str, list[_Tagged]] = {"Q": [], "S": [], "O": []}
     for name in sorted((energy | area).keys() - {"cell"}):
         tensor = _CHARGED_ON.get(name, "Q")
@@ -118,13 +118,15 @@ def _spatial(name: str, rank: str, fanout: int, reuse: str) -> dict[str, Any]:
     return {"name": name, "fanout": fanout, "may_reuse": reuse, "min_usage": 1, "loop_bounds": bounds}
 
 
-def _array(estimate: Estimate, kind: str, tensor: str, part: str, lines: int, seconds: float) -> list[_Tagged]:
+def _array(
+    estimate: Estimate, kind: str, tensor: str, part: str, rows: int, lines: int, seconds: float
+) -> list[_Tagged]:
     """One array's cells, which store a tensor and take a pulse per product."""
-    at, layers, cell = estimate.geometry, estimate.shape.num_hidden_layers, parts_in_use(estimate)["cell"]
-    cells = layers * at.pairs * at.window * at.head_dim
+    at, layers, cell = estimate.geometry, len(estimate.workload.attending), parts_in_use(estimate)["cell"]
+    cells = layers * at.pairs * at.window * rows
     area = estimate.area["cells"]["cell"] * lines / (at.key_rows + at.value_columns) / cells
     pulses = over(estimate.energy_components[part]["cell"] / (cells * at.turns), cell.energy_j)
-    bits = stored_bits(at, estimate.config, estimate.parameters) // (2 * at.head_dim)
+    bits = stored_bits(at, estimate.config, estimate.parameters) // (at.key_dim + at.value_dim)
     return [
         _node("Memory", f"{kind}_cell", "read", tensor, area=area, size=bits),
         _node(
@@ -142,7 +144,7 @@ def _array(estimate: Estimate, kind: str, tensor: str, part: str, lines: int, se
 def _arch(estimate: Estimate, tolls: dict[str, list[_Tagged]]) -> list[_Tagged]:
     at, phases, size = estimate.geometry, estimate.timeline, _ranks(estimate)
     # One query's share of the latency, split where the first product's charge begins to discharge.
-    query_s = estimate.latency_s / (estimate.shape.num_hidden_layers * at.turns)
+    query_s = estimate.latency_s / (len(estimate.workload.attending) * at.turns)
     first_s = query_s * next(p.start_s for p in phases.phases if p.name == "first discharge") / phases.latency_s
     tile = _spatial("tile", "t", size["T"], "Q")
     column = _spatial("column", "c", size["C"], "Q | O")
@@ -150,7 +152,7 @@ def _arch(estimate: Estimate, tolls: dict[str, list[_Tagged]]) -> list[_Tagged]:
         _Tagged("Container", name="value_tiles", spatial=[tile | {"may_reuse": "Nothing"}]),
         *tolls["O"],
         _Tagged("Container", name="value_array", spatial=[column, _spatial("row", "e", size["E"], "S")]),
-        *_array(estimate, "value", "V", SECOND, at.value_columns, query_s - first_s),
+        *_array(estimate, "value", "V", SECOND, at.value_dim, at.value_columns, query_s - first_s),
     ]
     return [
         _node("Memory", "digital", "read", "Q | K | V | O", size=float("inf")),
@@ -160,7 +162,7 @@ def _arch(estimate: Estimate, tolls: dict[str, list[_Tagged]]) -> list[_Tagged]:
         _Tagged("Fork", nodes=values),
         *tolls["S"],
         _Tagged("Container", name="key_array", spatial=[tile, column, _spatial("row", "d", size["D"], "S")]),
-        *_array(estimate, "key", "K", FIRST, at.key_rows, first_s),
+        *_array(estimate, "key", "K", FIRST, at.key_dim, at.key_rows, first_s),
     ]
 
 
@@ -173,9 +175,9 @@ def _workload(estimate: Estimate) -> dict[str, Any]:
     at = estimate.geometry
     return {
         "rank_sizes": _ranks(estimate),
-        "bits_per_value": {"All": stored_bits(at, estimate.config, estimate.parameters) // (2 * at.head_dim)},
+        "bits_per_value": {"All": stored_bits(at, estimate.config, estimate.parameters) // (at.key_dim + at.value_dim)},
         "persistent_tensors": "K | V",
-        "n_instances": estimate.shape.num_hidden_layers,
+        "n_instances": len(estimate.workload.attending),
         "einsums": [einsum("scores", Q="pgd", K="ptcd", S="pgtc"), einsum("values", S="pgtc", V="ptce", O="pge")],
     }
 
