@@ -420,6 +420,29 @@ def test_a_ladder_of_finer_taps_is_larger_but_no_second_dac() -> None:
     assert linearised.area_m2 > plain.area_m2
 
 
+def test_stored_voltages_move_what_writes_and_cells_take() -> None:
+    linear = GainCellConfig.preset("leroux2025-linear")
+    plain, low = (estimate(GPT2, x) for x in (linear, linear.replace(stored_max_v=0.6, zero_v=0.3)))
+    for part, name in ((CONVERSION, "dac"), (FIRST, "cell"), (SECOND, "cell")):
+        ratio = low.energy_components[part][name] / plain.energy_components[part][name]
+        assert ratio == pytest.approx(0.6 / 0.9)
+    word_lines = estimate(GPT2, linear, HardwareParameters(write_line_columns=1)).energy_components[CONVERSION]["line"]
+    written = plain.energy_components[CONVERSION]["line"] - word_lines
+    lower = plain.energy_components[CONVERSION]["line"] - low.energy_components[CONVERSION]["line"]
+    assert lower == pytest.approx(written / 3, rel=2e-3)
+    watched = Activity.reference(linear)
+    assert (
+        estimate(GPT2, linear.replace(stored_max_v=0.6, zero_v=0.3), None, watched).parts[FIRST] == plain.parts[FIRST]
+    )
+    dac = HardwareParameters(reference_stored_v=0.6)
+    assert estimate(GPT2, linear, dac).energy_components[CONVERSION]["dac"] == pytest.approx(
+        1.5 * plain.energy_components[CONVERSION]["dac"]
+    )
+    for other in (PAPER.replace(zero_v=0.4), PAPER.replace(stored_max_v=0.8)):
+        assert estimate(GPT2, other).energy_j != estimate(GPT2, PAPER).energy_j
+        assert all(row.published is None for row in estimate(GPT2, other).table() if "GPT-2" not in row.name)
+
+
 def test_no_pulse_that_is_shorter_makes_a_token_slower() -> None:
     latencies = [estimate(GPT2, PAPER.replace(pulse_max_s=n * 1e-9)).latency_s for n in (2, 5, 10, 15)]
     assert latencies == [pytest.approx(12 * 65e-9)] * 4

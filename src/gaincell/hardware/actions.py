@@ -78,13 +78,15 @@ def writes(
     """Actions that write so many tokens into a pair of arrays.
 
     A driver hands on a code, not a voltage: each segment of a write line has a DAC of its own, of which one acts.
+    A line that swings to the stored voltage takes its charge from the supply, so energy goes with the voltage.
     """
     p = parameters
     passed = at.window if p.write_line_columns is None else min(at.window, p.write_line_columns)
     ladder = p.linearised_dac_energy_ratio if config.storage == "linearised" else 1.0
+    swing = config.stored_max_v / p.reference_stored_v
     return [
-        Count(part, "dac", tokens * at.written * ladder * _times(config.stored_levels, p.reference_levels)),
-        Count(part, "line", tokens * at.written * passed * tier_lines(p)),
+        Count(part, "dac", tokens * at.written * ladder * swing * _times(config.stored_levels, p.reference_levels)),
+        Count(part, "line", tokens * at.written * swing * passed * tier_lines(p)),
         Count(part, "flip_flop", tokens * stored_bits(at, config, p)),
         *_driven(part, tokens * at.written * (at.lines.word.segments - 1)),
     ]

@@ -26,6 +26,8 @@ REFERENCE = {
     "value_charge": 0.0044,
     "readout": 0.035,
 }
+#: Highest stored voltage and zero of that design point.
+_REFERENCE_V = (0.9, 0.45)
 #: Evenly spaced voltages that stand for a cell without levels (assumption): as many as a design point can have.
 UNQUANTISED_LEVELS = 256
 #: A head is called saturated where more than this share of its pulses have full width.
@@ -112,9 +114,14 @@ class Activity:
 
     @classmethod
     def reference(cls, config: GainCellConfig) -> Self:
-        """What is assumed where no model was watched: `REFERENCE`, and uniform codes of as many levels as there are."""
+        """What is assumed where no model was watched: `REFERENCE`, and uniform codes of as many levels as there are.
+
+        Of another range of stored voltages, or another zero in it, the codes are assumed to be the same: cells draw
+        charge as their law has it at the voltages that these codes are then.
+        """
         levels = config.stored_levels or UNQUANTISED_LEVELS
-        means = {name: [[mean]] for name, mean in REFERENCE.items()}
+        ratio = _mean_charge(config, config.stored_max_v, config.zero_v) / _mean_charge(config, *_REFERENCE_V)
+        means = {name: [[mean * (ratio if name in _CHARGES else 1.0)]] for name, mean in REFERENCE.items()}
         codes = {name: [[[1 / levels] * levels]] for name in _CODES}
         arrays = {**means, **codes}
         return cls.from_dict({**arrays, "tokens": 0, "text": "as SmolLM2-135M has on speeches (assumption)"})
@@ -139,6 +146,12 @@ class Activity:
         for name in sorted(map(str, set(data) - names)):
             raise InputError(f"activity: unknown field '{name}'; remove it or correct its name.")
         return cls(**data)
+
+
+def _mean_charge(config: GainCellConfig, highest_v: float, zero_v: float) -> float:
+    """Mean size of the cell's charge over voltages between 0 and the highest, evenly."""
+    law, steps = config.cell.model_law, UNQUANTISED_LEVELS
+    return sum(abs(law(highest_v * step / steps - zero_v)) for step in range(steps + 1)) / (steps + 1)
 
 
 def _array(name: str, values: Any) -> "NDArray[np.float64]":

@@ -112,6 +112,14 @@ class HardwareParameters(BaseModel):
     reference_levels: int = _field(
         8, "levels", _PAPER, "Stored levels of the DAC in `components`; energy and area go with levels.", ge=2
     )
+    reference_stored_v: float = _field(
+        0.9,
+        "V",
+        _PAPER + "; that energy goes with it: assumption",
+        "Highest stored voltage of the DAC in `components`; its energy, and that of the lines it drives, goes with "
+        "stored_max_v.",
+        gt=0,
+    )
     reference_query_levels: int = _field(
         16, "levels", _PAPER, "Query levels of the pulse generator in `components`; its energy goes with them.", ge=2
     )

@@ -28,6 +28,7 @@ STACKED_AREA = Published(36.7e-3, "mm2", "inferred")
 #: What of a design point the figures depend on.
 FIELDS = (
     *("window", "subtile_columns", "subtile_rows", "query_levels", "stored_levels", "output_levels", "cell"),
+    *("stored_max_v", "zero_v"),
     *("pulse_max_s", "layer_latency_s", "token_period_s", "normaliser", "query_sign", "storage", "equalisation"),
     *("score_preset", "sinks"),
 )
