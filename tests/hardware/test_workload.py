@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaincell.config import GainCellConfig
@@ -243,7 +243,10 @@ def test_layers_stand_in_their_order() -> None:
 @pytest.mark.parametrize(
     ("config", "complaint"),
     [
-        ({"model_type": "deepseek_v3"}, "kv_lora_rank is set"),
+        ({"model_type": "deepseek_v32"}, "index_topk is set"),
+        ({"model_type": "diffllama"}, "lambda_std_dev is set"),
+        ({"model_type": "bert-generation"}, "attends in both directions"),
+        ({"model_type": "bart", "is_encoder_decoder": False, "is_decoder": True}, "encoder_layers is set"),
         ({"model_type": "llama4"}, "layer_types has 'chunked_attention'"),
         ({"model_type": "gemma3n"}, "num_kv_shared_layers is set"),
         ({"model_type": "bert"}, "'bert' attends in both directions unless is_decoder is true"),
@@ -283,6 +286,19 @@ def test_values_may_be_narrower_than_keys_and_sliding_layers_have_other_heads() 
     full, sliding = read_workload(config).layers
     assert full == Layer("full_attention", 4, 1, 192, 128)
     assert sliding == Layer("sliding_attention", 4, 2, 192, 128, 64)
+
+
+def test_latent_attention_has_arrays_for_every_head_and_a_cache_of_latents() -> None:
+    """DeepSeek-V3: 61 layers of 128 heads, keys of 128 + 64 and values of 128, from a latent of 512."""
+    deepseek = read_workload({"model_type": "deepseek_v3"})
+    assert deepseek.layers == (Layer("full_attention", 128, 128, 192, 128, None, 512 + 64),) * 61
+    assert "priced as transformers computes it" in deepseek.notes[0]
+    expanded = Workload(tuple(replace(layer, latent=0) for layer in deepseek.layers))
+    assert estimate(deepseek, LONG).energy_j == estimate(expanded, LONG).energy_j
+    latent, heads = (attention_roofline(x, 32768, H100_SXM) for x in (deepseek, expanded))
+    assert latent.flop == heads.flop
+    output = 61 * 128 * (192 + 128) * 2
+    assert (heads.moved_bytes - output) / (latent.moved_bytes - output) == pytest.approx(128 * 320 / 576)
 
 
 def test_a_workload_goes_through_json_and_damage_is_told() -> None:
@@ -401,6 +417,7 @@ sharing = st.sampled_from([HardwareParameters(), HardwareParameters(kv_sharing="
 POINTS = [LASTING.replace(name="plain"), LASTING.replace(normaliser="ideal", sinks="digital", equalisation=True)]
 
 
+@settings(max_examples=20)
 @given(workloads, st.sampled_from(POINTS), sharing)
 def test_a_model_costs_what_its_layers_cost_one_by_one(
     workload: Workload, point: GainCellConfig, p: HardwareParameters
@@ -415,6 +432,7 @@ def test_a_model_costs_what_its_layers_cost_one_by_one(
     assert len({row.name for row in rows}) == len(rows)
 
 
+@settings(max_examples=20)
 @given(layers, st.sampled_from(POINTS), sharing, st.integers(1, 100))
 def test_more_of_anything_in_a_layer_costs_no_less(
     layer: Layer, point: GainCellConfig, p: HardwareParameters, more: int
@@ -437,6 +455,7 @@ def test_more_of_anything_in_a_layer_costs_no_less(
         assert cost(one).area_m2 >= plain.area_m2
 
 
+@settings(max_examples=10)
 @given(workloads)
 def test_layers_that_do_not_attend_cost_nothing_and_are_told(workload: Workload) -> None:
     hybrid = replace(workload, layers=(Layer("mamba"), *workload.layers, Layer("mlp")))
@@ -505,7 +524,7 @@ GOOD = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads":
         ({"head_dim": -1}, "head_dim is -1"),
         ({"hidden_size": 255}, "hidden_size 255 is not a multiple of num_attention_heads 4; set head_dim."),
         ({"is_encoder_decoder": True}, "is_encoder_decoder is set, but cross-attention"),
-        ({"kv_lora_rank": 512}, "kv_lora_rank is set, but latent attention"),
+        ({"kv_lora_rank": 512}, "qk_rope_head_dim is missing"),
         (
             {"layer_types": ["full_attention", "chunked_attention"]},
             "has 'chunked_attention', which cannot be estimated",

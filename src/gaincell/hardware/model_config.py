@@ -15,6 +15,13 @@ _NAMES = {
     "intermediate_size": ("intermediate_size", "n_inner"),
     "max_position_embeddings": ("max_position_embeddings", "n_positions"),
 }
+#: What a config has only if something is attended to beside the text before.
+_ACROSS = (
+    *("add_cross_attention", "cross_attention_layers", "cross_layer_interval", "cross_attention_hidden_size"),
+    *("encoder_layers", "num_encoder_layers"),
+)
+#: Families that transformers lists under no masked language model, though they attend in both directions.
+_BOTH_WAYS = ("bert-generation",)
 #: What the model types of a multi-modal model's text part end with.
 _TEXT_PARTS = ("_text_model", "_text")
 
@@ -66,7 +73,7 @@ def check_causal(model_config: object, text: object) -> None:
     for config in (model_config, text):
         if field_of(config, "is_encoder_decoder"):
             raise InputError("model config: is_encoder_decoder is set, but cross-attention is not estimated.")
-        for name in ("add_cross_attention", "cross_attention_layers", "cross_layer_interval"):
+        for name in _ACROSS:
             if field_of(config, name):
                 raise InputError(f"model config: {name} is set, but cross-attention is not estimated.")
     if not knows(text):
@@ -74,7 +81,8 @@ def check_causal(model_config: object, text: object) -> None:
     from transformers.models.auto import modeling_auto as auto
 
     kind, whole = (str(field_of(config, "model_type")) for config in (text, model_config))
-    if kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES and not field_of(text, "is_decoder"):
+    both_ways = kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES or kind in _BOTH_WAYS
+    if both_ways and not field_of(text, "is_decoder"):
         raise InputError(
             f"model config: model_type '{kind}' attends in both directions unless is_decoder is true; gain cells serve "
             "causal decoders only."

@@ -27,12 +27,19 @@ _OF_SEVERAL = (
     *("attn_layer_indices", "hybrid_override_pattern", "full_attention_interval", "block_types", "attention_types"),
     *("sliding_window_pattern", "global_attn_every_n_layers", "attention_chunk_size"),
 )
-#: What keeps something else than keys and values per head and token, and why that has no price here.
+#: What does something else than one attention over keys and values of a layer's own, and why that has no price here.
 _REFUSED = {
-    "kv_lora_rank": "latent attention does not keep keys and values per head",
     "num_kv_shared_layers": "keys and values that layers share are not estimated",
     "index_topk": "attention to tokens that an index chooses is not estimated",
+    "lambda_std_dev": "differential attention, which attends twice in every layer, is not estimated",
 }
+#: Families whose layers that slide have so many times the key/value heads, in their code.
+_SLIDING_KV_HEADS = {"mimo_v2_flash": 2}
+#: What to know where keys and values are made from a latent.
+_LATENT = (
+    "Latent attention is priced as transformers computes it: arrays hold the keys and values of every head, where a "
+    "digital cache keeps the latent that they are made from."
+)
 
 
 def read_workload(model_config: object) -> Workload:
@@ -45,8 +52,8 @@ def read_workload(model_config: object) -> Workload:
 
     Raises:
         InputError: a field is missing or not a positive whole number, heads do not divide, or a layer does something
-            other than causal self-attention over keys and values of its own (cross-attention, latent attention, keys
-            shared between layers, kinds that are not known here); the sentence names the field.
+            other than causal self-attention over keys and values of its own (cross-attention, keys shared between
+            layers, kinds that are not known here); the sentence names the field.
     """
     if isinstance(model_config, Workload):
         return model_config
@@ -66,10 +73,10 @@ def read_workload(model_config: object) -> Workload:
     if not any(layer.heads for layer in layers):
         raise InputError(f"model config: none of its {len(layers)} layers attends ({', '.join(sorted(set(kinds)))}).")
     kind = field_of(config, "model_type")
-    notes = ()
+    notes = [_LATENT] if any(layer.latent for layer in layers) else []
     if isinstance(kind, str) and kind and not knows(config):
-        notes = (f"transformers does not know model_type '{kind}', so its config's fields are taken as they stand.",)
-    return Workload(layers, positive_field(config, "max_position_embeddings"), notes)
+        notes.append(f"transformers does not know model_type '{kind}', so its config's fields are taken as they stand.")
+    return Workload(layers, positive_field(config, "max_position_embeddings"), tuple(notes))
 
 
 def _kinds(config: object) -> list[str]:
@@ -117,7 +124,15 @@ def _layer(config: object, kind: str, number: int) -> Layer:
         heads = required_field({"num_attention_heads": listed[number]}, "num_attention_heads")
     else:
         heads = own("num_attention_heads") or required_field(config, "num_attention_heads")
-    kv_heads = _kv_heads(config, heads, own("num_key_value_heads"))
+    latent = positive_field(config, "kv_lora_rank")
+    if latent is not None:  # keys have a part that is made from the latent, and one that all heads share
+        shared = required_field(config, "qk_rope_head_dim")
+        key_dim, value_dim = required_field(config, "qk_nope_head_dim") + shared, required_field(config, "v_head_dim")
+        return Layer(kind, heads, heads, key_dim, value_dim, window, latent + shared)
+    kv_heads = own("num_key_value_heads")
+    if kv_heads and kind in _SLIDING and field_of(config, "swa_num_key_value_heads") is None:
+        kv_heads *= _SLIDING_KV_HEADS.get(str(field_of(config, "model_type")), 1)
+    kv_heads = _kv_heads(config, heads, kv_heads)
     key_dim = positive_field(config, "attention_head_dim") or own("head_dim") or _split_width(config, heads)
     return Layer(kind, heads, kv_heads, key_dim, own("v_head_dim") or key_dim, window)
 

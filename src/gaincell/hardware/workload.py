@@ -20,6 +20,8 @@ class Layer:
         key_dim: width of a key, and of a query.
         value_dim: width of a value, and of a head's output.
         window: tokens that it looks back to, the newest among them. None: all there are.
+        latent: numbers of one token that keys and values of all heads are made from, where there is such a latent: what
+            a digital cache keeps instead of them. 0: there is none.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(extra="forbid")  # as it is read back from a file
@@ -30,10 +32,11 @@ class Layer:
     key_dim: int = 0
     value_dim: int = 0
     window: int | None = None
+    latent: int = 0
 
     def __post_init__(self) -> None:
         numbers = (self.kv_heads, self.key_dim, self.value_dim, 1 if self.window is None else self.window)
-        if self.heads < 0 or (self.heads and (min(numbers) < 1 or self.heads % self.kv_heads)):
+        if self.heads < 0 or (self.heads and (min(numbers) < 1 or self.latent < 0 or self.heads % self.kv_heads)):
             raise InputError(
                 f"layer '{self.kind}': key/value heads, widths and window must be at least 1, and query heads a "
                 f"multiple of key/value heads; got {self}."
@@ -46,8 +49,8 @@ class Layer:
 
     @property
     def cached(self) -> int:
-        """Numbers that a cache keeps of one token."""
-        return self.kv_heads * (self.key_dim + self.value_dim)
+        """Numbers that a digital cache keeps of one token."""
+        return self.latent or self.kv_heads * (self.key_dim + self.value_dim)
 
     @property
     def carried(self) -> int:
