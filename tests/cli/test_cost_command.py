@@ -139,6 +139,21 @@ def test_where_rated_power_and_idle_free_energy_disagree_the_whole_token_says_so
     assert "is open" not in agreed.out
 
 
+def test_a_batch_says_what_it_gives_per_watt_and_area(tmp_path: Path, gaincell: Run) -> None:
+    found = json.loads(gaincell("cost", "gpt2", "--batch", "64", "--json").out)
+    rows = {row["name"]: row["value"] for row in found["rows"]}
+    assert rows["64 users, generating: all tokens"] == pytest.approx(64 / found["token_period_s"])
+    assert rows["tokens per second and watt"] == pytest.approx(1 / found["energy_j"])
+    beside = json.loads(gaincell("cost", "gpt2", "--batch", "64", "--rest", "h100", "--refresh", "--json").out)
+    assert beside["token_period_s"] > found["token_period_s"]
+    text = gaincell("cost", "gpt2", "--batch", "64").out
+    assert "An operation is one multiplication or one addition" in text
+    (tmp_path / "few.yaml").write_text("array_pairs: 12\n")
+    gaincell("cost", "gpt2", "--batch", "2", "--rest", "h100", "--hardware", tmp_path / "few.yaml").assert_refused(
+        "--batch beside --rest is for users with arrays of their own"
+    )
+
+
 PART = "{action: a, energy_j: %s, kind: assumption, source: s}"
 
 

@@ -67,6 +67,10 @@ def cost(
             "your own says; digital at the same node always. May be repeated.",
         ),
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", min=1, help="So many users at once: tokens per second, per watt and per area."),
+    ] = None,
     compare: Annotated[
         Path | None, typer.Option("--compare", help="A file of 'gaincell measure-gpu' to compare attention with.")
     ] = None,
@@ -100,6 +104,7 @@ def cost(
     from gaincell.hardware import HardwareParameters, estimate
     from gaincell.hardware.gpu import CAVEAT
     from gaincell.hardware.roofline import ROOFLINE_CAVEAT
+    from gaincell.hardware.throughput import OPERATIONS_CAVEAT, throughput
 
     if out is not None:
         options.check_out(out)
@@ -117,7 +122,7 @@ def cost(
     parameters = parameters.model_copy(update={name: value for name, value in chosen.items() if value is not None})
 
     if sweep:
-        if activity or rest or compare or export or against:
+        if activity or rest or batch or compare or export or against:
             raise InputError(
                 "--sweep goes with --config, --hardware, --kv-sharing, --refresh and --out only; drop the others."
             )
@@ -130,7 +135,7 @@ def cost(
     if rest is None:
         found = estimate(known.fields, point, parameters, watched)
     else:
-        found, whole = _whole(known, point, parameters, watched, rest)
+        found, whole = _whole(known, point, parameters, watched, rest, batch or 1)
     rows = found.table()
     if watched is not None:
         rows += _measured_rows(found, estimate(known.fields, point, parameters))
@@ -142,6 +147,14 @@ def cost(
             notes.append(
                 f"One {whole.accelerator.name} cannot hold this model and its cache: its figures are of a fiction."
             )
+    if batch is not None:
+        served = throughput(found, batch)
+        if whole is not None and batch > 1 and served.shared:
+            raise InputError("--batch beside --rest is for users with arrays of their own; leave array_pairs out.")
+        if whole is not None:
+            notes.append("Times of the whole token are of a step that gives every user one; energies are of one token.")
+        rows += served.table()
+        notes.append(OPERATIONS_CAVEAT)
     if compare is not None:
         rows += _compared_rows(compare, point, parameters)
     rivals = find_opponents(found, against or ["h100"])
@@ -255,7 +268,12 @@ def _activity(spec: str, model: _Model, point: "GainCellConfig", device: str) ->
 
 
 def _whole(
-    model: _Model, point: "GainCellConfig", parameters: "HardwareParameters", watched: "Activity | None", rest: str
+    model: _Model,
+    point: "GainCellConfig",
+    parameters: "HardwareParameters",
+    watched: "Activity | None",
+    rest: str,
+    batch: int,
 ) -> "tuple[Estimate, WholeToken]":
     from gaincell.hardware.accelerators import find_accelerator
     from gaincell.hardware.decoder import read_decoder
@@ -263,7 +281,7 @@ def _whole(
 
     accelerator = find_accelerator(rest)
     decoder = model.decoder or read_decoder(model.fields)
-    return estimate_whole(decoder, point, parameters, watched, accelerator)
+    return estimate_whole(decoder, point, parameters, watched, accelerator, batch)
 
 
 def _measured_rows(found: "Estimate", reference: "Estimate") -> "list[Row]":

@@ -214,10 +214,12 @@ def whole_token(
     accelerator: Accelerator = H100_SXM,
     link: Link = NVLINK_C2C,
     bytes_per_number: float = 2,
+    batch: int = 1,
 ) -> WholeToken:
-    """Put an estimate of attention in gain cells into a whole token, batch 1.
+    """Put an estimate of attention in gain cells into a whole token of every sequence of a batch.
 
-    Every layer makes two transfers: queries, keys and values to the gain cells, and the output back.
+    Every layer makes two transfers: queries, keys and values to the gain cells, and the output back. Sequences have
+    arrays of their own, which work side by side. Times are those of the batch's step, energies those of one token.
 
     Args:
         decoder: the model.
@@ -227,6 +229,7 @@ def whole_token(
         accelerator: what computes the rest.
         link: what connects it to the gain cells.
         bytes_per_number: of weights, of the accelerator's cache, and of what is transferred.
+        batch: sequences.
 
     Raises:
         InputError: a number is not above 0 (the estimate's may be 0).
@@ -236,11 +239,11 @@ def whole_token(
     carried = decoder.attention.carried * bytes_per_number
     return WholeToken(
         accelerator,
-        decoder_roofline(decoder, accelerator, bytes_per_weight=bytes_per_number),
-        attention_roofline(decoder.attention, window, accelerator, bytes_per_number=bytes_per_number),
+        decoder_roofline(decoder, accelerator, batch, bytes_per_number),
+        attention_roofline(decoder.attention, window, accelerator, batch, bytes_per_number),
         attention_latency_s,
         attention_energy_j,
-        carried / link.bytes_per_s + 2 * len(decoder.attention.attending) * link.transfer_s,
+        batch * carried / link.bytes_per_s + 2 * len(decoder.attention.attending) * link.transfer_s,
         8 * carried * link.bit_j,
     )
 

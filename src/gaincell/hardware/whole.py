@@ -19,10 +19,12 @@ def estimate_whole(
     parameters: HardwareParameters | None = None,
     activity: "Activity | None" = None,
     accelerator: Accelerator = H100_SXM,
+    batch: int = 1,
 ) -> tuple[Estimate, WholeToken]:
-    """Estimate attention at the period of the whole token, batch 1, and that token.
+    """Estimate attention at the period of the whole token of every sequence of a batch, and that token.
 
-    The rest of the model sets the period, the period how old a token gets, and its age what refreshing takes.
+    The rest of the model sets the period, the period how old a token gets, and its age what refreshing takes. Every
+    sequence has arrays of its own.
 
     Raises:
         InputError: as `estimate`; a window that outlives the cell at that period, unless it is refreshed.
@@ -30,7 +32,7 @@ def estimate_whole(
     p = parameters or HardwareParameters()
     free = p.model_copy(update={"refresh": "rewrite"})  # the limit holds at the period, which this finds
     alone = estimate(decoder.attention, config.replace(token_period_s=None), free, activity)
-    period_s = whole_token(decoder, alone.latency_s, alone.energy_j, config.window, accelerator).latency_s
+    period_s = whole_token(decoder, alone.latency_s, alone.energy_j, config.window, accelerator, batch=batch).latency_s
     point = config.replace(token_period_s=max(period_s, config.token_period_s or 0.0))
     found = estimate(decoder.attention, point, p, activity)
-    return found, whole_token(decoder, found.latency_s, found.energy_j, config.window, accelerator)
+    return found, whole_token(decoder, found.latency_s, found.energy_j, config.window, accelerator, batch=batch)
