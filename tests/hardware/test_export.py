@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
 from gaincell.hardware import (
     GPT2,
     Activity,
@@ -164,6 +165,16 @@ def test_the_mapping_uses_every_component_and_rank(cost: Estimate, tmp_path: Pat
     assert {node["rank_variable"].upper() for node in mapped if "rank_variable" in node} == set(
         spec["workload"]["rank_sizes"]
     )
+
+
+def test_layers_that_differ_are_not_one_layer(tmp_path: Path) -> None:
+    mixed = Workload((*Workload.uniform(2, 4, 4, 64).layers, *Workload.uniform(2, 4, 4, 64, window=64).layers))
+    cost = estimate(mixed, PAPER)
+    with pytest.raises(InputError, match="this model's layers differ"):
+        write_accelforge(cost, tmp_path / "accelforge.yaml")
+    found, _ = package(cost, tmp_path)
+    energy_j = sum(part["energy_j"] * part["actions_per_token"] for part in found["components"].values())
+    assert energy_j == pytest.approx(cost.energy_j)
 
 
 def test_a_source_of_many_lines_stays_a_comment(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The same attention elsewhere: digital from parts, accelerators as ranges, and who is said to win."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.hardware import GPT2, Components, HardwareParameters, Workload, estimate
+from gaincell.hardware import GPT2, Components, HardwareParameters, Layer, Workload, estimate
 from gaincell.hardware.accelerators import ACCELERATORS, H100_SXM, Accelerator, find_accelerator
 from gaincell.hardware.digital import CACHE, DigitalAttention, digital_attention
 from gaincell.hardware.digital_design import DigitalDesign
@@ -111,6 +112,33 @@ def test_more_of_anything_costs_no_less(shape: Workload, point: GainCellConfig, 
     wider = digital_attention(larger(shape, head_dim=one.key_dim + more), point, p, memory)
     assert wider.energy_j > plain.energy_j
     assert wider.latency_s >= plain.latency_s
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_digital_has_the_windows_of_the_layers(memory: Any) -> None:
+    """Two layers see 4,096 tokens and three 256: what they take one by one, but for what DRAM's layers share."""
+    point, p = PAPER.replace(window=4096), HardwareParameters()
+    wide, narrow = Workload.uniform(2, 8, 2, 128), Workload.uniform(3, 8, 2, 128, window=256)
+    found = digital_attention(Workload((*wide.layers, *narrow.layers)), point, p, memory)
+    each = [digital_attention(wide, point, p, memory)]
+    each.append(digital_attention(Workload.uniform(3, 8, 2, 128), PAPER.replace(window=256), p, memory))
+    assert found.energy_j == pytest.approx(sum(one.energy_j for one in each))
+    assert found.latency_s == pytest.approx(sum(one.latency_s for one in each))
+    cache, cached = (next(iter(x.area[CACHE].values())) for x in (found, each[0]))
+    assert cache == pytest.approx(cached * (1 + 3 * 256 / (2 * 4096)))
+
+
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_digital_keeps_a_latent_where_there_is_one(memory: Any) -> None:
+    heads = Layer("attention", 16, 16, 192, 128)
+    latent, expanded = (
+        digital_attention(Workload((layer,)), PAPER, HardwareParameters(), memory)
+        for layer in (replace(heads, latent=576), heads)
+    )
+    for found in (latent.energy[CACHE], latent.area[CACHE]):
+        other = (expanded.energy if found is latent.energy[CACHE] else expanded.area)[CACHE]
+        assert sum(other.values()) / sum(found.values()) == pytest.approx(16 * 320 / 576)
+    assert latent.energy["products"] == expanded.energy["products"]
 
 
 def test_heads_that_share_keys_and_values_read_them_once() -> None:

@@ -57,7 +57,8 @@ def digital_attention(
     Keys and values of a key/value head are read once for all the query heads that share it. Every bank of SRAM has as
     many multipliers as its port gives numbers, and all are read at once, so a layer takes as long as a bank; from DRAM,
     as long as the stacks take to give the layer. Nothing leaks but what parts say in `static_w`, DRAM is not refreshed,
-    and wires between banks take nothing: all in the opponent's favour.
+    and wires between banks take nothing: all in the opponent's favour. Where keys and values are made from a latent,
+    the cache holds that alone.
 
     Args:
         workload: the model's layers, each with its own window.
@@ -106,7 +107,7 @@ def _layer(layer: Layer, window: int, config: GainCellConfig, p: HardwareParamet
     design, heads = p.digital, layer.heads
     query = value_bits(config.query_levels, p.reference_query_levels)
     stored = value_bits(config.stored_levels, p.reference_levels)
-    streams = layer.kv_heads  # what is read side by side
+    streams = 1 if layer.latent else layer.kv_heads  # what is read side by side
     width = layer.cached / streams
     stream_bits = window * width * stored
     score_sum = query + stored + _bits_to_count(layer.key_dim)

@@ -10,6 +10,7 @@ from textwrap import fill
 from typing import Any
 
 from gaincell.aside import written_aside
+from gaincell.errors import InputError
 from gaincell.hardware.actions import FIRST, SECOND, stored_bits
 from gaincell.hardware.estimation import Estimate
 from gaincell.hardware.export.figures import by_component, over, parts_in_use
@@ -46,8 +47,17 @@ def write_accelforge(estimate: Estimate, path: Path) -> None:
 
     `accelforge.Spec.from_yaml(path).evaluate_mapping()` gives the estimate's energy and latency, and
     `calculate_component_costs()` its area over its layers.
+
+    Raises:
+        InputError: layers that differ.
     """
     import yaml
+
+    if len(estimate.kinds) > 1:
+        raise InputError(
+            "--export accelforge writes one layer for all of them, but this model's layers differ (window, heads, "
+            "head_dim); export a design point whose window all of them have, or use hwcomponents."
+        )
 
     class Dumper(yaml.SafeDumper):
         def ignore_aliases(self, data: Any) -> bool:
