@@ -30,6 +30,7 @@ from gaincell.adapt.text.cut import read_sequences
 from gaincell.adapt.text.own import write_text
 from gaincell.models import convert_, scalers_of
 
+BY_LAYER = ("statistics", "transfer")
 SMALL = {"vocab_size": 97, "bos_token_id": 1, "eos_token_id": 1}
 
 
@@ -54,6 +55,7 @@ def test_both_stages_lower_the_error_and_reach_projections_and_scalers(
         calibration=token_ids(),
         settings=AdaptSettings(steps=80),
         progress=lambda *step: seen.append(step),
+        stages=BY_LAYER,
     )
     assert result.model is model
     assert seen == [(stage, done, 2) for stage in ("statistics", "transfer") for done in (1, 2)]
@@ -85,6 +87,7 @@ def test_transfer_learns_on_what_the_layers_below_give_or_on_the_original_hidden
             out=tmp_path / inputs,
             calibration=token_ids(),
             settings=settings,
+            stages=BY_LAYER,
         )
         lines = [line for line in result.metrics if line["stage"] == "transfer"]
         assert all(line["relative_error"] < line["relative_error_before"] for line in lines)
@@ -99,7 +102,13 @@ def test_a_rate_far_too_large_leaves_the_layers_as_they_were(
 ) -> None:
     settings = AdaptSettings(steps=8, projection_lr=rate, scaler_lr=rate, predictor_lr=rate)
     result = adapt(
-        load(small_llama), small_design, tokenizer=None, out=tmp_path, calibration=token_ids(), settings=settings
+        load(small_llama),
+        small_design,
+        tokenizer=None,
+        out=tmp_path,
+        calibration=token_ids(),
+        settings=settings,
+        stages=BY_LAYER,
     )
     lines = [line for line in result.metrics if line["stage"] == "transfer"]
     assert [line["relative_error"] for line in lines] == [line["relative_error_before"] for line in lines]
@@ -127,7 +136,13 @@ def test_other_architectures_adapt(kind: str, small_design: GainCellConfig, tmp_
         )
         model = Gemma3ForCausalLM(config)
     result = adapt(
-        model, small_design, tokenizer=None, out=tmp_path, calibration=token_ids(), settings=AdaptSettings(steps=12)
+        model,
+        small_design,
+        tokenizer=None,
+        out=tmp_path,
+        calibration=token_ids(),
+        settings=AdaptSettings(steps=12),
+        stages=BY_LAYER,
     )
     assert [m["relative_error"] < m["relative_error_before"] for m in result.metrics if m["stage"] == "transfer"] == [
         True,
@@ -145,7 +160,8 @@ torch.set_num_threads(1)
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
 design = GainCellConfig.preset("extended").replace(window=64, subtile_columns=16)
 ids = torch.randint(0, 97, (8, 48), generator=torch.Generator().manual_seed(1))
-adapt(model, design, tokenizer=None, out=sys.argv[2], calibration=ids, settings=AdaptSettings(steps=30))
+adapt(model, design, tokenizer=None, out=sys.argv[2], calibration=ids, settings=AdaptSettings(steps=30),
+      stages=("statistics", "transfer"))
 torch.save(model.state_dict(), sys.argv[3])
 """
 
@@ -175,7 +191,7 @@ def test_a_killed_run_resumes_to_the_very_same_weights(small_llama: Path, tmp_pa
 
 
 def test_a_layer_is_not_learned_twice(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
-    kwargs: dict[str, Any] = {"tokenizer": None, "out": tmp_path, "calibration": token_ids()}
+    kwargs: dict[str, Any] = {"tokenizer": None, "out": tmp_path, "calibration": token_ids(), "stages": BY_LAYER}
     kwargs["settings"] = AdaptSettings(steps=5)
     first = adapt(load(small_llama), small_design, **kwargs)
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
@@ -191,7 +207,13 @@ def test_errors_are_measured_at_every_batch(
 ) -> None:
     settings = AdaptSettings(batch=batch, steps=2)
     result = adapt(
-        load(small_llama), small_design, tokenizer=None, out=tmp_path, calibration=token_ids(), settings=settings
+        load(small_llama),
+        small_design,
+        tokenizer=None,
+        out=tmp_path,
+        calibration=token_ids(),
+        settings=settings,
+        stages=BY_LAYER,
     )
     assert all(0.01 < metrics["relative_error"] < 10 for metrics in result.metrics)
 
@@ -224,7 +246,7 @@ def test_stages_in_calls_of_their_own_give_what_one_call_gives(
 
 def refused(message: str, model: PreTrainedModel, design: Any, **kwargs: Any) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        adapt(model, design, **{"tokenizer": None, "calibration": token_ids(), **kwargs})
+        adapt(model, design, **{"tokenizer": None, "calibration": token_ids(), "stages": BY_LAYER, **kwargs})
     assert "\n" not in str(caught.value)
 
 
@@ -272,7 +294,15 @@ def test_layers_learn_from_as_many_rows_as_the_settings_ask_for(
 ) -> None:
     def learned(name: str, ids: torch.Tensor) -> dict[str, torch.Tensor]:
         model, settings = load(small_llama), AdaptSettings(sequences=4, steps=4)
-        adapt(model, small_design, tokenizer=None, out=tmp_path / name, calibration=ids, settings=settings)
+        adapt(
+            model,
+            small_design,
+            tokenizer=None,
+            out=tmp_path / name,
+            calibration=ids,
+            settings=settings,
+            stages=BY_LAYER,
+        )
         return model.state_dict()
 
     few, many, others = (learned(str(i), ids) for i, ids in enumerate((token_ids(4), token_ids(8), token_ids(8)[4:])))
@@ -310,7 +340,7 @@ def test_self_written_text_is_kept_and_learned_from(
 ) -> None:
     settings = AdaptSettings(sequences=4, length=16, steps=3, held_back=0)
     model = load(small_llama)
-    adapt(model, small_design, tokenizer=Letters(), out=tmp_path, settings=settings)
+    adapt(model, small_design, tokenizer=Letters(), out=tmp_path, settings=settings, stages=BY_LAYER)
     assert (tmp_path / "calibration.safetensors").is_file()
     assert len(scalers_of(model)) == 2
 
@@ -368,7 +398,7 @@ def test_statistics_refuse_a_design_point_they_cannot_fit(
 ) -> None:
     design = small_design.replace(**options)
     with pytest.raises(InputError, match=words):
-        adapt(load(small_llama), design, tokenizer=None, out=tmp_path / "run", calibration=token_ids())
+        adapt(load(small_llama), design, tokenizer=None, out=tmp_path / "run", calibration=token_ids(), stages=BY_LAYER)
     assert not (tmp_path / "run").exists()
 
 
@@ -395,13 +425,15 @@ def test_a_tokenizer_may_pad_with_a_token_that_the_model_lacks() -> None:
 def test_a_model_of_one_layer_adapts(small_design: GainCellConfig, tmp_path: Path) -> None:
     settings = AdaptSettings(steps=2)
     ids = token_ids(length=32)
-    result = adapt(tiny_gpt2(), small_design, tokenizer=None, out=tmp_path, calibration=ids, settings=settings)
+    result = adapt(
+        tiny_gpt2(), small_design, tokenizer=None, out=tmp_path, calibration=ids, settings=settings, stages=BY_LAYER
+    )
     assert [m["stage"] for m in result.metrics] == ["statistics", "transfer"]
 
 
 def test_rows_longer_than_the_positions_are_refused(small_design: GainCellConfig, tmp_path: Path) -> None:
     def run(**given: Any) -> None:
-        adapt(tiny_gpt2(), small_design, tokenizer=Letters(), out=tmp_path / "run", **given)
+        adapt(tiny_gpt2(), small_design, tokenizer=Letters(), out=tmp_path / "run", stages=BY_LAYER, **given)
 
     with pytest.raises(InputError, match="48 tokens in a row, but this model has 32 positions"):
         run(calibration=token_ids(length=48), settings=AdaptSettings(length=16))
@@ -437,7 +469,7 @@ def test_the_leak_that_layers_learn_with_is_not_the_one_that_they_have(
         design = small_design.replace(leak_per_token=leak)
         out, settings = tmp_path / f"{form}-{leak}", AdaptSettings(steps=2, batch=2, learning_leak=form)
         model = load(small_llama)
-        adapt(model, design, tokenizer=None, out=out, calibration=token_ids(), settings=settings)
+        adapt(model, design, tokenizer=None, out=out, calibration=token_ids(), settings=settings, stages=BY_LAYER)
         assert {scalers.config.leak_form for scalers in scalers_of(model).values()} == {"cell"}
         refused("settings differ", load(small_llama), design, out=out, settings=AdaptSettings(steps=2, batch=2, seed=1))
         return torch.cat([p.flatten() for p in model.parameters()])

@@ -65,4 +65,6 @@ def test_own_text_is_looked_at_too(tiny: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("gaincell.adapt.text.own.own_text", lambda *_, **__: held)
     settings = AdaptSettings(sequences=16, length=256)
     with pytest.raises(InputError, match=r"\(novel\)"):
-        adapt(model, "extended", tokenizer=tokenizer, out=tmp_path, settings=settings)
+        adapt(
+            model, "extended", tokenizer=tokenizer, out=tmp_path, settings=settings, stages=("statistics", "transfer")
+        )

@@ -51,7 +51,14 @@ def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: i
     stages = settings.pop("stages", ("statistics", "distill"))
     given = {name: settings.pop(name, None) for name in ("teacher", "validation", "start", "progress")}
     learn = settings.pop("learn", True)
-    fields = {"steps": 4, "distill_tokens": TOKENS, "distill_lr": 1e-2, "distill_positions": 16, **settings}
+    fields = {
+        "steps": 4,
+        "distill_tokens": TOKENS,
+        "distill_batch": 4,
+        "distill_lr": 1e-2,
+        "distill_positions": 16,
+        **settings,
+    }
     fields = {"held_back": 0, "precision": "no", **fields}  # the same on every machine
     return adapt(
         model,
@@ -85,7 +92,9 @@ def test_the_loss_falls_after_both_other_stages(
         out=tmp_path / "run",
         calibration=token_ids(),
         stages=ALL,
-        settings=AdaptSettings(steps=4, distill_tokens=8 * TOKENS, distill_lr=1e-2, distill_positions=None),
+        settings=AdaptSettings(
+            steps=4, distill_tokens=8 * TOKENS, distill_batch=4, distill_lr=1e-2, distill_positions=None
+        ),
         progress=lambda *step: seen.append(step),
     )
     lines = steps_of(result.metrics)
@@ -164,7 +173,7 @@ distill.Accelerator = Sharding
 def child(
     model: Path, out: Path, environment: dict[str, str] | None = None, before: str = "", **settings: Any
 ) -> subprocess.Popen[bytes]:
-    fields = {"distill_tokens": TOKENS, "distill_lr": 1e-2, "distill_positions": 16, **settings}
+    fields = {"distill_tokens": TOKENS, "distill_batch": 4, "distill_lr": 1e-2, "distill_positions": 16, **settings}
     design = fields.pop("design", {})
     arguments = [str(model), str(out), f"{out}.pt", json.dumps(fields), json.dumps(design)]
     return subprocess.Popen(

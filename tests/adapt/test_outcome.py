@@ -39,7 +39,7 @@ def sure(path: Path) -> PreTrainedModel:
 def run(
     model: PreTrainedModel, design: GainCellConfig, out: Path, settings: dict[str, Any], **given: Any
 ) -> AdaptResult:
-    given = {"tokenizer": Letters(), **given}
+    given = {"tokenizer": Letters(), "stages": ("statistics", "transfer"), **given}
     return adapt(model, design, out=out, settings=AdaptSettings(**{**FEW, **settings}), **given)
 
 

@@ -54,6 +54,7 @@ def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
 
 def adapted(model: PreTrainedModel, out: Path, design: Any = DESIGN, **arguments: Any) -> AdaptResult:
     settings = {"distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_validate_tokens": 100, "held_back": 0}
+    settings |= {"distill_batch": 4}
     settings["precision"] = "no"  # the same on every machine
     settings |= arguments.pop("settings", {})
     source = {} if "text" in arguments else {"calibration": token_ids()}

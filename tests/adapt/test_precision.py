@@ -20,6 +20,7 @@ def adapted(model: Path, design: GainCellConfig, out: Path, stages: tuple[str, .
         "steps": 8,
         "batch": 4,
         "distill_tokens": 4 * 4 * 48,
+        "distill_batch": 4,
         "distill_lr": 3e-3,
         "distill_positions": 16,
     }

@@ -120,7 +120,9 @@ def test_adaptation_holds_on_them(family: str, tmp_path: Path) -> None:
     model, tokenizer = load(family)
     design = GainCellConfig.preset("extended").replace(window=512)
     settings = AdaptSettings(sequences=8, length=128, statistics_sequences=4, batch=4, steps=5, held_back=2)
-    result = adapt(model, design, tokenizer=tokenizer, out=tmp_path / "run", settings=settings)
+    result = adapt(
+        model, design, tokenizer=tokenizer, out=tmp_path / "run", settings=settings, stages=("statistics", "transfer")
+    )
     learned = [line for line in result.metrics if line["stage"] == "transfer"]
     assert len(learned) == 4
     assert all(line["relative_error"] < line["relative_error_before"] and not line["kept"] for line in learned)

@@ -18,12 +18,13 @@ from gaincell.cli import adapt as command
 from gaincell.models import adapter_info
 
 QUICK = command.QUICK
+QUICKER = {"sequences": 4, "length": 24, "steps": 1, "distill_tokens": 192, "distill_batch": 4, "held_back": 0}
 COMMAND = [sys.executable, "-m", "gaincell.cli"]
 
 
 @pytest.fixture(autouse=True)
 def _little_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "QUICK", {"sequences": 4, "length": 24, "steps": 1, "held_back": 0})
+    monkeypatch.setattr(command, "QUICK", QUICKER)
 
 
 def test_adapt_saves_a_model_that_other_commands_take(
@@ -35,10 +36,15 @@ def test_adapt_saves_a_model_that_other_commands_take(
     assert ended.code == 0
     found = json.loads(ended.out)
     assert found["design_point"] == "extended"
-    assert found["stages"] == ["statistics", "transfer"]
-    assert len(found["metrics"]) == 4  # two stages of two layers
+    assert found["stages"] == ["statistics", "transfer", "distill"]
+    assert len(found["metrics"]) == 4 + 2  # two stages of two layers, and steps
     assert found["model"] == "run/model"
-    assert sorted(path.name for path in Path("run").iterdir() if path.is_dir()) == ["model", "statistics", "transfer"]
+    assert sorted(path.name for path in Path("run").iterdir() if path.is_dir()) == [
+        "distill",
+        "model",
+        "statistics",
+        "transfer",
+    ]
 
     doctor = gaincell("doctor", "--model", "run/model")
     assert doctor.code == 0
@@ -195,7 +201,8 @@ def test_an_adapter_of_a_run_that_was_cut_short(
     assert notes.endswith("--quick, the checkpoint after 96 tokens of distill")
     monkeypatch.setattr("gaincell.models.load.load_demo_model", lambda: load_model(tiny))
     assert gaincell("generate", "The", "--model", "part.safetensors", "--max-new-tokens", 4).code == 0
-    ended = gaincell(*args, "--save-adapter", "layers.safetensors", "--rank", 2)
+    layers = ("--stages", "statistics,transfer", "--save-adapter", "layers.safetensors")
+    ended = gaincell(*args, *layers, "--rank", 2)
     assert (ended.code, ended.out) == (0, "saved what the stages reached: layers.safetensors\n")
     gaincell(*args, "--save-adapter", "part").assert_refused("--save-adapter part", ".safetensors")
 
@@ -401,7 +408,7 @@ def test_a_second_process_is_refused_and_a_killed_one_gone_on_from(
     tiny: Path, text_file: Path, tmp_path: Path, gaincell: Run
 ) -> None:
     args = ["adapt", str(tiny), "--out", "run", "--text", str(text_file), "--set", "length=24", "--set", "steps=30"]
-    args += ["--set", "held_back=0"]
+    args += ["--set", "held_back=0", "--stages", "statistics,transfer"]
     first = tmp_path / "run" / "transfer" / "layer-000.safetensors"
     lines = tmp_path / "run" / "metrics.jsonl"
     with subprocess.Popen([*COMMAND, *args], cwd=tmp_path) as process:
@@ -426,8 +433,8 @@ def test_a_second_process_is_refused_and_a_killed_one_gone_on_from(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["--validate", "speeches"], "--validate is for the stage distill"),
-        (["--set", "distill_tokens=5000"], "--set distill_tokens is for the stage distill"),
+        (["--validate", "speeches", "--stages", "statistics"], "--validate is for the stage distill"),
+        (["--set", "distill_tokens=5000", "--stages", "statistics"], "--set distill_tokens is for the stage distill"),
         (["--stages", "transfer", "--statistics", "matching"], "--statistics is for that stage"),
         (["--set", "step=5"], "did you mean 'steps'?"),
     ],

@@ -62,7 +62,7 @@ def test_rows_of_token_ids_without_it_are_refused(begins: Path, gaincell: Run, t
     rows = np.random.default_rng(0).integers(2, 200, (4, 40), dtype=np.int32)
     rows[1:3, 0] = BOS
     np.save(tmp_path / "rows.npy", rows)
-    command = ("adapt", begins, "--out", "run", "--tokens", tmp_path / "rows.npy", *WORDS[:6])
+    command = ("adapt", begins, "--out", "run", "--tokens", tmp_path / "rows.npy", *WORDS)
     gaincell(*command).assert_refused("2 of 4 rows of token ids do not begin with [0]", "in front of every row")
     assert not (tmp_path / "run").exists()
     rows[:, 0] = BOS

@@ -78,7 +78,11 @@ def seen(model: PreTrainedModel) -> torch.Tensor:
 def test_its_text_is_measured_adapted_and_written(
     llava: Path, gaincell: Run, text_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "QUICK", {"sequences": 4, "length": 24, "steps": 1, "held_back": 0})
+    monkeypatch.setattr(
+        command,
+        "QUICK",
+        {"sequences": 4, "length": 24, "steps": 1, "distill_tokens": 192, "distill_batch": 4, "held_back": 0},
+    )
     measured = ("--text", text_file, "--tokens", 64, "--json")
     original, mapped = (
         json.loads(gaincell("evaluate", llava, *measured, *more).out) for more in ((), ("--config", "extended"))

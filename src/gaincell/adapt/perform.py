@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from accelerate import Accelerator
@@ -73,6 +73,7 @@ def perform(request: Request, plan: Plan) -> AdaptResult:
     accelerator = None
     if plan.trains:
         accelerator = make_accelerator()
+        request = replace(request, settings=request.settings.shared(accelerator.num_processes))
         check_shared(request.settings, accelerator.num_processes)
         request.model.to(accelerator.device)
     with claimed(request.out) if request.learn else nullcontext():

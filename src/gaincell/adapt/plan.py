@@ -19,7 +19,7 @@ from gaincell.models import convert_, load_adapter
 from gaincell.models.adapter import adapter_checksum
 from gaincell.progress import Progress
 
-DEFAULT_STAGES = ("statistics", "transfer")
+DEFAULT_STAGES = ("statistics", "transfer", "distill")
 
 
 def adapt(

@@ -93,13 +93,18 @@ class AdaptSettings(BaseModel):
         description="What `distill` learns from: the original's distributions and hidden states, or the text's own "
         "next tokens (cross-entropy at all positions; no teacher, and what the settings say of one does not count).",
     )
-    distill_tokens: int = Field(100_000, ge=1, description="Tokens that `distill` learns on, repeated ones counted.")
+    distill_tokens: int = Field(65_536, ge=1, description="Tokens that `distill` learns on, repeated ones counted.")
     distill_repeats: int = Field(
         4,
         ge=1,
         description="How often `distill` meets text that the model wrote itself; it writes as much as that takes.",
     )
-    distill_batch: int = Field(4, ge=1, description="Sequences of a step of `distill`, over all processes.")
+    distill_batch: int = Field(
+        1,
+        ge=1,
+        description="Sequences of a step of `distill`, over all processes; unless given, one for each process and each "
+        "of its forward passes. Few tokens teach more in many small steps.",
+    )
     distill_length: int | None = Field(None, ge=8, description="Tokens of a sequence; null: as `length`.")
     distill_train: Literal["attention", "lora", "all"] = Field(
         "attention",
@@ -122,7 +127,7 @@ class AdaptSettings(BaseModel):
     distill_warmup: float = Field(0.05, ge=0, lt=1, description="Share of the steps over which the rate rises.")
     distill_clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     distill_positions: int | None = Field(
-        128, ge=1, description="Positions of a sequence whose next-token distributions are compared; null: all."
+        512, ge=1, description="Positions of a sequence whose next-token distributions are compared; null: all."
     )
     distill_temperature: float = Field(1.0, gt=0, description="Temperature of both distributions.")
     distill_hidden_weight: float = Field(1.0, ge=0, description="Weight of the last hidden state's relative error.")
@@ -147,6 +152,12 @@ class AdaptSettings(BaseModel):
         if "length" in self.model_fields_set:
             return self
         return self.model_copy(update={"length": min(self.length, longest)})
+
+    def shared(self, processes: int) -> "AdaptSettings":
+        """These settings with a row for each process and pass in a step, unless `distill_batch` was given."""
+        if "distill_batch" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"distill_batch": processes * self.distill_accumulation})
 
     def __init__(self, **fields: object) -> None:
         for older, name in OLDER_NAMES.items():

@@ -13,10 +13,18 @@ from gaincell.cli import options, screen
 from gaincell.errors import InputError
 
 STAGES = ("matching", "statistics", "transfer", "distill")
-DEFAULT_STAGES = STAGES[1:3]
+DEFAULT_STAGES = STAGES[1:]
 
 #: How much `--quick` takes: enough to see that everything works, too little to judge by.
-QUICK = {"sequences": 16, "length": 128, "batch": 4, "steps": 8, "distill_tokens": 4096, "held_back": 1}
+QUICK = {
+    "sequences": 16,
+    "length": 128,
+    "batch": 4,
+    "steps": 8,
+    "distill_tokens": 4096,
+    "distill_batch": 4,
+    "held_back": 1,
+}
 
 
 def adapt(
