@@ -56,6 +56,8 @@ KERNELS = ("no leak", "column normaliser", "offset binary", "extended")
 CIRCUITS: dict[str, dict[str, Any]] = {
     "charge to pulse": {"charge_to_pulse": "cell"},
     "feedthrough": {"feedthrough": True},
+    "pulse law": {"pulse_law": "cell"},
+    "table": {"retention": "table", "leak_per_token": None, "token_period_s": 5e-7},
     "all of it": {"charge_to_pulse": "cell", "feedthrough": True, "mismatch_seed": 4, "score_noise": 0.02},
 }
 
@@ -111,9 +113,9 @@ def operator(config: GainCellConfig, dtype: torch.dtype, kernels: bool) -> Itera
             continue
         if path == "naive" and (dtype == torch.float32 or name != "all"):
             continue
-        leaves = tuple(x.clone().requires_grad_() for x in (q, k, v))
+        leaves = tuple(x.clone().requires_grad_(path != "naive") for x in (q, k, v))
         out = gaincell.attention(leaves[0], leaves[1], leaves[2], config.replace(path=path), **kept)
-        yield f"{path}, {name}", of(out, *torch.autograd.grad(out, leaves, gradient))
+        yield f"{path}, {name}", of(out, *(torch.autograd.grad(out, leaves, gradient) if out.requires_grad else ()))
     yield "oracle", of(*naive_attention(q, k, v, config, preset=preset, absent=absent, pad=pad))
     yield "map", of(attention_map(q, k, config, preset=preset, absent=absent, pad=pad))
     ring = Ring(BATCH, KV_HEADS, HEAD_DIM, config)
