@@ -4,9 +4,9 @@ import torch
 
 from benchmarks.contenders import design_points, operands
 from benchmarks.timing import Row
-from gaincell.ops.attention import normalise
-from gaincell.ops.convert import full_scale, query_pulse, stored_voltage
-from gaincell.ops.dispatch import stored_products
+from gaincell.ops.dispatch import attend
+from gaincell.ops.model import array_model
+from gaincell.ops.operands import Operands
 
 
 @torch.no_grad()
@@ -19,14 +19,14 @@ def flips(heads: int, tokens: int, head_dim: int, window: int, device: torch.dev
     points, rows = design_points(window), []
     for leak in ("no leak", "leak"):
         config = points[leak]
-        converted = query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)
-        exact = config.replace(path="blocked")
-        reference = normalise(*stored_products(*(x.double() for x in converted), exact), config)
-        full = full_scale(config)
+        converted = Operands(q, k, v).convert(config)
+        wide = Operands(converted.q.double(), converted.k.double(), converted.v.double(), converted=True)
+        reference = attend(wide, array_model(config.replace(path="blocked")))
+        full = array_model(config).readout.full
         query = torch.arange(tokens)
         codes = heads * head_dim * int((query // config.subtile_columns + 1).clamp(max=config.tiles).sum())
         for name in ("float32", "tf32", "bfloat16"):
-            out = normalise(*stored_products(*converted, config.replace(matmul=name)), config)
+            out = attend(converted, array_model(config.replace(matmul=name)))
             difference = out.double() - reference
             steps = (difference * full).round()
             rows.append(

@@ -12,11 +12,12 @@ from torch.nn.functional import scaled_dot_product_attention as sdpa
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 import gaincell
-from benchmarks.eager import eager_attention
 from benchmarks.timing import Contender
 from gaincell import GainCellConfig
 from gaincell.ops import Ring
-from gaincell.ops.terms import Terms
+from gaincell.ops.dense import dense
+from gaincell.ops.model import array_model
+from gaincell.ops.operands import Operands
 
 Operator = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -91,14 +92,19 @@ def forms(tokens: int, window: int, device: torch.device, eager: bool) -> list[F
             found.append(_ours(f"{name}, blocked path", points[name].replace(path="blocked")))
     if eager:
         products = 2 * len(points["leak"].cell.model_law.coefficients)
-        found.append(
-            Form("leak, eager", partial(eager_attention, config=points["leak"]), torch.float32, products, every=4)
-        )
+        form = partial(eager_attention, config=points["leak"])
+        found.append(Form("leak, eager", form, torch.float32, products, every=4))
     return found
 
 
+def eager_attention(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig) -> Tensor:
+    """The equations as they stand, of every pair of tokens at once, with PyTorch's autograd."""
+    trace = dense(Operands(q, k, v), array_model(config))
+    return array_model(config).output(trace.out, trace.z)
+
+
 def _ours(name: str, config: GainCellConfig) -> Form:
-    terms = len(Terms.of(config.cell.model_law, config, 1.0).rates)
+    terms = len(array_model(config).key.rates)
     # Unchecked, as a converted model calls it: SDPA does not look for NaN either.
     return Form(name, partial(gaincell.attention, config=config, validate=False), pairs_products=2 * terms)
 

@@ -355,7 +355,8 @@ class GainCellConfig(BaseModel, frozen=True):
         "auto",
         "-",
         "option: how the simulation computes, not what",
-        "Which implementation computes: 'auto' takes 'triton' on a GPU and 'blocked' elsewhere; 'naive' is the oracle.",
+        "Which implementation computes: 'auto' takes 'triton' on a GPU, if it serves all that is asked, and 'blocked' "
+        "elsewhere; one that is named refuses what it cannot compute. 'naive' is the oracle, without gradients.",
         kind="execution",
     )
 

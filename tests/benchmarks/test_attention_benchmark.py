@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks import report
-from benchmarks.contenders import operands
-from benchmarks.eager import eager_attention
+from benchmarks.contenders import eager_attention, operands
 from tools.pages import speed
 
 import gaincell

@@ -15,7 +15,8 @@ from gaincell import GainCellConfig, InputError
 from gaincell.hardware.activity import Activity
 from gaincell.models import attention_activity, interface, scalers_of
 from gaincell.ops import naive_attention
-from gaincell.ops.convert import query_pulse, readout, stored_code, stored_voltage
+from gaincell.ops.convert import query_pulse, stored_code, stored_voltage
+from gaincell.ops.readout import Readout
 
 SMALL = {"window": 8, "subtile_columns": 4, "score_saturation": 3.7, "output_scale": 2.3, "leak_per_token": 0.02}
 PAPER = GainCellConfig.preset("leroux2025").replace(**SMALL)
@@ -67,7 +68,7 @@ def pair_by_pair(o: Operands) -> dict[str, np.ndarray]:
     pulse, (yk, yv) = query_pulse(o.q, config), (stored_voltage(x, counted(config)) for x in (o.k, o.v))
     pulse = (pulse + 1) / 2 if config.query_sign == "offset_binary" else pulse.abs()
     phi = naive_attention(o.q, o.k, o.v, config, preset=o.preset, absent=o.absent)[1]
-    full = readout(torch.tensor(1.0, dtype=torch.float64), config)
+    full = Readout.of(config)(torch.tensor(1.0, dtype=torch.float64))
 
     def charge(y: Tensor, age: int) -> Tensor:
         decay = math.exp(-config.leak * age)
@@ -92,7 +93,7 @@ def pair_by_pair(o: Operands) -> dict[str, np.ndarray]:
                 seen["phi_full"].append((width == 1).double())
                 tiles[s % config.window // config.subtile_columns].append(width * read / config.output_scale)
             for charges in tiles.values():
-                seen["readout"].append(readout(torch.stack(charges).sum(0), config).abs() / full)
+                seen["readout"].append(Readout.of(config)(torch.stack(charges).sum(0)).abs() / full)
         for name, values in seen.items():
             means[name].append(float(torch.stack(values).mean()))
     return {name: np.array(values) for name, values in means.items()}

@@ -210,3 +210,10 @@ def test_a_compiled_model_answers_alike() -> None:
         expected = model(ids, use_cache=False).logits
         compiled = torch.compile(model, backend="eager")
         assert torch.equal(compiled(ids, use_cache=False).logits, expected)
+
+
+def test_a_path_asked_for_by_name_converts_and_refuses_operands_that_it_does_not_compute() -> None:
+    """A conversion is tried in float64, which the kernels do not take, whatever the model will be run in."""
+    model = converted("llama", torch.float32, CONFIG.replace(path="triton", subtile_columns=1))
+    with pytest.raises(InputError, match="path 'triton' cannot compute this attention"):
+        model(tokens(1, 4))

@@ -1,6 +1,7 @@
 """Design points and operands for the tests of the operator, drawn at random."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -8,11 +9,15 @@ from typing import Any
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import pad as padded
 
 from gaincell import GainCellConfig
 from gaincell.cell import Cell, load_cell
 from gaincell.cell.law import PolynomialLaw
 from gaincell.ops import Ring
+from gaincell.ops.dense import dense
+from gaincell.ops.model import array_model
+from gaincell.ops.operands import Operands
 
 #: Instances compared so far, by comparison; tests/ops/conftest.py prints them at the end.
 TRIED: Counter[str] = Counter()
@@ -144,3 +149,46 @@ def cases(draw: st.DrawFn, *, most_tokens: int = 64) -> Case:
         chunks=tuple(draw(st.lists(st.integers(1, 2 * config.window), min_size=1, max_size=8))),
         packed=packs and draw(st.booleans()),
     )
+
+
+def dense_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    config: GainCellConfig,
+    *,
+    pad: Tensor | None = None,
+    preset: Tensor | None = None,
+    absent: Tensor | None = None,
+) -> Tensor:
+    """`gaincell.attention` by the dense form, one row at a time without its pads: the oracle of gradients."""
+    model, rows = array_model(config), []
+    for n, first in enumerate([0] * len(q) if pad is None else pad.tolist()):
+        operands = Operands(*(None if x is None else x[n : n + 1, :, first:] for x in (q, k, v, preset, absent)))
+        if not operands.q.numel():
+            rows.append(torch.zeros_like(q[n : n + 1]))
+            continue
+        trace = dense(operands, model)
+        rows.append(padded(model.output(trace.out, trace.z), (0, 0, first, 0)))
+    return torch.cat(rows)
+
+
+def gradients(case: Case, operator: Callable[..., Tensor]) -> dict[str, Tensor]:
+    """Gradient of a random weighted sum of the outputs, by operand."""
+    operands = {"q": case.q, "k": case.k, "v": case.v} | ({} if case.preset is None else {"preset": case.preset})
+    leaves = {name: x.clone().requires_grad_() for name, x in operands.items()}
+    options = case.options | {"preset": leaves.get("preset")}
+    out = operator(leaves["q"], leaves["k"], leaves["v"], case.config, **options)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(3), dtype=out.dtype)
+    if out.requires_grad:  # that of dense_attention does not where every row is all pads
+        (out * weights).sum().backward()
+    return {name: x.grad if x.grad is not None else torch.zeros_like(x) for name, x in leaves.items()}
+
+
+def assert_same_gradients(case: Case, operator: Callable[..., Tensor], expected: dict[str, Tensor]) -> None:
+    """Those of `operator` are the expected ones, to nine digits of the largest."""
+    for name, found in gradients(case, operator).items():
+        scale = max(1.0, float(expected[name].abs().max()))
+        torch.testing.assert_close(
+            found, expected[name], rtol=1e-9, atol=1e-9 * scale, msg=lambda text, name=name: f"{name}: {text}"
+        )

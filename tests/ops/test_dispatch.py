@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 import gaincell
-from gaincell import GainCellConfig
+from gaincell import GainCellConfig, InputError
 from gaincell.ops import Ring, dispatch, naive_attention
 from gaincell.ops.dispatch import path_of
+from gaincell.ops.model import array_model
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 CONFIG = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=32, normaliser="ideal")
@@ -30,8 +31,8 @@ def operands(head_dim: int = 16, dtype: torch.dtype = torch.float32) -> tuple[Te
 
 def test_a_cpu_computes_in_blocks_unless_told_otherwise() -> None:
     q = operands()[0]
-    assert path_of(q, CONFIG) == "blocked"
-    assert path_of(q, CONFIG.replace(path="naive")) == "naive"
+    assert path_of(q, array_model(CONFIG)) == "blocked"
+    assert path_of(q, array_model(CONFIG.replace(path="naive"))) == "naive"
 
 
 def test_the_oracle_is_reached_by_config() -> None:
@@ -44,25 +45,49 @@ def test_the_oracle_is_reached_by_config() -> None:
 
 @linux_only
 @pytest.mark.parametrize(("head_dim", "dtype", "why"), [(7, torch.float32, "head_dim 7"), (16, torch.float64, "64")])
-def test_what_the_kernels_cannot_take_is_said_once_and_computed_all_the_same(
-    head_dim: int, dtype: torch.dtype, why: str
-) -> None:
+def test_a_path_asked_for_by_name_refuses_what_it_cannot_compute(head_dim: int, dtype: torch.dtype, why: str) -> None:
     q, k, v = (x.to(DEVICE) for x in operands(head_dim, dtype))
+    config = CONFIG.replace(path="triton")
+    ring = Ring(2, 2, head_dim, config, DEVICE)
+    asked = lambda: gaincell.attention(q, k, v, config), lambda: ring.extend(q, k, v)
+    for call in (*asked, lambda: ring.extend(*(x[:, :, :1] for x in (q, k, v)))):
+        with pytest.raises(InputError, match=f"path 'triton' cannot compute this attention: .*{why}.*; set path to"):
+            call()
+
+
+class _OfAGpu:
+    """What a path is chosen by of operands on a GPU that is too old, which no test machine has."""
+
+    shape, dtype, device = torch.Size((1, 1, 4, 16)), torch.float32, torch.device("cuda")
+
+
+@linux_only
+def test_what_the_kernels_cannot_take_goes_elsewhere_where_none_was_asked_for_and_is_said_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a Tesla T4")
     dispatch._warn_once.cache_clear()
-    with pytest.warns(RuntimeWarning, match=why):
-        found = gaincell.attention(q, k, v, CONFIG.replace(path="triton"))
+    with pytest.warns(RuntimeWarning, match="without its GPU kernels: a Tesla T4 is older"):
+        assert path_of(_OfAGpu(), array_model(CONFIG)) == "blocked"  # pyright: ignore[reportArgumentType]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        again = gaincell.attention(q, k, v, CONFIG.replace(path="triton"))
-    assert torch.equal(found, gaincell.attention(q, k, v, CONFIG.replace(path="blocked")))
-    assert torch.equal(again, found)
+        assert path_of(_OfAGpu(), array_model(CONFIG)) == "blocked"  # pyright: ignore[reportArgumentType]
+
+
+def test_the_oracle_has_no_gradients_and_says_so() -> None:
+    q, k, v = (x.requires_grad_() for x in operands())
+    with pytest.raises(InputError, match="path 'naive' cannot compute this attention: it has no gradients"):
+        gaincell.attention(q, k, v, CONFIG.replace(path="naive"))
+    with torch.no_grad():
+        assert gaincell.attention(q, k, v, CONFIG.replace(path="naive")).isfinite().all()
 
 
 @linux_only
 def test_the_kernels_are_reached_by_config_with_pads_and_from_the_ring(monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = (x.to(DEVICE) for x in operands())
     config = CONFIG.replace(path="triton", output_levels=None)
-    assert path_of(q, config) == "triton"
+    assert path_of(q, array_model(config)) == "triton"
     from gaincell.ops.triton import decode, products
 
     called = []

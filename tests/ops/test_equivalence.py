@@ -10,7 +10,8 @@ import gaincell
 from gaincell import GainCellConfig
 from gaincell.ops import Ring, attention_map, naive_attention
 from gaincell.ops.blocked import blocked_products
-from gaincell.ops.convert import query_pulse, stored_voltage
+from gaincell.ops.model import array_model
+from gaincell.ops.operands import Operands
 
 
 def assert_same(found: Tensor, expected: Tensor, path: str) -> None:
@@ -53,8 +54,9 @@ def operands(heads: int, kv_heads: int, tokens: int, head_dim: int) -> tuple[Ten
 
 def exact(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig) -> Tensor:
     """The same converted operands summed in float64; in blocks, which equal the oracle as shown above."""
-    converted = query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)
-    return blocked_products(*(x.double() for x in converted), config, converted=True)[0]
+    converted = Operands(q, k, v).convert(config)
+    wide = Operands(converted.q.double(), converted.k.double(), converted.v.double(), converted=True)
+    return blocked_products(wide, array_model(config))[0]
 
 
 def count_flips(found: Tensor, expected: Tensor, config: GainCellConfig) -> int:

@@ -8,15 +8,15 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from ops_cases import Case, cases
-from torch import Tensor
+from imperfect_cases import characterised, with_table
+from ops_cases import Case, assert_same_gradients, cases, dense_attention, gradients
 
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.cell import PulseLaw, load_cell
-from gaincell.ops import attention_map, naive_attention
+from gaincell.ops import attention_map, blocked, naive, naive_attention, triton
 from gaincell.ops.gate import Gate
-from gaincell.ops.triton import SERVES, unsupported
+from gaincell.ops.model import array_model
 
 #: A toe that curves, as a comparator's does; a jump amid the ramp; and pulses that never get full.
 TOE = PulseLaw(at=(-0.05, 0.05, 0.2, 0.9, 1.1), width=(0.0, 0.01, 0.12, 0.93, 1.0), source="a test")
@@ -44,22 +44,12 @@ def test_every_path_follows_the_cells_pulse_law(case: Case) -> None:
 
 @settings(max_examples=settings().max_examples // 2)
 @given(gated())
-def test_gradients_through_a_pulse_law_are_those_of_the_oracle(case: Case) -> None:
+def test_gradients_through_a_pulse_law_are_those_of_the_dense_form(case: Case) -> None:
     config = case.config.replace(stored_levels=None, storage="uniform")
     assume(case.preset is not None or config.query_levels is None)  # no charge lies on a corner of the polyline
 
-    def gradients(operator: object) -> list[Tensor]:
-        leaves = [x.clone().requires_grad_() for x in (case.q, case.k, case.v)]
-        out = operator(*leaves, config, **case.options)  # pyright: ignore[reportCallIssue]
-        out = out[0] if isinstance(out, tuple) else out
-        weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(3), dtype=out.dtype)
-        if not out.requires_grad:  # the oracle's does not where every row is all pads
-            return [torch.zeros_like(x) for x in leaves]
-        return list(torch.autograd.grad((out * weights).sum(), leaves))
-
-    for found, expected in zip(gradients(gaincell.attention), gradients(naive_attention), strict=True):
-        scale = max(1.0, float(expected.abs().max()))
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9 * scale)
+    case = replace(case, config=config)
+    assert_same_gradients(case, gaincell.attention, gradients(case, dense_attention))
 
 
 @pytest.mark.parametrize("law", [TOE, STEP])
@@ -101,21 +91,29 @@ def _saved(config: GainCellConfig, folder: Path) -> Path:
     return folder / "point.yaml"
 
 
-def test_the_kernels_leave_a_field_that_they_do_not_know_to_the_blocked_form() -> None:
-    fields = GainCellConfig.model_fields
-    assert set(fields) >= SERVES
-    q, design = torch.zeros(1, 1, 16, 16), GainCellConfig.preset("leroux2025")
-    cell = design.cell.model_copy(update={"pulse": TOE})
-    assert "pulse_law" in str(unsupported(q, design.replace(cell=cell, pulse_law="cell")))
-    asked = {"score_noise": 0.1, "readout_noise": 0.1, "mismatch_seed": 1, "mismatch_gain": 0.1, "mismatch_zero_v": 0.0}
-    for name in ("score_noise", "readout_noise", "mismatch_seed"):
-        assert name in str(unsupported(q, design.replace(**asked)))
-    assert set(fields) - SERVES == {
-        "mismatch_seed",
-        "retention",
-        "charge_to_pulse",
-        "pulse_law",
-        "feedthrough",
-        "score_noise",
-        "readout_noise",
+def test_what_a_path_may_lack_follows_from_the_arrays_and_each_path_names_what_it_serves() -> None:
+    base = GainCellConfig.preset("leroux2025")
+    cell = with_table(characterised(base.cell, base.pulse_max_s, 1.3, (0.1, 0.07)))
+    base = base.replace(cell=cell.model_copy(update={"pulse": TOE}))
+    mismatch = {"mismatch_seed": 1, "mismatch_gain": 0.1, "mismatch_zero_v": 0.0}
+    table = {"retention": "table", "leak_per_token": None, "token_period_s": 1e-8}
+    asked: dict[str, tuple[dict[str, object], set[str]]] = {
+        "mismatch_seed": (mismatch, {"mismatch"}),
+        "retention": (table, {"retention table"}),
+        "charge_to_pulse": ({"charge_to_pulse": "cell"}, set()),  # which all paths compute
+        "pulse_law": ({"pulse_law": "cell"}, set()),
+        "feedthrough": ({"feedthrough": True}, {"feedthrough"}),
+        "score_noise": ({"score_noise": 0.1}, {"noise"}),
+        "readout_noise": ({"readout_noise": 0.1}, {"noise"}),
     }
+    # A circuit that is new has to be told here: what it adds to the needs, or that every path computes it.
+    marks = {name: field.json_schema_extra for name, field in GainCellConfig.model_fields.items()}
+    assert asked.keys() == {
+        name for name, mark in marks.items() if isinstance(mark, dict) and mark["kind"] == "circuit"
+    }
+    for fields, needs in asked.values():
+        assert array_model(base.replace(**fields)).needs == needs
+    everything = frozenset.union(*(array_model(base.replace(**fields)).needs for fields, _ in asked.values()))
+    everything |= array_model(base.replace(normaliser="ideal")).needs | {"gradients"}
+    assert everything == blocked.SERVES == naive.SERVES | {"gradients"}
+    assert {"gradients", "normaliser"} == triton.SERVES

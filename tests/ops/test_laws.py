@@ -15,7 +15,8 @@ from torch.utils._pytree import tree_leaves
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.ops import Ring, attention_map, naive_attention
-from gaincell.ops.convert import code_voltage, query_pulse, readout, stored_code, stored_voltage
+from gaincell.ops.convert import code_voltage, query_pulse, stored_code, stored_voltage
+from gaincell.ops.readout import Readout
 
 PATHS = {
     "oracle": lambda case: naive_attention(case.q, case.k, case.v, case.config, **case.options)[0],
@@ -178,9 +179,9 @@ def test_autocast_changes_nothing_forward_or_backward() -> None:
 def test_the_read_out_reaches_its_last_code_and_no_further(counts: str, code: int, dtype: torch.dtype) -> None:
     config = GainCellConfig.preset("leroux2025").replace(readout=counts, output_scale=0.01)
     step = 2 / 31 if counts == "reference" else 1 / 15
-    ends = readout(torch.tensor([-1e9, -1.0, 1.0, 1e9], dtype=dtype), config)
+    ends = Readout.of(config)(torch.tensor([-1e9, -1.0, 1.0, 1e9], dtype=dtype))
     torch.testing.assert_close(ends, torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=dtype) * code * step)
-    codes = readout(torch.linspace(-2, 2, 4001, dtype=dtype), config) / step
+    codes = Readout.of(config)(torch.linspace(-2, 2, 4001, dtype=dtype)) / step
     torch.testing.assert_close(codes, codes.round())
     assert codes.round().unique().tolist() == list(range(-code, code + 1))
     q, low, high = (torch.full((1, 1, 1, 8), x, dtype=dtype) for x in (1.0, 0.0, 0.9))

@@ -13,7 +13,16 @@ import gaincell
 from gaincell import GainCellConfig
 from gaincell.ops import naive_attention
 from gaincell.ops.blocked import blocked_products
-from gaincell.ops.convert import normaliser_readout, query_pulse, readout, stored_voltage
+from gaincell.ops.model import array_model
+from gaincell.ops.operands import Operands
+from gaincell.ops.readout import Normaliser, Readout
+
+
+def count(fired: Tensor, config: GainCellConfig) -> Tensor:
+    normaliser = Normaliser.of(config)
+    assert normaliser is not None
+    return normaliser(fired)
+
 
 PATHS = ("naive", "blocked")
 COLUMN = GainCellConfig(normaliser="column", leak_per_token=0.0)
@@ -27,21 +36,21 @@ def test_the_finest_range_that_holds_the_pulses_is_read_out() -> None:
     fired = torch.tensor([0.0, 0.1, 3.999, 4.0, 4.001, 15.9, 16.0, 16.5, 63.0, 64.0, 70.0], dtype=torch.float64)
     held = torch.tensor([4.0, 4, 4, 4, 16, 16, 16, 64, 64, 64, 64], dtype=torch.float64)
     for config in (COLUMN, COLUMN.replace(readout="counter"), COLUMN.replace(output_levels=7)):
-        torch.testing.assert_close(normaliser_readout(fired, config), held * readout(fired / held, config))
-    assert normaliser_readout(fired, COLUMN.replace(normaliser="ideal")) is fired
+        torch.testing.assert_close(count(fired, config), held * Readout.of(config)(fired / held))
+    assert count(fired, COLUMN.replace(normaliser="ideal")) is fired
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_full_range_is_on_the_same_side_of_its_tie_in_every_precision(dtype: torch.dtype) -> None:
     """Pulses in full add up to whole numbers, and 31 half-steps of 32 levels lie between two codes."""
     config = COLUMN.replace(normaliser_ranges=(3.0, 7.0, 11.0))
-    found = normaliser_readout(torch.tensor([3.0, 7.0, 11.0], dtype=dtype), config)
+    found = count(torch.tensor([3.0, 7.0, 11.0], dtype=dtype), config)
     torch.testing.assert_close(found, torch.tensor([3.0, 7.0, 11.0], dtype=dtype) * 16 / 15.5)
 
 
 def test_gradients_pass_up_to_the_last_range() -> None:
     fired = torch.tensor([0.0, 1.3, 4.0, 30.0, 64.0, 64.1, 90.0], requires_grad=True)
-    normaliser_readout(fired, COLUMN).sum().backward()
+    count(fired, COLUMN).sum().backward()
     assert fired.grad is not None
     assert fired.grad.tolist() == [1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
 
@@ -91,9 +100,9 @@ def test_float32_flips_few_read_outs_of_z() -> None:
         return mean + deviation * torch.randn(1, 8, 2048, 64, generator=generator)
 
     operands = normal(0.2, 0.7), normal(0.45, 0.25), normal(0.45, 0.25)
-    converted = query_pulse(operands[0], config), *(stored_voltage(x, config) for x in operands[1:])
-    expected = blocked_products(*(x.double() for x in converted), config, converted=True)[1]
-    found = blocked_products(*converted, config, converted=True)[1]
+    model, converted = array_model(config), Operands(*operands).convert(config)
+    wide = Operands(converted.q.double(), converted.k.double(), converted.v.double(), converted=True)
+    expected, found = blocked_products(wide, model)[1], blocked_products(converted, model)[1]
     step = config.normaliser_ranges[0] / 15.5
     flips = int(((found - expected).abs() > 0.5 * step).sum())
     MEASURED["float32: flipped read-outs of Z"] = f"{flips} of {16 * found.numel()}"

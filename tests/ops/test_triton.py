@@ -4,17 +4,21 @@ import importlib
 import sys
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from ops_cases import MEASURED, TRIED, cell
+from imperfect_cases import characterised
+from ops_cases import MEASURED, TRIED, cell, dense_attention
 from torch import Tensor
 
 from gaincell import GainCellConfig
-from gaincell.ops import Ring, naive_attention
-from gaincell.ops.attention import normalise
-from gaincell.ops.convert import query_pulse, readout, stored_voltage
+from gaincell.cell import PulseLaw
+from gaincell.ops import Ring
+from gaincell.ops.convert import query_pulse
 from gaincell.ops.dense import dense
+from gaincell.ops.model import array_model
+from gaincell.ops.operands import Operands
 from gaincell.ops.triton import unsupported
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -29,7 +33,7 @@ from gaincell.ops.triton.products import triton_products  # noqa: E402
 
 #: Of a sub-tile's charge in float32, where 1 is what reads out as 1.
 ROUNDING = 3e-6
-Operands = dict[str, Tensor]
+Leaves = dict[str, Tensor]
 Operator = Callable[..., Tensor]
 
 
@@ -43,12 +47,26 @@ def design(law: str, leak: float, head_dim: int, columns: int, tiles: int, **fie
         "output_scale": 1.0617 * columns**0.5,
     }
     window = columns * tiles
-    return GainCellConfig(
-        window=window, subtile_columns=columns, cell=cell(law), leak_per_token=leak, **(options | fields)
-    )
+    options |= {"window": window, "subtile_columns": columns, "cell": cell(law), "leak_per_token": leak}
+    return GainCellConfig(**(options | fields))
 
 
-def operands(tokens: int, head_dim: int, groups: int = 1, kv_heads: int = 1, preset: bool = True) -> Operands:
+#: A toe that curves, as a comparator's does; and a jump amid a ramp whose pulses never get full.
+TOE = PulseLaw(at=(-0.05, 0.05, 0.2, 0.9, 1.1), width=(0.0, 0.01, 0.12, 0.93, 1.0), source="a test")
+STEP = PulseLaw(at=(0.1, 0.5, 0.5, 0.9), width=(0.0, 0.2, 0.5, 0.8), source="a test")
+
+
+def pulsed(law: PulseLaw, name: str = "leroux2025") -> dict[str, Any]:
+    """Fields of a design point whose pulses follow `law`."""
+    return {"cell": cell(name).model_copy(update={"pulse": law}), "pulse_law": "cell"}
+
+
+def circuits(offsets: tuple[float, float], name: str = "leroux2025") -> dict[str, Any]:
+    """Fields of a design point whose charge-to-pulse circuits, of both products, have a gain and offsets."""
+    return {"cell": characterised(cell(name), 15e-9, 1.3, offsets), "charge_to_pulse": "cell"}
+
+
+def operands(tokens: int, head_dim: int, groups: int = 1, kv_heads: int = 1, preset: bool = True) -> Leaves:
     """float32 operands that hold no clamp all the time; q as a model lays it out, (B, T, H, D) in memory."""
     generator = torch.Generator().manual_seed(4)
 
@@ -71,36 +89,11 @@ def gaps(k: Tensor) -> Tensor:
 def kernels(
     q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None, absent: Tensor | None = None
 ) -> Tensor:
-    converted = query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)
-    return normalise(*triton_products(*converted, config, preset, absent), config)
+    model = array_model(config)
+    return model.output(*triton_products(Operands(q, k, v, preset, absent), model))
 
 
-def oracle(
-    q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None, absent: Tensor | None = None
-) -> Tensor:
-    return naive_attention(q, k, v, config, preset=preset, absent=absent)[0]
-
-
-def factored(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, preset: Tensor | None = None) -> Tensor:
-    """The equations for charges f(y) e^{-leak age}, over all pairs at once."""
-    groups, index = q.shape[1] // k.shape[1], torch.arange(q.shape[2])
-    age = index[:, None] - index
-    decay = torch.exp(-config.leak * age.clamp(min=0).double())
-
-    def product(pulses: Tensor, x: Tensor, turn: Callable[[Tensor], Tensor]) -> Tensor:
-        y = stored_voltage(x, config).repeat_interleave(groups, 1)
-        exact, line = pulses @ turn(config.cell.model_law(y)), pulses @ turn(config.surrogate_slope * y)
-        return exact if config.gradient == "true-law" else line + (exact - line).detach()
-
-    gate = product(query_pulse(q, config), k, lambda x: x.mT) * decay / config.score_saturation
-    phi = (gate + (0.0 if preset is None else preset[..., None])).clamp(0, 1) * ((age >= 0) & (age < config.window))
-    tile = index % config.window // config.subtile_columns
-    parts = (product(phi * decay * (tile == j), v, lambda x: x) / config.output_scale for j in range(config.tiles))
-    total = torch.stack([readout(part, config) for part in parts]).sum(0)
-    return normalise(total, phi.sum(-1), config)
-
-
-def results(operator: Operator, leaves: Operands, config: GainCellConfig) -> Operands:
+def results(operator: Operator, leaves: Leaves, config: GainCellConfig) -> Leaves:
     """The output, and the gradient of a random weighted sum of it by operand."""
     leaves = {name: x.detach().clone().requires_grad_() for name, x in leaves.items()}
     out = operator(config=config, **leaves)
@@ -110,11 +103,12 @@ def results(operator: Operator, leaves: Operands, config: GainCellConfig) -> Ope
     return {"out": out.detach().cpu().double()} | {name: x.cpu().double() for name, x in gradients.items()}
 
 
-def tied(out: Tensor, leaves: Operands, config: GainCellConfig, absent: Tensor | None) -> Tensor:
+def tied(out: Tensor, leaves: Leaves, config: GainCellConfig, absent: Tensor | None) -> Tensor:
     """Where a charge within float32's rounding of a tie lets an output be one of two; it is one of them."""
-    trace = dense(**{name: x.double() for name, x in leaves.items()}, config=config, absent=absent)
+    model = array_model(config)
+    trace = dense(Operands(**{name: x.double() for name, x in leaves.items()}, absent=absent), model)
     low, high = (
-        normalise((readout(trace.charge + by, config) * trace.in_use[..., None]).sum(3), trace.z, config)
+        model.output((model.readout(trace.charge + by) * trace.in_use[..., None]).sum(3), trace.z)
         for by in (-ROUNDING, ROUNDING)
     )
     open_ = low < high
@@ -124,8 +118,8 @@ def tied(out: Tensor, leaves: Operands, config: GainCellConfig, absent: Tensor |
     return open_
 
 
-def compare(leaves: Operands, config: GainCellConfig, absent: Tensor | None = None) -> None:
-    reference: Operator = factored if config.leak_form == "factored" else oracle
+def compare(leaves: Leaves, config: GainCellConfig, absent: Tensor | None = None) -> None:
+    reference: Operator = dense_attention
     fused: Operator = kernels
     if absent is not None:
         reference, fused = partial(reference, absent=absent), partial(kernels, absent=absent.to(DEVICE))
@@ -180,6 +174,19 @@ CASES = {
         design("leroux2025", 0.02, 16, 16, 2, normaliser="column", normaliser_ranges=(1.3, 4.1), gradient="true-law"),
         operands(107, 16, groups=3),
     ),
+    "a toe": (design("leroux2025", 0.02, 16, 16, 2, **pulsed(TOE)), operands(107, 16, groups=3)),
+    "a jump amid the ramp": (
+        design("order 5", 0.02, 16, 16, 2, gradient="true-law", **pulsed(STEP, "order 5")),
+        operands(60, 16),
+    ),
+    "circuits with offsets": (
+        design("leroux2025", 1.6e-4, 16, 16, 2, **circuits((0.1, 0.07)), normaliser="column"),
+        operands(107, 16, groups=3),
+    ),
+    "circuits that start late": (
+        design("leroux2025-linear", 0.0, 16, 16, 2, **circuits((-0.1, -0.07), "leroux2025-linear"), normaliser="none"),
+        operands(60, 16),
+    ),
     "one sub-tile": (design("leroux2025", 0.02, 16, 16, 1), operands(55, 16)),
     "one token": (design("leroux2025", 0.02, 16, 16, 1), operands(1, 16, groups=3)),
 }
@@ -212,7 +219,7 @@ def test_more_subtiles_than_bits_of_a_word() -> None:
 def test_rounded_operands_stay_near_the_oracle(matmul: str, most: float, query_sign: str) -> None:
     config = design("leroux2025", 0.02, 16, 16, 2, query_sign=query_sign)
     leaves = operands(70, 16)
-    expected = results(oracle, {name: x.double() for name, x in leaves.items()}, config)
+    expected = results(dense_attention, {name: x.double() for name, x in leaves.items()}, config)
     moved = {name: x.to(DEVICE) for name, x in leaves.items()}
     found = results(kernels, moved, config.replace(matmul=matmul))
     for name, value in expected.items():
@@ -237,6 +244,8 @@ READS = [
     (design("order 5", 0.02, 80, 16, 2, stored_levels=8, query_sign="offset_binary"), 80, 3),
     (design("leroux2025", 0.02, 16, 16, 2, stored_levels=8, storage="linearised", query_sign="differential"), 16, 3),
     (design("leroux2025", 1.6e-4, 64, 16, 3, normaliser="column", output_levels=32), 64, 3),
+    (design("leroux2025", 0.02, 16, 16, 2, stored_levels=8, **pulsed(TOE)), 16, 3),
+    (design("leroux2025", 0.02, 16, 16, 2, **circuits((0.1, 0.07)), output_levels=32, normaliser="column"), 16, 3),
 ]
 
 
@@ -256,21 +265,22 @@ def test_a_ring_reads_the_same(config: GainCellConfig, head_dim: int, groups: in
     expected = ring.read(q, preset)
     ring.to(DEVICE)
     pulse, offset = query_pulse(q, config)[:, :, 0].to(DEVICE), preset[:, :, 0].to(DEVICE)
-    out, z = triton_read(pulse, ring.codes, ring.count, config, offset, packed, ring.absent)
-    found = normalise(out[:, :, None], z[:, :, None], config).cpu()
+    model = array_model(config)
+    out, z = triton_read(pulse, ring.codes, ring.count, model, offset, packed, ring.absent)
+    found = model.output(out[:, :, None], z[:, :, None]).cpu()
     torch.testing.assert_close(found, expected, rtol=0, atol=3e-6)
     assert not found[0].any()
     assert bool(found[1:].any())
 
 
-def test_what_the_kernels_do_not_take_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_kernels_do_not_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     config = design("leroux2025", 0.0, 64, 16, 2)
-    q = torch.zeros(1, 1, 4, 64, device=DEVICE)
-    assert unsupported(q, config) is None
-    assert unsupported(q.double(), config) == "operands are float64"
-    assert unsupported(q[..., :8], config) == "head_dim 8 is not 16 to 256"
-    assert unsupported(q, config.replace(window=48, subtile_columns=24)) == (
+    q, model = torch.zeros(1, 1, 4, 64, device=DEVICE), array_model(config)
+    assert unsupported(q, model) is None
+    assert unsupported(q.double(), model) == "operands are float64"
+    assert unsupported(q[..., :8], model) == "head_dim 8 is not 16 to 256"
+    assert unsupported(q, array_model(config.replace(window=48, subtile_columns=24))) == (
         "subtile_columns 24 is not a power of two from 16"
     )
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    assert unsupported(q.cpu(), config) == "device cpu is not a CUDA device"
+    assert unsupported(q.cpu(), model) == "device cpu is not a CUDA device"

@@ -1,7 +1,6 @@
 """Circuits that are not ideal: the same on every path and in every order; nothing happens where none is asked for."""
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -10,75 +9,20 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from ops_cases import TRIED, Case, cases
+from imperfect_cases import assert_same, characterised, imperfect, with_table
+from ops_cases import Case, assert_same_gradients, cases, dense_attention, gradients
 from torch import Tensor
 
 import gaincell
 from gaincell import GainCellConfig, InputError
-from gaincell.cell import Cell, Retention
-from gaincell.ops import Ring, attention_map, dispatch, naive_attention, variation
+from gaincell.ops import Ring, attention_map, naive_attention, variation
 from gaincell.ops.variation import arrays, normal
 
 MISMATCH = {"mismatch_seed": 3, "mismatch_gain": 0.2, "mismatch_zero_v": 0.05}
 
 
-def characterised(cell: Cell, pulse_max_s: float, gain: float, offsets: tuple[float, float]) -> Cell:
-    """A cell with figures of its circuit, large enough to see; its law in C/s, feedthrough a tenth of a full pulse."""
-    conversion = {"source": "test", "nonlinearity": 0, "below_zero_s": 0, "saturated_s": pulse_max_s}
-    converters = [{**conversion, "gain": gain, "offset_s": x * pulse_max_s} for x in offsets]
-    charge = cell.law(0.45) * 1e-6 * pulse_max_s
-    feedthrough = (0.1 * charge, -0.2 * charge, 0.05 * charge)
-    read = {"source": "test", "feedthrough": feedthrough, "nonlinearity": 0, "law_residual": 0, "disturb_v": 0}
-    kinds = ("charge_to_pulse", "signed_charge_to_pulse")
-    circuit = {"read": read, **dict(zip(kinds, converters, strict=True))}
-    law = {"coefficients": [c * 1e-6 for c in cell.law.coefficients], "unit": "C/s", "source": "test"}
-    return Cell.model_validate({**cell.model_dump(), "law": law, "circuit": circuit})
-
-
-def with_table(cell: Cell) -> Cell:
-    """A cell whose voltages fall unevenly, and towards another level than zero."""
-    time = [0.0, 0.7, 2.0, 40.0]
-    stored = [[y, 0.9 * y + 0.01, 0.6 * y - 0.03 * y * y, 0.1] for y in (0.4, -0.4, 0.1, -0.2)]
-    table = {"time": time, "stored": stored}
-    return cell.model_copy(update={"retention": Retention(tau=1.0, unit="us", source="test", table=table)})
-
-
-KINDS = ("mismatch", "retention", "charge_to_pulse", "feedthrough", "score_noise", "readout_noise")
-
-
-@st.composite
-def imperfect(draw: st.DrawFn, most_tokens: int = 48) -> Case:
-    """A case whose circuits are not ideal, in one way or several."""
-    case = draw(cases(most_tokens=most_tokens))
-    kinds = draw(st.one_of(st.sampled_from(KINDS).map(lambda x: {x}), st.sets(st.sampled_from(KINDS), min_size=2)))
-    fields = {}
-    if "mismatch" in kinds:
-        gain, zero_v = draw(st.sampled_from(((0.2, 0.05), (0.2, 0.0), (0.0, 0.05))))
-        fields = {"mismatch_seed": draw(st.integers(0, 2**63 - 1)), "mismatch_gain": gain, "mismatch_zero_v": zero_v}
-    if kinds & {"charge_to_pulse", "feedthrough"}:
-        # Where a charge of few levels cancels but for rounding, a circuit that jumps at zero has no right answer.
-        assume(case.config.stored_levels is None and "retention" not in kinds)
-        offsets = draw(st.sampled_from(((0.1, 0.07), (-0.1, 0.07), (0.1, -0.07))))
-        fields["cell"] = characterised(case.config.cell, case.config.pulse_max_s, 1.3, offsets)
-        fields["charge_to_pulse"] = "cell" if "charge_to_pulse" in kinds else "ideal"
-        fields["feedthrough"] = "feedthrough" in kinds
-    if "retention" in kinds:
-        fields["cell"] = with_table(fields.get("cell", case.config.cell))
-        levels = case.config.stored_levels or draw(st.sampled_from((2, 8)))
-        fields |= {"retention": "table", "leak_per_token": None, "leak_form": "cell", "stored_levels": levels}
-        fields |= {"token_period_s": draw(st.sampled_from((0.0, 0.1, 0.9))) * 1e-6 or 1e-9}
-    for name in kinds & {"score_noise", "readout_noise"}:
-        fields |= {name: 0.1, "noise_seed": draw(st.integers(0, 2**63 - 1))}
-    return replace(case, config=case.config.replace(**fields))
-
-
 def attend(case: Case) -> Tensor:
     return gaincell.attention(case.q, case.k, case.v, case.config, **case.options)
-
-
-def assert_same(found: Tensor, expected: Tensor, path: str) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9, msg=lambda text: f"{path}: {text}")
-    TRIED["imperfect circuits: outputs compared"] += found.numel()
 
 
 @settings(max_examples=2 * settings().max_examples)
@@ -118,34 +62,15 @@ def test_cells_of_eight_levels_in_circuits_with_offsets_are_the_same_on_every_pa
     assert_same(attend(case), expected, "blocked")
     assert_same(case.stream((1,)), expected, "ring, token by token")
     assert_same(case.stream(case.chunks), expected, "ring, in chunks")
-    oracle = gradients(case, lambda *args, **options: naive_attention(*args, **options)[0])
-    for name, found in gradients(case, gaincell.attention).items():
-        scale = max(1.0, float(oracle[name].abs().max()))
-        torch.testing.assert_close(found, oracle[name], rtol=1e-9, atol=1e-9 * scale)
-
-
-def gradients(case: Case, operator: Callable[..., Tensor]) -> dict[str, Tensor]:
-    operands = {"q": case.q, "k": case.k, "v": case.v} | ({} if case.preset is None else {"preset": case.preset})
-    leaves = {name: x.clone().requires_grad_() for name, x in operands.items()}
-    options = case.options | {"preset": leaves.get("preset")}
-    out = operator(leaves["q"], leaves["k"], leaves["v"], case.config, **options)
-    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(3), dtype=out.dtype)
-    if out.requires_grad:  # the oracle's output does not where every row is all pads
-        (out * weights).sum().backward()
-    return {name: x.grad if x.grad is not None else torch.zeros_like(x) for name, x in leaves.items()}
+    assert_same_gradients(case, gaincell.attention, gradients(case, dense_attention))
 
 
 @settings(max_examples=2 * settings().max_examples)
 @given(imperfect(most_tokens=40))
-def test_every_gradient_equals_autograd_through_the_oracle(case: Case) -> None:
+def test_every_gradient_equals_autograd_through_the_dense_form(case: Case) -> None:
     # Products of few levels may cancel to S = 0 but for rounding, on the edge of the clamp; a preset takes them off it.
     assume(case.preset is not None or case.config.stored_levels is None)
-    expected = gradients(case, lambda *args, **options: naive_attention(*args, **options)[0])
-    for name, found in gradients(case, gaincell.attention).items():
-        scale = max(1.0, float(expected[name].abs().max()))
-        torch.testing.assert_close(
-            found, expected[name], rtol=1e-9, atol=1e-9 * scale, msg=lambda text, name=name: f"{name}: {text}"
-        )
+    assert_same_gradients(case, gaincell.attention, gradients(case, dense_attention))
 
 
 @settings(max_examples=settings().max_examples // 2)
@@ -355,14 +280,9 @@ def test_rows_of_a_batch_meet_the_same_arrays_alone_and_padded() -> None:
     assert_same(found[0], found[1], "two equal beams")
 
 
-def test_what_knows_no_mismatch_says_so_once_and_leaves_it_to_what_does(recwarn: pytest.WarningsRecorder) -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=4, **MISMATCH)
+def test_a_path_asked_for_by_name_refuses_circuits_that_it_does_not_compute() -> None:
+    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=4, path="triton", **MISMATCH)
     q, k, v = (0.45 + 0.2 * torch.randn(1, 1, 40, 16, generator=torch.Generator().manual_seed(i)) for i in range(3))
-    expected = gaincell.attention(q, k, v, config)
-    dispatch._warn_once.cache_clear()
-    asked = config.replace(path="triton")
-    ring = Ring(1, 1, 16, asked)
-    assert torch.equal(gaincell.attention(q, k, v, asked), expected)
-    parts = [ring.extend(*(x[:, :, part] for x in (q, k, v))) for part in (slice(0, 38), slice(38, 39), slice(39, 40))]
-    torch.testing.assert_close(torch.cat(parts, 2), expected)
-    assert [("mismatch_seed" in str(w.message), w.category) for w in recwarn] == [(True, RuntimeWarning)]
+    for refused in (lambda: gaincell.attention(q, k, v, config), lambda: Ring(1, 1, 16, config)):
+        with pytest.raises(InputError, match="path 'triton' cannot compute this attention: it has no mismatch; set"):
+            refused()

@@ -203,14 +203,13 @@ def behaviour(codes: Sequence[int], ages: Sequence[int], config: GainCellConfig)
     import torch
 
     from gaincell.ops.convert import code_voltage
+    from gaincell.ops.retention import aged_voltage
     from gaincell.ops.terms import Terms
 
-    config = config.ideal()
+    config, age = config.ideal(), torch.tensor(ages)
     y = code_voltage(torch.tensor(codes), config, torch.float64)
-    age = config.leak * torch.tensor(ages, dtype=torch.float64)
-    terms = Terms.of(config.cell.model_law, config, 1.0)
-    aged = [torch.exp(-rate * age) * x for rate, x in zip(terms.rates, terms.values(y), strict=True)]
-    return (y * torch.exp(-age)).numpy(), (sum(aged, torch.zeros_like(y)) + terms.constant).numpy()
+    charge = Terms.of(config.cell.model_law, config, 1.0).charge(y, age)
+    return aged_voltage(y[:, None], age, config)[:, 0].numpy(), charge.numpy()
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.activity import UNQUANTISED_LEVELS, Activity
 from gaincell.models.parts import scalers_of
-from gaincell.ops.convert import code_voltage, full_scale, query_pulse, readout_, stored_code
+from gaincell.ops.convert import code_voltage, query_pulse, stored_code
 from gaincell.ops.dense import dense
+from gaincell.ops.model import array_model
+from gaincell.ops.operands import Operands
 from gaincell.ops.terms import Terms
 
 
@@ -96,8 +98,9 @@ def _sums(
 
     pulse = query_pulse(q, config)
     pulse = (pulse + 1.0) / 2.0 if config.query_sign == "offset_binary" else pulse.abs()
-    options = {"preset": preset[None], "absent": ~stored[None, None]}
-    trace = dense(q[None], k[None, None], v[None, None], config, **options, kv_head=head, kv_heads=heads)
+    model = array_model(config)
+    operands = Operands(q[None], k[None, None], v[None, None], preset[None], ~stored[None, None])
+    trace = dense(operands, model, kv_head=head, kv_heads=heads)
     phi = trace.phi[0]
     k_code, v_code = stored_code(k, counted).long(), stored_code(v, counted).long()
     k_levels, v_levels = (one_hot(code, levels).sum(1).double() for code in (k_code, v_code))  # (T, levels)
@@ -107,8 +110,8 @@ def _sums(
     drawn = (v_levels @ charge).to(phi).gather(1, age.T).T
     # (T, J): a sub-tile is read where the query sees a token that is stored in it.
     used = seen.to(phi) @ one_hot(index % config.window // config.subtile_columns).to(phi) > 0
-    full = full_scale(config)
-    top = readout_(phi.new_full((), full), config)
+    full = model.readout.full
+    top = model.readout.count_(phi.new_full((), full))
 
     lines, columns, cells = (x.expand(group) for x in (age.new_tensor(tokens * dim), seen.sum(), seen.sum() * dim))
     written = stored.sum().expand(1, 1) * dim
@@ -140,9 +143,8 @@ def _charges(config: GainCellConfig, ages: Tensor) -> Tensor:
     law, config = config.cell.model_law, config.replace(mismatch_seed=None)
     terms = Terms.of(law, config, 1.0 / abs(law(REFERENCE_VOLTAGE_V)))
     levels = torch.arange(config.stored_levels or 0, device=ages.device)
-    values = terms.values(code_voltage(levels, config, torch.float64)[:, None])
-    aged = [x * decay for x, decay in zip(values, terms.decays(ages, config.leak), strict=True)]
-    return (torch.stack(aged).sum(0) + terms.constant).abs()
+    y = code_voltage(levels, config, torch.float64)[:, None].expand(-1, len(ages))
+    return terms.charge(y, ages).abs()
 
 
 def _key_charge(pulse: Tensor, code: Tensor, stored: Tensor, charge: Tensor) -> Tensor:

@@ -6,7 +6,10 @@ from torch import Tensor
 from gaincell.config import GainCellConfig
 from gaincell.ops.check import check_operands
 from gaincell.ops.dense import pulses
-from gaincell.ops.dispatch import products
+from gaincell.ops.dispatch import attend
+from gaincell.ops.model import array_model
+from gaincell.ops.naive import naive_products
+from gaincell.ops.operands import Operands, take_tokens
 
 
 def attention(
@@ -42,24 +45,40 @@ def attention(
         (B, Hq, T, D) before output scaling, in the dtype of q; computed in float32 or float64.
 
     Raises:
+        InputError: shapes, dtypes or devices that do not fit, NaN or Inf; a `path` of the design point that cannot
+            compute this.
+    """
+    operands = Operands(q, k, v, preset, absent)
+    if validate:
+        check_operands(operands, config, pad)
+    if pad is None or not bool((pad > 0).any()):
+        return attend(operands, array_model(config)).to(q.dtype)
+    # A pad takes no column: move each row's tokens to the front, and its outputs back.
+    shift, back = roll_index(pad, q.shape[2])
+    out = attend(operands.take(shift), array_model(config)).to(q.dtype)
+    return take_tokens(out, back) * ~pad_mask(pad, q.shape[2])[:, None, :, None]
+
+
+def naive_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    config: GainCellConfig,
+    *,
+    pad: Tensor | None = None,
+    preset: Tensor | None = None,
+    absent: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`attention` of the same operands by the oracle, in float64 and without gradient, and phi (B, Hq, T, T).
+
+    Raises:
         InputError: shapes, dtypes or devices that do not fit, NaN or Inf.
     """
-    if validate:
-        check_operands(q, k, v, config, pad, preset, absent)
-    if pad is not None and bool((pad > 0).any()):
-        # A pad takes no column: move each row's tokens to the front, and its outputs back.
-        shift, back = roll_index(pad, q.shape[2])
-        q, k, v = (gather_tokens(x, shift) for x in (q, k, v))
-        preset, absent = (None if x is None else gather_tokens(x, shift) for x in (preset, absent))
-        out = attention(q, k, v, config, preset=preset, absent=absent, validate=False)
-        return gather_tokens(out, back) * ~pad_mask(pad, q.shape[2])[:, None, :, None]
-    out, z = products(q, k, v, config, preset, absent)
-    return normalise(out, z, config).to(q.dtype)
-
-
-def normalise(out: Tensor, z: Tensor | None, config: GainCellConfig) -> Tensor:
-    """O / (Z + epsilon) where the design point has a normaliser; O (B, H, T, D), Z (B, H, T)."""
-    return out if z is None or config.normaliser == "none" else out / (z.unsqueeze(3) + config.normaliser_epsilon)
+    operands = Operands(q, k, v, preset, absent)
+    check_operands(operands, config, pad)
+    model = array_model(config)
+    out, z, phi = naive_products(operands, model, pad)
+    return model.output(out, z), phi
 
 
 def attention_map(
@@ -74,16 +93,15 @@ def attention_map(
     """phi (B, Hq, T, T) of the same operands: every pulse width, for plots; memory grows with T squared.
 
     Raises:
-        InputError: as `attention`.
+        InputError: shapes, dtypes or devices that do not fit, NaN or Inf.
     """
-    check_operands(q, k, k, config, pad, preset, absent)
+    operands = Operands(q, k, k, preset, absent)
+    check_operands(operands, config, pad)
     if pad is None:
-        return pulses(q, k, config, preset=preset, absent=absent)
+        return pulses(operands, array_model(config))
     shift, back = roll_index(pad, q.shape[2])
-    q, k = (gather_tokens(x, shift) for x in (q, k))
-    preset, absent = (None if x is None else gather_tokens(x, shift) for x in (preset, absent))
-    phi = gather_tokens(pulses(q, k, config, preset=preset, absent=absent), back)
-    phi = gather_tokens(phi.transpose(2, 3), back).transpose(2, 3)
+    phi = take_tokens(pulses(operands.take(shift), array_model(config)), back)
+    phi = take_tokens(phi.transpose(2, 3), back).transpose(2, 3)
     real = ~pad_mask(pad, q.shape[2])
     return phi * (real[:, None, :] & real[:, :, None])[:, None]
 
@@ -97,9 +115,3 @@ def roll_index(pad: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
     """(B, T) indices that move each row's tokens to the front, and back."""
     index = torch.arange(tokens, device=pad.device)
     return (index + pad[:, None]) % tokens, (index - pad[:, None]) % tokens
-
-
-def gather_tokens(x: Tensor, index: Tensor) -> Tensor:
-    """x (B, H, T, ...) with its tokens taken at index (B, T)."""
-    shaped = index.view(index.shape[0], 1, index.shape[1], *[1] * (x.dim() - 3))
-    return x.gather(2, shaped.expand(-1, x.shape[1], -1, *x.shape[3:]))

@@ -20,24 +20,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gaincell.config import GainCellConfig
-from gaincell.ops.convert import (
-    beyond_ranges,
-    clamp_backward,
-    fired,
-    full_scale,
-    normaliser_readout,
-    query_gradient,
-    query_pulse,
-    readout_,
-    readout_edge,
-    stored_gradient,
-    stored_voltage,
-)
-from gaincell.ops.model import array_model
+from gaincell.ops.convert import fired, query_gradient, query_pulse, stored_gradient, stored_voltage
+from gaincell.ops.model import ArrayModel
+from gaincell.ops.operands import Operands
 from gaincell.ops.precision import matmul, outside_autocast, rounding, widen
 from gaincell.ops.terms import TabledTerms, Terms
-from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, seed_of_noise
+from gaincell.ops.variation import Cells, Noise, arrays
+
+#: What this form computes; see `gaincell.ops.model.ArrayModel.needs`.
+SERVES = frozenset({"gradients", "normaliser", "feedthrough", "noise", "mismatch", "retention table"})
 
 #: Queries times heads that are worked on at once: large enough that the matrix products are fast, small enough that
 #: what lies between them stays in a core's cache of 2 MB (found by measuring: below 3,000 the steps of the loop cost
@@ -58,21 +49,59 @@ class _Place:
     Attributes:
         start: (B,) tokens that each row has written before.
         kv_heads: Hkv.
-        noise_seed: of this call.
+        noise: of this call, or None.
     """
 
     start: Tensor
     kv_heads: int
-    noise_seed: int
+    noise: Noise | None
 
 
 @dataclass(frozen=True)
 class _Block:
-    """One sub-tile's keys, and the queries that see them: `tail` of them, then those that overwrite it."""
+    """The keys of one sub-tile, and the queries that see them: `tail` of them, then those that overwrite it.
+
+    Sub-tiles are counted on past the window: the one that overwrites block `index` has the number index + tiles.
+    """
 
     index: int
     rows: slice
     tail: int  # from this row on the block is being overwritten
+    tiles: int
+    columns: int
+
+    @property
+    def parts(self) -> tuple[tuple[int, slice], tuple[int, slice]]:
+        """With which sub-tile's charge these keys' is read out, for which of the block's rows."""
+        return (self.index, slice(self.tail)), (self.index + self.tiles, slice(self.tail, None))
+
+    @property
+    def inherited(self) -> int:
+        """For how many of its first rows the keys that it overwrites add to its sub-tile's charge."""
+        return self.columns if self.index >= self.tiles else 0
+
+    @property
+    def shared(self) -> list[slice]:
+        """The rows for which its keys are not all of a sub-tile: they share its charge with another block's."""
+        first = [slice(self.inherited)] if self.inherited else []
+        return [*first, slice(self.tail, None)] if self.rows.stop - self.rows.start > self.tail else first
+
+
+class _Tails:
+    """What blocks give to the sub-tiles that overwrite them, kept until those have their own charge."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, Tensor] = {}
+
+    def close(self, x: Tensor, block: _Block) -> Tensor:
+        """All that a block's sub-tile gets, (n, tail, ...), of what its keys give, (n, r, ...). Uses x up."""
+        (own, rows), (next_one, rest) = block.parts
+        before = self.kept.pop(own, None)
+        if before is not None:
+            x[:, : before.shape[1]].add_(before)
+        if x.shape[1] > block.tail:
+            self.kept[next_one] = x[:, rest].clone()
+        return x[:, rows]
 
 
 class _Buffers:
@@ -94,23 +123,23 @@ class _Buffers:
 class _Plan:
     """What no head changes: blocks, decays and terms of one call."""
 
-    def __init__(self, config: GainCellConfig, like: Tensor, converted: bool, place: _Place) -> None:
-        tokens = like.shape[1]
-        self.place, self.arrays = place, arrays(config, place.kv_heads, like.shape[2], like)
-        self.config, self.tokens, self.like, self.converted = config, tokens, like, converted
+    def __init__(self, model: ArrayModel, like: Tensor, converted: bool, place: _Place) -> None:
+        tokens, config = like.shape[1], model.config
+        self.model, self.config, self.place = model, config, place
+        self.arrays = arrays(config, place.kv_heads, like.shape[2], like)
+        self.tokens, self.like, self.converted = tokens, like, converted
         self.columns, self.window = config.subtile_columns, config.window
         #: Whether it matters which cells, heads and tokens these are.
-        self.counts = self.arrays is not None or bool(config.score_noise or config.readout_noise)
-        model = array_model(config)
+        self.counts = self.arrays is not None or place.noise is not None
         self.gate, self.key, self.value = model.gate, model.key, model.value
         self.back_key, self.back_value = model.back_key, model.back_value
-        self.through_key, self.through_value = model.through or (None, None)
+        self.through_key, self.through_value = model.feedthrough or (None, None)
         self.buffer = _Buffers(like)
         self.blocks = self.blocks_of(tokens)
         self.longest = min(tokens, self.window + self.columns)
         self.rounding = rounding(config, like.dtype)
         age = torch.arange(self.longest)[:, None] - torch.arange(self.columns)
-        every = (self.key, self.value, self.back_key, self.back_value, self.through_key, self.through_value)
+        every = [self.key, self.value, self.back_key, self.back_value, *(model.feedthrough or ())]
         #: Of terms whose decay is a table: weights and their derivatives by age, (P, longest, C).
         self.tables = {
             id(terms): tuple(x[:, age.clamp(0, self.window - 1)].to(like) for x in (terms.weights, terms.steep))
@@ -118,9 +147,9 @@ class _Plan:
             if isinstance(terms, TabledTerms)
         }
         self.step_decays = {
-            step: torch.exp(-step * config.leak * age.clamp(min=0).double()).to(like)
+            step: torch.exp(-step * terms.leak * age.clamp(min=0).double()).to(like)
             for terms in every
-            for step in (terms.steps if terms and not self.tables else ())
+            for step in (() if self.tables else terms.steps)
             if step
         }
         self.views: dict[tuple[int, int], Tensor] = {}
@@ -130,7 +159,8 @@ class _Plan:
         blocks = []
         for first in range(0, tokens, self.columns):
             end = min(tokens, first + self.window + self.columns)
-            blocks.append(_Block(first // self.columns, slice(first, end), min(self.window, end - first)))
+            tail, index = min(self.window, end - first), first // self.columns
+            blocks.append(_Block(index, slice(first, end), tail, self.config.tiles, self.columns))
         return blocks
 
     def decay(self, step: int, rows: int) -> Tensor:
@@ -272,24 +302,26 @@ class _Heads:
             fired = self.fired[:, block.rows]
             gate.add_(self.onto_columns("through", fired, block, self.through_keys, through))
             gate.add_(fired.sum(2, keepdim=True), alpha=through.constant)
-        if self.plan.config.score_noise:
-            gate.add_(self.score_noise(block, gate))
+        if self.plan.place.noise is not None and self.plan.place.noise.score:
+            gate.add_(self.score_noise(self.plan.place.noise, block, gate))
         return gate if self.offset is None else gate.add_(self.offset[:, block.rows])
 
-    def score_noise(self, block: _Block, gate: Tensor) -> Tensor:
+    def score_noise(self, noise: Noise, block: _Block, gate: Tensor) -> Tensor:
         """Noise of S / S_sat of a block's columns, (n, r, C)."""
-        plan, config, rows = self.plan, self.plan.config, block.rows
+        plan, rows = self.plan, block.rows
         token = self.start + torch.arange(rows.start, rows.stop, device=gate.device)
         column = (self.start + torch.arange(rows.start, rows.start + plan.columns, device=gate.device)) % plan.window
         counters = self.head[..., None], token[..., None], column[:, None]
-        return score_noise(config, plan.place.noise_seed, *counters, gate).mul_(plan.gate.gain)
+        return noise.of_scores(*counters, gate).mul_(plan.gate.gain)
 
-    def readout_noise(self, block: _Block, charge: Tensor) -> Tensor:
-        """Noise of a block's read-outs in counts, for charges (n, r, D) of its first r queries."""
-        config, rows = self.plan.config, block.rows.start + torch.arange(charge.shape[1], device=charge.device)
-        tile = (self.start // self.plan.columns + block.index) % config.tiles
-        noise = readout_noise(config, self.plan.place.noise_seed, self.head, self.start + rows, tile, charge)
-        return noise.mul_(config.signed_conversion[0] * full_scale(config))
+    def with_readout_noise_(self, charge: Tensor, block: _Block) -> Tensor:
+        """A block's charges in counts (n, r, D) for its first r queries, with the noise of its read-outs if any."""
+        noise, plan = self.plan.place.noise, self.plan
+        if noise is None or not noise.readout:
+            return charge
+        token = self.start + block.rows.start + torch.arange(charge.shape[1], device=charge.device)
+        tile = (self.start // plan.columns + block.index) % block.tiles
+        return charge.add_(noise.of_readouts(self.head, token, tile, charge).mul_(plan.model.readout.scale))
 
     def charge(self, phi: Tensor, block: _Block, values: list[_Factor]) -> Tensor:
         """What a block's columns add to each output line, in counts: phi (n, r, C) -> (n, r, D). Uses phi up."""
@@ -357,69 +389,58 @@ class _Heads:
 class _Products(torch.autograd.Function):
     @staticmethod
     @outside_autocast
-    def forward(ctx, q, k, v, preset, absent, config, converted, place, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        whole, full, edge = _Plan(config, q, converted, place), full_scale(config), readout_edge(config)
-        out, z = torch.zeros_like(q), q.new_zeros(q.shape[:2])
-        # For the way back: where a sub-tile that two blocks share stayed open, and which blocks were clamped at all.
-        past = grad and whole.tokens > config.window
+    def forward(ctx, q, k, v, preset, absent, model, converted, place, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        whole, readout, normaliser = _Plan(model, q, converted, place), model.readout, model.normaliser
+        out, z, edge = torch.zeros_like(q), q.new_zeros(q.shape[:2]), readout.edge
+        # For the way back: where a sub-tile that two blocks share stayed open, and which sub-tiles were clamped at all.
+        past = grad and whole.tokens > whole.window
         opened = torch.ones_like(q, dtype=torch.bool) if past else q.new_empty(0, dtype=torch.bool)
         clamped: set[tuple[int, int]] = set()
         beyond: dict[tuple[int, int], Tensor] = {}  # where more pulses fired in a sub-tile than the normaliser holds
         for piece, (plan, queries, stored) in enumerate(whole.pieces(len(q) // len(k), len(k))):
             heads = _Heads(plan, queries, stored, q, k, v, preset, absent, ("gate", "charge"))
-            read, normaliser = out[queries], z[queries]
+            read, counted = out[queries], z[queries]
             keys, values = heads.operands()
-            tails: dict[int, Tensor] = {}
-            fired = plan.fired(heads.count) if config.normaliser != "none" else None
+            charges, pulses = _Tails(), _Tails()
+            fired = plan.fired(heads.count) if normaliser is not None else None
             extremes = []
             for block in plan.blocks:
                 gate = heads.gate(block, keys)
                 phi = heads.mask_(plan.gate.width(gate, out=gate), block)
-                rows = slice(block.rows.start, block.rows.start + block.tail)
                 if fired is not None:
-                    pulses = phi.sum(2)
-                    fired[block.index][:, : block.tail].add_(pulses[:, : block.tail])
-                    if pulses.shape[1] > block.tail:
-                        later = pulses[:, block.tail :]
-                        fired[block.index + config.tiles][:, : later.shape[1]].add_(later)
-                charge = heads.charge(phi, block, values)
-                before = tails.pop(block.index - config.tiles, None)
-                if before is not None:
-                    charge[:, : before.shape[1]].add_(before)
-                if charge.shape[1] > block.tail:
-                    tails[block.index] = charge[:, block.tail :].clone()
-                    charge = charge[:, : block.tail]
-                if config.readout_noise:
-                    charge.add_(heads.readout_noise(block, charge))
+                    fired[block.index][:, : block.tail] = pulses.close(phi.sum(2), block)
+                charge = charges.close(heads.charge(phi, block, values), block)
+                charge = heads.with_readout_noise_(charge, block)
+                rows = slice(block.rows.start, block.rows.start + block.tail)
                 if grad:
                     extremes += torch.aminmax(charge)
-                    if before is not None:
-                        shared = slice(rows.start, rows.start + before.shape[1])
-                        opened[queries][:, shared] = charge[:, : before.shape[1]].abs() <= edge
-                read[:, rows].add_(readout_(charge, config))
+                    if block.inherited:
+                        both = slice(block.inherited)
+                        opened[queries][:, rows][:, both] = charge[:, both].abs() <= edge
+                read[:, rows].add_(readout.count_(charge))
             if extremes:
                 largest = torch.stack(extremes).abs_().view(-1, 2).amax(1).tolist()
                 clamped |= {(piece, n) for n, x in enumerate(largest) if x > edge}
-            if fired is not None:
-                lost = beyond_ranges(fired, config) if grad and config.normaliser == "column" else None
+            if fired is not None and normaliser is not None:
+                lost = normaliser.beyond(fired) if grad and normaliser.ranges else None
                 if lost is not None and bool(lost.any()):
                     beyond |= {(piece, n): x for n, x in enumerate(lost) if bool(x.any())}
-                for block, pulses in zip(plan.blocks, normaliser_readout(fired, config), strict=True):
-                    normaliser[:, block.rows][:, : block.tail].add_(pulses[:, : block.tail])
+                for block, found in zip(plan.blocks, normaliser(fired), strict=True):
+                    counted[:, block.rows][:, : block.tail].add_(found[:, : block.tail])
         ctx.save_for_backward(q, k, v, preset, absent, opened)
-        ctx.config, ctx.converted, ctx.clamped, ctx.beyond = config, converted, clamped, beyond
+        ctx.model, ctx.converted, ctx.clamped, ctx.beyond = model, converted, clamped, beyond
         ctx.place = place
-        return out.div_(full), z
+        return out.div_(readout.full), z
 
     @staticmethod
     @once_differentiable
     @outside_autocast
     def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
         q, k, v, preset, absent, opened = ctx.saved_tensors
-        config: GainCellConfig = ctx.config
-        whole, full, edge = _Plan(config, q, ctx.converted, ctx.place), full_scale(config), readout_edge(config)
+        model: ArrayModel = ctx.model
+        whole, readout = _Plan(model, q, ctx.converted, ctx.place), model.readout
         # d read-out / d charge in counts is one count, straight through.
-        grad_outs, grad_zs = grads[0] / full, grads[1][..., None]
+        grad_outs, grad_zs = grads[0] / readout.full, grads[1][..., None]
         grad_q, grad_k, grad_v = torch.zeros_like(q), torch.empty_like(k), torch.empty_like(v)
         grad_preset = torch.zeros_like(preset)
         for piece, (plan, queries, stored) in enumerate(whole.pieces(len(q) // len(k), len(k))):
@@ -436,34 +457,26 @@ class _Products(torch.autograd.Function):
                 phi = plan.gate.width(gate, out=heads.buffer("phi", *gate.shape))
                 heads.mask_(phi, block)
                 slope = grad_out[:, block.rows]
-                if {(piece, block.index), (piece, block.index + config.tiles)} & ctx.clamped:
+                if any((piece, index) in ctx.clamped for index, _ in block.parts):
                     # No gradient passes where the sub-tile was clamped.
-                    open_ = opened[queries][:, block.rows] if len(opened) else opened
                     charge = heads.charge(heads.buffer("spare", *phi.shape).copy_(phi), block, values)
-                    if config.readout_noise:
-                        charge.add_(heads.readout_noise(block, charge))
-                    passed = clamp_backward(slope, charge, -edge, edge, out=heads.buffer("slope", *slope.shape))
-                    if block.index >= config.tiles:
-                        shared = slice(plan.columns)
-                        torch.mul(slope[:, shared], open_[:, shared], out=passed[:, shared])
-                    if gate.shape[1] > block.tail:
-                        shared = slice(block.tail, None)
-                        torch.mul(slope[:, shared], open_[:, shared], out=passed[:, shared])
+                    charge = heads.with_readout_noise_(charge, block)
+                    passed = readout.gradient(slope, charge, out=heads.buffer("slope", *slope.shape))
+                    for rows in block.shared:
+                        torch.mul(slope[:, rows], opened[queries][:, block.rows][:, rows], out=passed[:, rows])
                     slope = passed
                 for p, _, steep in heads.weigh_(phi, plan.back_value):
                     matmul(steep.mT, slope, grad_values[p][block.index], plan.rounding)
                 gradient = heads.onto_columns("gradient", slope, block, back_values, plan.back_value)
                 if plan.back_value.constant:
                     gradient.add_(slope.sum(2, keepdim=True), alpha=plan.back_value.constant)
-                if config.normaliser != "none":
+                if model.normaliser is not None:
                     pulses = grad_z[:, block.rows]
-                    # The block's own sub-tile, and the one that overwrites it.
-                    for first, index in ((0, block.index), (block.tail, block.index + config.tiles)):
-                        lost = ctx.beyond.get((piece, index))
-                        if lost is not None and first < pulses.shape[1]:
-                            lost = lost[:, : pulses.shape[1] - first, None]
+                    for index, rows in block.parts:
+                        lost, part = ctx.beyond.get((piece, index)), pulses[:, rows]
+                        if lost is not None and part.shape[1]:
                             pulses = pulses.clone()
-                            pulses[:, first : first + lost.shape[1]].masked_fill_(lost, 0.0)
+                            pulses[:, rows].masked_fill_(lost[:, : part.shape[1], None], 0.0)
                     gradient.add_(pulses)
                 plan.gate.gradient(gradient, gate, out=phi)
                 heads.mask_(phi, block)
@@ -484,48 +497,28 @@ class _Products(torch.autograd.Function):
             ):
                 grad[stored] = folded[:, : y[stored].shape[1]]
         if not ctx.converted:
-            grad_q = query_gradient(grad_q, q, config)
-            grad_k, grad_v = stored_gradient(grad_k, k, config), stored_gradient(grad_v, v, config)
+            grad_q = query_gradient(grad_q, q, model.config)
+            grad_k, grad_v = (stored_gradient(x, y, model.config) for x, y in ((grad_k, k), (grad_v, v)))
         return grad_q, grad_k, grad_v, grad_preset, *[None] * 5
 
 
-def blocked_products(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    config: GainCellConfig,
-    preset: Tensor | None = None,
-    absent: Tensor | None = None,
-    *,
-    converted: bool = False,
-    start: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Conversion and both products for rows without pads.
-
-    Args:
-        q: (B, Hq, T, D) pulse widths after scaling.
-        k, v: (B, Hkv, T, D) voltages in volt after scaling.
-        config: the design point.
-        preset: (B, Hq, T) offset on S / S_sat, or None.
-        absent: (B, Hkv, T), true at tokens that are not stored, or None.
-        converted: q holds converted pulse widths already, k and v stored voltages minus zero.
-        start: (B,) tokens that each row has written before these, in whole sub-tiles, or None for none.
+def blocked_products(operands: Operands, model: ArrayModel) -> tuple[Tensor, Tensor]:
+    """Conversion and both products of operands, for rows without pads.
 
     Returns:
         (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z as the normaliser gives it (zeros without
         one), both in float32 or float64.
     """
-    q, k, v = (widen(x) for x in (q, k, v))
+    q, k, v = (widen(x) for x in (operands.q, operands.k, operands.v))
     if not q.numel():
         return q.clone(), q.sum(3)
-    batch, heads = q.shape[:2]
-    preset = array_model(config).gate.start(preset, q)
+    (batch, heads), kv_rows = q.shape[:2], k.shape[0] * k.shape[1]
+    preset, absent, start = model.gate.start(operands.preset, q), operands.absent, operands.start
     offset = q.new_empty(batch * heads, 0) if preset is None else preset.to(q.dtype).flatten(0, 1)
-    absent = q.new_empty(k.shape[0] * k.shape[1], 0, dtype=torch.bool) if absent is None else absent.flatten(0, 1)
+    absent = q.new_empty(kv_rows, 0, dtype=torch.bool) if absent is None else absent.flatten(0, 1)
     start = torch.zeros(batch, dtype=torch.long, device=q.device) if start is None else start
-    place = _Place(start, k.shape[1], seed_of_noise(config))
-    grad = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v, offset))
+    place = _Place(start, k.shape[1], model.noise and model.noise.of_call())
     out, z = _Products.apply(  # pyright: ignore[reportGeneralTypeIssues]
-        *(x.flatten(0, 1) for x in (q, k, v)), offset, absent, config, converted, place, grad
+        *(x.flatten(0, 1) for x in (q, k, v)), offset, absent, model, operands.converted, place, operands.learning
     )
     return out.unflatten(0, (batch, heads)), z.unflatten(0, (batch, heads))

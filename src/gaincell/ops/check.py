@@ -5,21 +5,17 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
+from gaincell.ops.dispatch import check_path
+from gaincell.ops.model import array_model
+from gaincell.ops.operands import Operands
 from gaincell.ops.retention import check_retention
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def check_operands(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    config: GainCellConfig,
-    pad: Tensor | None,
-    preset: Tensor | None,
-    absent: Tensor | None = None,
-) -> None:
-    """Raise InputError unless q, k, v, pad, preset and absent fit together and hold finite numbers."""
+def check_operands(operands: Operands, config: GainCellConfig, pad: Tensor | None = None) -> None:
+    """Raise InputError unless operands and pad (B,) fit together and hold finite numbers."""
+    q, k, v, preset, absent = operands.q, operands.k, operands.v, operands.preset, operands.absent
     options = {"pad": pad, "preset": preset, "absent": absent}
     for name, x in {"q": q, "k": k, "v": v, **options}.items():
         if not isinstance(x, Tensor) and not (x is None and name in options):
@@ -59,40 +55,44 @@ def check_operands(
 
 
 def check_ring(
-    shape: tuple[int, int, int],
-    config: GainCellConfig,
-    q: Tensor | None,
-    k: Tensor | None,
-    v: Tensor | None,
-    real: Tensor | None,
-    preset: Tensor | None,
-    absent: Tensor | None = None,
+    shape: tuple[int, int, int], config: GainCellConfig, operands: Operands, real: Tensor | None = None
 ) -> None:
-    """Raise InputError unless what is written to or read from a ring of `shape` (B, Hkv, D) fits it.
+    """Raise InputError unless a ring of `shape` (B, Hkv, D) can take operands and `real` (B, n), and both are sound.
 
-    q (B, Hq, n, D) or None where nothing is read, k and v (B, Hkv, n, D) or None where nothing is written.
+    Where nothing is read, k stands for q, too.
     """
-    batch, kv_heads, head_dim = shape
-    for name, x in (("q", q), ("k", k), ("v", v)):
-        if x is not None and (x.dim() != 4 or x.shape[0] != batch or x.shape[3] != head_dim):
+    read = {} if operands.q is operands.k else {"q": operands.q}
+    _check_rows(shape, {**read, "k": operands.k, "v": operands.v})
+    if operands.k.shape[1] != shape[1]:
+        raise InputError(f"the ring holds {shape[1]} key/value heads; got k {tuple(operands.k.shape)}.")
+    check_operands(operands, config)
+    rows = shape[0], operands.k.shape[2]
+    if real is not None and (real.shape != rows or real.dtype != torch.bool):
+        raise InputError(f"real must be boolean, of shape {rows} (B, n); got {real.dtype} {tuple(real.shape)}.")
+
+
+def check_read(shape: tuple[int, int, int], config: GainCellConfig, q: Tensor, preset: Tensor | None) -> None:
+    """Raise InputError unless a ring of `shape` (B, Hkv, D) can be read by q (B, Hq, 1, D) and preset (B, Hq, 1)."""
+    _check_rows(shape, {"q": q})
+    stored = q.new_zeros(shape[0], shape[1], q.shape[2], shape[2])
+    check_operands(Operands(q, stored, stored, preset), config)
+    if q.shape[2] != 1:
+        raise InputError(f"a ring is read by one query a row, (B, Hq, 1, D); got {q.shape[2]}; use extend.")
+
+
+def _check_rows(shape: tuple[int, int, int], operands: dict[str, Tensor]) -> None:
+    batch, _, head_dim = shape
+    for name, x in operands.items():
+        if x.dim() != 4 or x.shape[0] != batch or x.shape[3] != head_dim:
             raise InputError(
                 f"{name} must be (B, H, n, D) with the ring's B = {batch} and D = {head_dim}; got {tuple(x.shape)}."
             )
-    stored = k
-    if stored is None:
-        assert q is not None
-        stored = q.new_zeros(batch, kv_heads, q.shape[2], head_dim)
-    if stored.shape[1] != kv_heads:
-        raise InputError(f"the ring holds {kv_heads} key/value heads; got k {tuple(stored.shape)}.")
-    check_operands(stored if q is None else q, stored, stored if v is None else v, config, None, preset, absent)
-    if k is None and stored.shape[2] != 1:
-        raise InputError(f"a ring is read by one query a row, (B, Hq, 1, D); got {stored.shape[2]}; use extend.")
-    if real is not None and (real.shape != (batch, stored.shape[2]) or real.dtype != torch.bool):
-        raise InputError(
-            f"real must be boolean, of shape {(batch, stored.shape[2])} (B, n); got {real.dtype} {tuple(real.shape)}."
-        )
 
 
 def check_design(config: GainCellConfig) -> None:
-    """Raise InputError where no path could compute the design point: its leak is not set, its table too short."""
+    """Raise InputError where the design point cannot be computed.
+
+    Its leak is not set, its retention table is too short, or the path that it asks for by name lacks what it needs.
+    """
     check_retention(config)
+    check_path(array_model(config))

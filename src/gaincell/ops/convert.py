@@ -1,61 +1,18 @@
-"""Conversion between numbers and levels: the one place where anything is clamped or rounded.
+"""Conversion of operands into levels: with `gaincell.ops.readout` the one place where anything is clamped or rounded.
 
 Every path (naive, blocked, stream) calls these functions on the same values in float32 or wider, so that a value that
 lies exactly between two codes falls on the same side everywhere. Rounding is half-to-even [released code of Leroux et
 al. 2025]. Training passes straight through the rounding, and stops at the clamp [Leroux et al. 2025].
 """
 
-import math
-from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.precision import widen
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Value `converted`; gradient what `backward` makes of it, x and the config."""
-
-    @staticmethod
-    def forward(ctx, x, converted, backward, config):  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx.save_for_backward(x)
-        ctx.rest = backward, config
-        return converted
-
-    @staticmethod
-    def backward(ctx, *grads):
-        backward, config = ctx.rest
-        return backward(grads[0], ctx.saved_tensors[0], config), None, None, None
-
-
-def clamp_backward(gradient: Tensor, x: Tensor, low: float, high: float, out: Tensor | None = None) -> Tensor:
-    """`gradient` where low <= x <= high, edges too, and zero elsewhere; of x's shape, in one pass."""
-    # hardtanh's backward leaves its edges out, so they are moved to the next number outside.
-    below, above = (_next(edge, toward, x.dtype) for edge, toward in ((low, -math.inf), (high, math.inf)))
-    if out is None:
-        return torch.ops.aten.hardtanh_backward(gradient, x, below, above)
-    return torch.ops.aten.hardtanh_backward(gradient, x, below, above, grad_input=out)
-
-
-@lru_cache(maxsize=64)
-def _next(edge: float, toward: float, dtype: torch.dtype) -> float:
-    if edge == 0.0:  # not a denormal number, which a processor may take for zero
-        return math.copysign(torch.finfo(dtype).tiny, toward)
-    return torch.nextafter(torch.tensor(edge, dtype=dtype), torch.tensor(toward, dtype=dtype)).item()
-
-
-def _convert(
-    x: Tensor,
-    converted: Tensor,
-    backward: Callable[[Tensor, Tensor, GainCellConfig], Tensor],
-    config: GainCellConfig,
-) -> Tensor:
-    if not (torch.is_grad_enabled() and x.requires_grad):
-        return converted
-    return _StraightThrough.apply(x, converted, backward, config)  # pyright: ignore[reportReturnType]
+from gaincell.ops.straight_through import clamp_backward, straight_through
 
 
 def query_pulse(q: Tensor, config: GainCellConfig, out: Tensor | None = None) -> Tensor:
@@ -75,7 +32,7 @@ def query_pulse(q: Tensor, config: GainCellConfig, out: Tensor | None = None) ->
                 pulse.add_(1.0).mul_(top / 2).round_().mul_(2.0).sub_(top).mul_(step)
             else:
                 divide_(pulse, step).round_().mul_(step)
-    return _convert(q, pulse, query_gradient, config)
+    return straight_through(q, pulse, partial(query_gradient, config=config))
 
 
 def query_gradient(gradient: Tensor, q: Tensor, config: GainCellConfig) -> Tensor:
@@ -95,11 +52,6 @@ def fired(pulse: Tensor, config: GainCellConfig) -> Tensor:
     if config.query_sign == "offset_binary":
         return torch.where(pulse > 2.0 * torch.finfo(pulse.dtype).eps - 1.0, 1.0, -1.0).to(pulse)
     return pulse.sign()
-
-
-def charge_scale(config: GainCellConfig) -> float:
-    """What a sub-tile's charge is multiplied with to be in counts: the circuit's gain, full scale / output_scale."""
-    return config.signed_conversion[0] * full_scale(config) / config.output_scale
 
 
 def divide_(x: Tensor, by: float) -> Tensor:
@@ -144,7 +96,7 @@ def stored_voltage(x: Tensor, config: GainCellConfig, out: Tensor | None = None)
     x = widen(x)
     with torch.no_grad():
         y = _voltage_(_level(x, config, out), config)
-    return _convert(x, y, stored_gradient, config)
+    return straight_through(x, y, partial(stored_gradient, config=config))
 
 
 def stored_gradient(gradient: Tensor, x: Tensor, config: GainCellConfig) -> Tensor:
@@ -153,73 +105,6 @@ def stored_gradient(gradient: Tensor, x: Tensor, config: GainCellConfig) -> Tens
     if config.storage == "linearised":
         gradient = gradient.mul_(_lookup(_voltage_slopes(config), _level(x, config)))
     return gradient
-
-
-def readout(o: Tensor, config: GainCellConfig) -> Tensor:
-    """What a sub-tile's counter reports for a charge `o` (1 = full scale): clamp to [-1, 1], then quantise."""
-    full, o = full_scale(config), config.signed_conversion[0] * o
-    with torch.no_grad():
-        value = readout_(o * full, config) / full
-    return _convert(o, value, _readout_gradient, config)
-
-
-def _readout_gradient(gradient: Tensor, o: Tensor, config: GainCellConfig) -> Tensor:
-    edge = readout_edge(config) / full_scale(config)
-    return clamp_backward(gradient, o, -edge, edge)
-
-
-def readout_edge(config: GainCellConfig) -> float:
-    """Charge in counts beyond which a read-out is clamped, and passes no gradient."""
-    return full_scale(config) * (1.0 - config.signed_conversion[1])
-
-
-def readout_(counts: Tensor, config: GainCellConfig) -> Tensor:
-    """The counter's code for a charge in counts, in place; divided by `full_scale` it is the read-out."""
-    full, offset = full_scale(config), config.signed_conversion[1]
-    if offset:
-        sign = counts.sign()
-        counts.abs_().add_(offset * full).clamp_(min=0.0).mul_(sign)
-    counts.clamp_(-full, full)
-    return counts if config.output_levels is None else counts.round_()
-
-
-def normaliser_readout(fired: Tensor, config: GainCellConfig) -> Tensor:
-    """What the digital side takes for the sum of phi of one sub-tile, `fired`, in pulse widths; same shape.
-
-    Exactly that where the normaliser is ideal (or not there). From reference columns: R readout(fired / R) in the
-    finest range R that holds it, else the last, with gradient 1 up to the last range [assumption].
-    """
-    if config.normaliser != "column":
-        return fired
-    *finer, last = config.normaliser_ranges
-    with torch.no_grad():
-        scale = torch.full_like(fired, last)
-        for finest in reversed(finer):
-            scale.masked_fill_(fired <= finest, finest)
-        counts = readout_((fired / scale).mul_(config.signed_conversion[0] * full_scale(config)), config)
-        counts.mul_(divide_(scale, full_scale(config)))
-    return _convert(fired, counts, _normaliser_gradient, config)
-
-
-def _normaliser_gradient(gradient: Tensor, fired: Tensor, config: GainCellConfig) -> Tensor:
-    return gradient.masked_fill(beyond_ranges(fired, config), 0.0)
-
-
-def beyond_ranges(fired: Tensor, config: GainCellConfig) -> Tensor:
-    """Where `normaliser_readout` is clamped: no reference column holds so many pulses."""
-    return fired > config.normaliser_ranges[-1]
-
-
-def full_scale(config: GainCellConfig) -> float:
-    """Counts at a charge of 1: (levels - 1)/2, or for the "counter" its top code levels/2 - 1 (assumption).
-
-    The reference's 15.5 rounds to even: code +-16 of 32 levels. 1 if unquantised.
-    """
-    if config.output_levels is None:
-        return 1.0
-    if config.readout == "reference":
-        return (config.output_levels - 1) / 2
-    return float(max(config.output_levels // 2 - 1, 1))
 
 
 def _lookup(table: tuple[float, ...], level: Tensor) -> Tensor:

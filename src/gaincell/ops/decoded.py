@@ -3,18 +3,11 @@
 import torch
 from torch import Tensor
 
-from gaincell.config import GainCellConfig
-from gaincell.ops.convert import (
-    code_voltage,
-    fired,
-    full_scale,
-    normaliser_readout,
-    readout_,
-)
-from gaincell.ops.model import array_model
+from gaincell.ops.convert import code_voltage, fired
+from gaincell.ops.model import ArrayModel
 from gaincell.ops.precision import round_operand, rounding
 from gaincell.ops.terms import Terms
-from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, seed_of_noise
+from gaincell.ops.variation import Cells, Noise, arrays
 
 
 class Decoded:
@@ -27,28 +20,28 @@ class Decoded:
     Args:
         codes: (2, B, Hkv, K, D), unpacked: the first K columns, whole sub-tiles; the others are still empty. There is
             room for twice as many, up to the window.
-        config: the design point.
+        model: the arrays.
         dtype: of the reads.
         written: tokens that each row has written.
         absent: (B, Hkv, window), true at columns that are to add nothing, or None.
-        terms: of keys and values; those of the design point's cells if None.
+        terms: of keys and values; those of the arrays' cells if None.
     """
 
     def __init__(
         self,
         codes: Tensor,
-        config: GainCellConfig,
+        model: ArrayModel,
         dtype: torch.dtype,
         written: list[int],
         absent: Tensor | None,
         terms: tuple[Terms, ...] | None = None,
     ) -> None:
-        self.config, self.dtype, device, model = config, dtype, codes.device, array_model(config)
-        self.full, self.rounding = full_scale(config), rounding(config, dtype)
+        config, device = model.config, codes.device
+        self.model, self.config, self.dtype, self.rounding = model, config, dtype, rounding(config, dtype)
         self.gate, self.terms = model.gate, terms or (model.key, model.value)
-        through = None if terms else model.through
+        through = None if terms else model.feedthrough
         #: The same of the feedthrough, whose charge comes with every pulse whatever its width.
-        self.through = Decoded(codes, config, dtype, written, absent, through) if through else None
+        self.through = Decoded(codes, model, dtype, written, absent, through) if through else None
         self.key_constant = torch.full((codes.shape[-1], 1), self.terms[0].constant, dtype=dtype, device=device)
         self.arrays = None if terms else arrays(config, codes.shape[2], codes.shape[4], self.key_constant)
         self.table = self.decay = None
@@ -60,7 +53,7 @@ class Decoded:
         if config.leak:
             # By column: 0 ... 2 window - 1 tokens from now, so that any newest column's ages are a slice.
             age = -torch.arange(2 * config.window, dtype=torch.float64, device=device) % config.window
-            self.decay = self.terms[0].decays(age, config.leak).to(dtype)  # (P, 2 window)
+            self.decay = self.terms[0].decays(age).to(dtype)  # (P, 2 window)
         factors = self._factors(codes).unflatten(3, (-1, config.subtile_columns))  # (2, B, Hkv, sub-tiles, C, D, P)
         key, value = factors.flatten(1, 2).movedim(2, 1)  # (sub-tiles, B Hkv, C, D, P)
         self.key, self.value = self._roomy(key.permute(0, 1, 3, 4, 2)), self._roomy(value.permute(0, 1, 4, 2, 3))
@@ -145,9 +138,9 @@ class Decoded:
         Returns:
             (B, Hq, 1, D) sum of the sub-tiles' read-outs, and (B, Hq, 1) Z where the design point has a normaliser.
         """
-        config, (batch, heads, _, dim), rows = self.config, pulse.shape, self.key.shape[1]
+        config, model, (batch, heads, _, dim), rows = self.config, self.model, pulse.shape, self.key.shape[1]
         tiles = min(config.tiles, -(-max([*written, 1]) // config.subtile_columns))
-        noise = _Noise(config, written, tiles, pulse, rows) if config.score_noise or config.readout_noise else None
+        noise = None if model.noise is None else _Noise(model, model.noise.of_call(), written, tiles, pulse, rows)
         q, decay, through_decay = pulse.reshape(rows, -1, dim), self._decays(written, tiles), None
         gate = self._scores(q, tiles, decay)
         if self.through is not None:
@@ -156,7 +149,7 @@ class Decoded:
         preset = self.gate.start(preset, pulse)
         if preset is not None:
             gate.add_(preset.to(self.dtype).reshape(rows, -1, 1))
-        if noise is not None and config.score_noise:
+        if noise is not None and noise.noise.score:
             gate.add_(noise.of_scores())
         phi = self.gate.width(gate, out=gate).mul_(self.present.narrow(0, 0, tiles))
         total = phi.sum(3, keepdim=True)
@@ -164,12 +157,12 @@ class Decoded:
         if self.through is not None:
             pulses = (phi > 0.0).to(phi)
             charge.add_(self.through._charges(pulses, pulses.sum(3, keepdim=True), through_decay))
-        if noise is not None and config.readout_noise:
+        if noise is not None and noise.noise.readout:
             charge.add_(noise.of_readouts())
-        out = readout_(charge, config).sum(0).mul_(1.0 / self.full).view(batch, heads, 1, dim)
-        if config.normaliser == "none":
+        out = model.readout.count_(charge).sum(0).mul_(1.0 / model.readout.full).view(batch, heads, 1, dim)
+        if model.normaliser is None:
             return out, None
-        return out, normaliser_readout(total, config).sum(0).view(batch, heads, 1)
+        return out, model.normaliser(total).sum(0).view(batch, heads, 1)
 
     def _scores(self, q: Tensor, tiles: int, decay: Tensor | None) -> Tensor:
         """S / S_sat of pulses q (B Hkv, G, D) on every column: (tiles, B Hkv, G, C)."""
@@ -197,9 +190,11 @@ class Decoded:
 class _Noise:
     """Noise of one query a row, when each row has written so many tokens."""
 
-    def __init__(self, config: GainCellConfig, written: list[int], tiles: int, pulse: Tensor, rows: int) -> None:
+    def __init__(
+        self, model: ArrayModel, noise: Noise, written: list[int], tiles: int, pulse: Tensor, rows: int
+    ) -> None:
         device, (batch, heads) = pulse.device, pulse.shape[:2]
-        self.config, self.seed, self.like = config, seed_of_noise(config), pulse[:1, :1]
+        self.model, self.noise, self.like = model, noise, pulse[:1, :1]
         # (tiles, B, Hkv, G, 1 or C)
         self.head = torch.arange(heads, device=device).view(1, 1, rows // batch, -1, 1)
         self.token = torch.tensor(written, device=device).view(1, -1, 1, 1, 1) - 1
@@ -207,14 +202,14 @@ class _Noise:
 
     def of_scores(self) -> Tensor:
         """Of S / S_sat of every column, through the circuit's gain: (tiles, B Hkv, G, C)."""
-        columns = self.config.subtile_columns
+        columns = self.model.config.subtile_columns
         column = self.tile * columns + torch.arange(columns, device=self.tile.device)
-        noise = score_noise(self.config, self.seed, self.head, self.token, column, self.like)
-        return noise.mul_(array_model(self.config).gate.gain).flatten(1, 2)
+        noise = self.noise.of_scores(self.head, self.token, column, self.like)
+        return noise.mul_(self.model.gate.gain).flatten(1, 2)
 
     def of_readouts(self) -> Tensor:
         """Of every charge, in counts: (tiles, B Hkv, G, D)."""
         head, token, tile = (x[..., 0] for x in (self.head, self.token, self.tile))
-        noise = readout_noise(self.config, self.seed, head, token, tile, self.like)
-        noise.mul_(self.tile * self.config.subtile_columns <= self.token)  # a sub-tile that is empty is not read
-        return noise.mul_(self.config.signed_conversion[0] * full_scale(self.config)).flatten(1, 2)
+        noise = self.noise.of_readouts(head, token, tile, self.like)
+        noise.mul_(self.tile * self.model.config.subtile_columns <= self.token)  # one that is empty is not read
+        return noise.mul_(self.model.readout.scale).flatten(1, 2)

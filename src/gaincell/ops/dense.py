@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gaincell.config import GainCellConfig
-from gaincell.ops.convert import fired, full_scale, normaliser_readout, query_pulse, readout, stored_voltage
-from gaincell.ops.model import array_model
-from gaincell.ops.precision import outside_autocast
-from gaincell.ops.terms import Terms
-from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, seed_of_noise
+from gaincell.ops.convert import fired
+from gaincell.ops.model import ArrayModel
+from gaincell.ops.operands import Operands
+from gaincell.ops.precision import without_autocast
+from gaincell.ops.terms import TabledTerms, Terms
+from gaincell.ops.variation import Cells, arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,54 +39,41 @@ class Trace:
     z: Tensor
 
 
-@outside_autocast
-def dense(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    config: GainCellConfig,
-    *,
-    preset: Tensor | None = None,
-    absent: Tensor | None = None,
-    kv_head: int = 0,
-    kv_heads: int | None = None,
-) -> Trace:
+def dense(operands: Operands, model: ArrayModel, *, kv_head: int = 0, kv_heads: int | None = None) -> Trace:
     """`gaincell.attention` of rows without pads, before the normaliser, with what it computes on the way.
 
-    In the dtype of q; operands are not rounded to `matmul`. Gradients are those of the other paths, by autograd.
+    In the dtype of q, float32 at least; operands are not rounded to `matmul`. Gradients are those of the other paths,
+    by autograd.
 
     Args:
-        q: (B, Hq, T, D) pulse widths after scaling.
-        k, v: (B, Hkv, T, D) voltages in volt after scaling; Hq a multiple of Hkv.
-        config: the design point.
-        preset: (B, Hq, T) offset on S / S_sat, or None.
-        absent: (B, Hkv, T), true at tokens that are not stored, or None.
+        operands: queries, keys and values, all from the first token on: `start` is None.
+        model: the arrays.
         kv_head: which of the layer's key/value heads the first one is: cells and noise depend on it.
         kv_heads: how many the layer has, if these are not all.
     """
-    pairs = _Pairs(q, k, config, absent, kv_head, kv_heads)
-    phi = pairs.phi(q, k, preset)
-    charge = pairs.charges(phi, v)
-    read = readout(charge, config) * pairs.in_use[..., None]
-    z = normaliser_readout(pairs.by_tile(pairs.blocks(phi).sum(4), 3), config)
-    return Trace(phi, charge, read, pairs.in_use, read.sum(3), z.sum(3))
+    with without_autocast(operands.q.device.type):
+        pairs = _Pairs(operands, model, kv_head, kv_heads)
+        phi = pairs.phi()
+        charge = pairs.charges(phi)
+        read = model.readout(charge) * pairs.in_use[..., None]
+        z = pairs.by_tile(pairs.blocks(phi).sum(4), 3)
+        z = z if model.normaliser is None else model.normaliser(z)
+        return Trace(phi, charge, read, pairs.in_use, read.sum(3), z.sum(3))
 
 
-@outside_autocast
-def pulses(
-    q: Tensor, k: Tensor, config: GainCellConfig, *, preset: Tensor | None = None, absent: Tensor | None = None
-) -> Tensor:
+def pulses(operands: Operands, model: ArrayModel) -> Tensor:
     """phi of `dense`, without the second product."""
-    return _Pairs(q, k, config, absent, 0, None).phi(q, k, preset)
+    with without_autocast(operands.q.device.type):
+        return _Pairs(operands, model, 0, None).phi()
 
 
 class _Pairs:
     """Every query with every key of some heads: who sees whom, from which cell, at what age."""
 
-    def __init__(
-        self, q: Tensor, k: Tensor, config: GainCellConfig, absent: Tensor | None, kv_head: int, kv_heads: int | None
-    ) -> None:
-        self.config, self.model, self.groups = config, array_model(config), q.shape[1] // k.shape[1]
+    def __init__(self, operands: Operands, model: ArrayModel, kv_head: int, kv_heads: int | None) -> None:
+        self.model, self.config, self.groups = model, model.config, operands.groups
+        self.operands = operands.convert(model.config)
+        q, k, absent, config = self.operands.q, self.operands.k, operands.absent, model.config
         heads, tokens = k.shape[1:3]
         self.index = torch.arange(tokens, device=q.device)
         age, self.column = self.index[:, None] - self.index, self.index % config.window
@@ -98,9 +85,9 @@ class _Pairs:
         #: (Hq, 1, 1) which query head of the layer.
         self.head = (own.repeat_interleave(self.groups) * self.groups).view(-1, 1, 1)
         self.head = self.head + torch.arange(self.groups, device=q.device).repeat(heads).view(-1, 1, 1)
-        cells = arrays(config, kv_heads or kv_head + heads, k.shape[3], query_pulse(q[:0], config))
+        cells = arrays(config, kv_heads or kv_head + heads, k.shape[3], q)
         self.cells = (None, None) if cells is None else tuple(x.at(own[:, None], self.column) for x in cells)
-        self.seed = seed_of_noise(config)
+        self.noise = model.noise and model.noise.of_call()
         count = -(-tokens // config.subtile_columns)
         self.rest = count * config.subtile_columns - tokens
         #: Which sub-tile a block of so many tokens goes into: past the window the newest and the oldest share one.
@@ -108,31 +95,30 @@ class _Pairs:
         #: (T, J)
         self.in_use = self.by_tile(self.blocks(within).any(2).float(), 1) > 0
 
-    def phi(self, q: Tensor, k: Tensor, preset: Tensor | None) -> Tensor:
+    def phi(self) -> Tensor:
         """Pulses (B, Hq, T, T)."""
-        config, model, gate = self.config, self.model, self.model.gate
-        pulse, y = query_pulse(q, config), stored_voltage(k, config)
+        model, pulse, y = self.model, self.operands.q, self.operands.k
         score = self._learned(self._scores, pulse, y, model.key, model.back_key, self.cells[0])
-        if model.through is not None:
-            score = score + self._scores(fired(pulse, config), y, model.through[0], None).detach()
-        start = gate.start(preset, q)
+        if model.feedthrough is not None:
+            score = score + self._scores(fired(pulse, self.config), y, model.feedthrough[0], None).detach()
+        start = model.gate.start(self.operands.preset, pulse)
         if start is not None:
             score = score + start.to(score)[..., None]
-        if config.score_noise:
-            noise = score_noise(config, self.seed, self.head, self.index[:, None], self.column, score)
-            score = score + noise * gate.gain
-        return gate.width(score) * self.seen
+        if self.noise is not None and self.noise.score:
+            noise = self.noise.of_scores(self.head, self.index[:, None], self.column, score)
+            score = score + noise * model.gate.gain
+        return model.gate.width(score) * self.seen
 
-    def charges(self, phi: Tensor, v: Tensor) -> Tensor:
+    def charges(self, phi: Tensor) -> Tensor:
         """Charges (B, Hq, T, J, D) of every sub-tile."""
-        config, model, y = self.config, self.model, stored_voltage(v, self.config)
+        model, y = self.model, self.operands.v
         charge = self._learned(self._sums, phi, y, model.value, model.back_value, self.cells[1])
-        if model.through is not None:
-            charge = charge + self._sums((phi > 0).to(phi), y, model.through[1], None).detach()
-        charge = charge / (config.signed_conversion[0] * full_scale(config))
-        if config.readout_noise:
+        if model.feedthrough is not None:
+            charge = charge + self._sums((phi > 0).to(phi), y, model.feedthrough[1], None).detach()
+        charge = charge / model.readout.scale
+        if self.noise is not None and self.noise.readout:
             tile = torch.arange(len(self.in_use[0]), device=phi.device)
-            noise = readout_noise(config, self.seed, self.head, self.index[:, None], tile, charge)
+            noise = self.noise.of_readouts(self.head, self.index[:, None], tile, charge)
             charge = charge + noise * self.in_use[..., None]
         return charge
 
@@ -169,8 +155,11 @@ class _Pairs:
 
     def _terms(self, y: Tensor, terms: Terms, cells: Cells | None) -> list[tuple[Tensor, Tensor]]:
         """Decay (T, T) and factor (B, Hq, T, D) of every term."""
-        factors = (x.repeat_interleave(self.groups, 1) for x in terms.values(y, cells))
-        return list(zip(terms.decays(self.age, self.config.leak).to(y), factors, strict=True))
+        factors, decays = terms.values(y, cells), terms.decays(self.age)
+        if isinstance(terms, TabledTerms) and y.requires_grad:  # a code carries no gradient, its voltage does
+            factors += [x.detach() * (y - y.detach()) for x in factors]
+            decays = torch.cat((decays, terms.steep.to(decays)[:, self.age]))
+        return [(decay, x.repeat_interleave(self.groups, 1)) for decay, x in zip(decays.to(y), factors, strict=True)]
 
     def blocks(self, x: Tensor) -> Tensor:
         """(..., T) -> (..., blocks, columns)."""

@@ -1,97 +1,85 @@
-"""Which implementation computes the two products: decided by the config, the device, the dtype and the shape."""
+"""Which implementation computes the arrays: the first that serves all that is needed, or the one that was asked for."""
 
 import warnings
 from functools import lru_cache
 
 from torch import Tensor
 
-from gaincell.config import GainCellConfig
-from gaincell.ops.blocked import blocked_products
-from gaincell.ops.convert import query_pulse, stored_voltage
-from gaincell.ops.naive import naive_products
-from gaincell.ops.triton import unsupported
+from gaincell.errors import InputError
+from gaincell.ops import blocked, naive, triton
+from gaincell.ops.model import ArrayModel
+from gaincell.ops.operands import Operands
+
+_SERVES = {"triton": triton.SERVES, "blocked": blocked.SERVES, "naive": naive.SERVES}
 
 
-def path_of(q: Tensor, config: GainCellConfig) -> str:
-    """ "naive", "blocked" or "triton" for operands like q (B, Hq, T, D): what `config.path` asks for if it can be had.
+def check_path(model: ArrayModel) -> None:
+    """Raise InputError where the design point asks for a path by name that lacks what it needs."""
+    path = model.config.path
+    if path != "auto" and (missing := model.needs - _SERVES[path]):
+        raise InputError(_refusal(path, _missing(missing)))
 
-    "auto" is "triton" on a GPU and "blocked" elsewhere. What the kernels cannot take goes to "blocked", with a warning
-    the first time.
+
+def path_of(q: Tensor, model: ArrayModel, learning: bool = False) -> str:
+    """ "naive", "blocked" or "triton": which path computes, for queries like q (..., T, D).
+
+    The one that the design point asks for by name; for "auto", on a GPU "triton" if it serves all that is needed, else
+    with a warning the first time, and on any other device at once, "blocked".
+
+    Args:
+        q: the queries.
+        model: the arrays.
+        learning: whether gradients are asked for.
+
+    Raises:
+        InputError: a path that was asked for by name cannot compute this.
     """
-    path = config.path
-    if path == "auto":
-        path = "triton" if q.device.type == "cuda" else "blocked"
-    if path == "triton":
-        reason = unsupported(q, config)
-        if reason is not None:
-            _warn_once(f"gaincell computes attention without its GPU kernels: {reason}.")
-            return "blocked"
-    return path
+    asked = model.config.path
+    if asked == "blocked" or (asked == "auto" and q.device.type != "cuda"):
+        return "blocked"  # which serves everything
+    path = "triton" if asked == "auto" else asked
+    reason = _lacks(path, q, model, learning)
+    if reason is None:
+        return path
+    if asked != "auto":
+        raise InputError(_refusal(path, reason))
+    _warn_once(f"gaincell computes attention without its GPU kernels: {reason}.")
+    return "blocked"
+
+
+def _lacks(path: str, q: Tensor, model: ArrayModel, learning: bool) -> str | None:
+    """One phrase saying what a path lacks, or None where it serves all that is needed."""
+    if missing := model.needs.union({"gradients"} if learning else ()) - _SERVES[path]:
+        return _missing(missing)
+    return triton.unsupported(q, model) if path == "triton" else None
+
+
+def _missing(needs: frozenset[str]) -> str:
+    return f"it has no {', '.join(sorted(needs))}"
+
+
+def _refusal(path: str, reason: str) -> str:
+    return f"path '{path}' cannot compute this attention: {reason}; set path to 'auto' or 'blocked'."
 
 
 @lru_cache(maxsize=256)
 def _warn_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=4)
+    warnings.warn(message, RuntimeWarning, stacklevel=5)
 
 
-def products(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    config: GainCellConfig,
-    preset: Tensor | None = None,
-    absent: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Conversion and both products for rows without pads, on the path that fits.
+def attend(operands: Operands, model: ArrayModel) -> Tensor:
+    """What leaves the arrays for rows without pads, on the path that fits: (B, Hq, T, D), in float32 or wider.
 
-    Args:
-        q: (B, Hq, T, D) pulse widths after scaling.
-        k, v: (B, Hkv, T, D) voltages in volt after scaling.
-        config: the design point.
-        preset: (B, Hq, T) offset on S / S_sat, or None.
-        absent: (B, Hkv, T), true at tokens that are not stored, or None.
-
-    Returns:
-        (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z where the design point has a normaliser,
-        both in float32 or wider.
+    Raises:
+        InputError: as `path_of`.
     """
-    path = path_of(q, config)
-    if path == "blocked":
-        return blocked_products(q, k, v, config, preset, absent)
-    converted = query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)
-    return _converted(path, *converted, config, preset, absent)
-
-
-def stored_products(
-    pulse: Tensor,
-    yk: Tensor,
-    yv: Tensor,
-    config: GainCellConfig,
-    preset: Tensor | None = None,
-    absent: Tensor | None = None,
-    start: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """`products` of operands that are converted already: pulse widths, and stored voltages minus zero.
-
-    `start` (B,) is how many tokens each row has written before these, in whole sub-tiles; None for none.
-    """
-    return _converted(path_of(pulse, config), pulse, yk, yv, config, preset, absent, start)
-
-
-def _converted(
-    path: str,
-    pulse: Tensor,
-    yk: Tensor,
-    yv: Tensor,
-    config: GainCellConfig,
-    preset: Tensor | None,
-    absent: Tensor | None,
-    start: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+    path = path_of(operands.q, model, operands.learning)
     if path == "naive":
-        return naive_products(pulse, yk, yv, config, preset, absent, start=start)[:2]
-    if path == "triton":
+        out, z, _ = naive.naive_products(operands, model)
+    elif path == "triton":
         from gaincell.ops.triton.products import triton_products
 
-        return triton_products(pulse, yk, yv, config, preset, absent)
-    return blocked_products(pulse, yk, yv, config, preset, absent, converted=True, start=start)
+        out, z = triton_products(operands, model)
+    else:
+        out, z = blocked.blocked_products(operands, model)
+    return model.output(out, z)

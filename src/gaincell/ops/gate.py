@@ -1,15 +1,15 @@
 """How the first product's charge becomes a pulse: the pulse law, its edge and its gradient, in one place."""
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from gaincell.cell.pulse import PulseLaw
 from gaincell.config import GainCellConfig
-from gaincell.ops.convert import clamp_backward
 from gaincell.ops.precision import widen
+from gaincell.ops.straight_through import clamp_backward
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,16 @@ class Gate:
     def edge(self) -> float:
         """Of a ramp: phi just above its jump, 0 without one. At it, and below, there is no pulse."""
         return self.law.jumps[0][1] if self.is_ramp and self.law.jumps else 0.0
+
+    @cached_property
+    def ramps(self) -> tuple[tuple[float, float, float], ...]:
+        """Where it begins, its length and its slope of every ramp, in terms of gain x + offset."""
+        return ((self.edge, self.law.width[-1] - self.edge, 1.0),) if self.is_ramp else self.law.ramps
+
+    @cached_property
+    def jumps(self) -> tuple[tuple[float, float], ...]:
+        """Where it happens and its height of every jump, likewise."""
+        return ((self.edge, self.edge),) * bool(self.edge) if self.is_ramp else self.law.jumps
 
     def scale(self, config: GainCellConfig) -> float:
         """What S is multiplied with."""
@@ -90,9 +100,3 @@ class Gate:
                 inside = inside | (gate == start + length)
             passed.add_(gradient * inside, alpha=slope)
         return passed if out is None else out.copy_(passed)
-
-
-@lru_cache(maxsize=64)
-def gate_of(config: GainCellConfig) -> Gate:
-    """The gate of a design point."""
-    return Gate(config.gate)

@@ -1,45 +1,84 @@
 """The two arrays of a head as numbers: what every path computes, read from the design point once."""
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
+
+from torch import Tensor
 
 from gaincell.config import GainCellConfig
-from gaincell.ops.convert import charge_scale
-from gaincell.ops.gate import Gate, gate_of
+from gaincell.ops.gate import Gate
+from gaincell.ops.readout import Normaliser, Readout
+from gaincell.ops.retention import decay_table
 from gaincell.ops.terms import Terms, backward_law
+from gaincell.ops.variation import Noise
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayModel:
-    """What both products and the gate between them are made of.
+    """What both products and the circuits between and behind them are made of.
+
+    Parts that may be None are those that a path may lack: `needs` names the ones that are there.
 
     Attributes:
+        config: the design point that it was read from.
         gate: what makes pulses of the first product.
+        readout: what makes numbers of the second.
         key: charge of a key cell, such that pulses times it, summed over head_dim, is what the gate takes.
         value: charge of a value cell, such that phi times it, summed over a sub-tile, is in counts of the read-out.
         back_key: as `key`, of the law of the backward pass; the same object where that is the cell's own.
         back_value: as `value`, likewise.
-        through: charges that come with every pulse whatever its width, of a key and a value cell; None without
-            feedthrough.
+        normaliser: what the outputs are divided by, or None.
+        feedthrough: charges that come with every pulse whatever its width, of a key and a value cell, or None.
+        noise: of both products, or None.
+        mismatch: standard deviations of the cells' gain and of their zero in volt, or None where all are equal.
+        retention_table: what is left of every code at every age, and its derivative, where that is no exponential.
     """
 
+    config: GainCellConfig
     gate: Gate
+    readout: Readout
     key: Terms
     value: Terms
     back_key: Terms
     back_value: Terms
-    through: tuple[Terms, Terms] | None
+    normaliser: Normaliser | None = None
+    feedthrough: tuple[Terms, Terms] | None = None
+    noise: Noise | None = None
+    mismatch: tuple[float, float] | None = None
+    retention_table: tuple[Tensor, Tensor] | None = None
+
+    @cached_property
+    def needs(self) -> frozenset[str]:
+        """What a path must serve: the parts that need not be there, and are."""
+        parts = [part.name for part in fields(self) if part.default is None and getattr(self, part.name) is not None]
+        return frozenset(part.replace("_", " ") for part in parts)
+
+    def output(self, out: Tensor, z: Tensor | None) -> Tensor:
+        """What leaves the arrays, (B, H, T, D): the sum of read-outs, over Z (B, H, T) where there is a normaliser."""
+        return out if self.normaliser is None or z is None else self.normaliser.divide(out, z)
 
 
 @lru_cache(maxsize=128)  # every layer of a model
 def array_model(config: GainCellConfig) -> ArrayModel:
     """The arrays of a design point."""
-    gate, law, back_law = gate_of(config), config.cell.model_law, backward_law(config)
-    score, output = gate.scale(config), charge_scale(config)
+    gate, readout, law, back_law = Gate(config.gate), Readout.of(config), config.cell.model_law, backward_law(config)
+    score, output = gate.scale(config), readout.scale / config.output_scale
     key, value = Terms.of(law, config, score), Terms.of(law, config, output)
     back_key, back_value = key, value
     if back_law is not law:
         back_key, back_value = Terms.of(back_law, config, score), Terms.of(back_law, config, output)
     first, second = (Terms.of_feedthrough(config, scale) for scale in (score, output))
-    through = None if first is None or second is None else (first, second)
-    return ArrayModel(gate, key, value, back_key, back_value, through)
+    return ArrayModel(
+        config,
+        gate,
+        readout,
+        key,
+        value,
+        back_key,
+        back_value,
+        normaliser=Normaliser.of(config),
+        feedthrough=None if first is None or second is None else (first, second),
+        noise=Noise.of(config),
+        mismatch=config.mismatch,
+        retention_table=decay_table(config) if config.retention == "table" else None,
+    )

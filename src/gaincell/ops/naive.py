@@ -1,138 +1,73 @@
-"""The oracle: the two products token by token in float64, the equations in their order, nothing clever."""
+"""The oracle: the equations in their order, token by token in float64, nothing clever and nothing of training."""
 
 import torch
 from torch import Tensor
 
-from gaincell.cell.pulse import PulseLaw
-from gaincell.config import GainCellConfig
-from gaincell.ops.check import check_operands
-from gaincell.ops.convert import fired, normaliser_readout, query_pulse, readout, stored_voltage
+from gaincell.ops.convert import fired
+from gaincell.ops.model import ArrayModel
+from gaincell.ops.operands import Operands
 from gaincell.ops.retention import aged_voltage
-from gaincell.ops.variation import Cells, arrays, readout_noise, score_noise, seed_of_noise
+from gaincell.ops.variation import arrays
+
+#: What it computes; see `gaincell.ops.model.ArrayModel.needs`.
+SERVES = frozenset({"normaliser", "feedthrough", "noise", "mismatch", "retention table"})
 
 
-def naive_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    config: GainCellConfig,
-    *,
-    pad: Tensor | None = None,
-    preset: Tensor | None = None,
-    absent: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Attention as the arrays compute it [Leroux et al. 2025, equations of the released code].
-
-    Args:
-        q: (B, Hq, T, D) pulse widths in units of T_max, after scaling.
-        k, v: (B, Hkv, T, D) voltages in volt, after scaling; Hq is a multiple of Hkv.
-        config: the design point.
-        pad: (B,) left pads of each row; a pad is never written, its output is zero.
-        preset: (B, Hq, T) offset on S / S_sat per query.
-        absent: (B, Hkv, T), true at tokens that take their column but are not stored there: phi is 0.
+@torch.no_grad()
+def naive_products(operands: Operands, model: ArrayModel, pad: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Both products [Leroux et al. 2025, equations of the released code], of rows with left pads (B,) if any.
 
     Returns:
-        (B, Hq, T, D) output before output scaling, and phi (B, Hq, T, T), both float64.
-
-    Raises:
-        InputError: as `gaincell.attention`.
+        (B, Hq, T, D) sum of the sub-tiles' read-outs, (B, Hq, T) Z, and phi (B, Hq, T, T), all float64. Z is the sum
+        of phi, as the normaliser counts it where there is one.
     """
-    check_operands(q, k, v, config, pad, preset, absent)
-    q, yk, yv = (x.double() for x in (query_pulse(q, config), stored_voltage(k, config), stored_voltage(v, config)))
-    out, z, phi = naive_products(q, yk, yv, config, preset, absent, pad)
-    if config.normaliser != "none":
-        out = out / (z[..., None] + config.normaliser_epsilon)
-    return out, phi
+    config, groups, given = model.config, operands.groups, operands.convert(model.config)
+    q, (batch, heads, tokens, dim) = given.q.double(), given.q.shape
+    yk, yv = (x.double().repeat_interleave(groups, 1) for x in (given.k, given.v))
+    stored = ~(torch.zeros_like(given.k[..., 0]).bool() if given.absent is None else given.absent)
+    stored = stored.repeat_interleave(groups, 1)
+    cells, noise = arrays(config, given.k.shape[1], dim, q), model.noise and model.noise.of_call()
+    f, through = config.cell.model_law, config.cell.model_feedthrough(config.pulse_max_s) or ()
+    index = torch.arange(heads, device=q.device)
+    head, count = index[:, None] // groups, model.normaliser or (lambda total: total)
 
+    def charge(pulse: Tensor, often: Tensor, y: Tensor, age: Tensor, column: Tensor, array: int) -> Tensor:
+        """Of cells (Hq, s, D) written at voltages y: pulse * gain * f(what is left - zero), and `often` F(of that)."""
+        left, whole = aged_voltage(y, age, config), 1.0
+        if config.leak_form == "factored":  # charges decay as a whole
+            left, whole = y, torch.exp(-config.leak * age.double())[:, None]
+        own = None if cells is None else cells[array].at(head, column)
+        gain, zero = (1.0, 0.0) if own is None else (own.gain, own.zero)
+        total = pulse * gain * f(left - zero) * whole
+        return total + often * sum(c * left**i for i, c in enumerate(through)) * whole if config.feedthrough else total
 
-def naive_products(
-    q: Tensor,
-    yk: Tensor,
-    yv: Tensor,
-    config: GainCellConfig,
-    preset: Tensor | None = None,
-    absent: Tensor | None = None,
-    pad: Tensor | None = None,
-    start: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The two products of converted operands, as `naive_attention` has them.
-
-    Args:
-        q: (B, Hq, T, D) converted pulse widths.
-        yk, yv: (B, Hkv, T, D) stored voltages minus zero, in volt.
-        config, preset, absent, pad: as for `naive_attention`.
-        start: (B,) tokens that each row has written before these, or None for none.
-
-    Returns:
-        (B, Hq, T, D) sum of the sub-tiles' read-outs, (B, Hq, T) Z, and phi (B, Hq, T, T), all float64. Z is the
-        sum over sub-tiles of `normaliser_readout`: without a normaliser, and with an ideal one, the sum of phi.
-    """
-    groups, (batch, heads, tokens, dim) = q.shape[1] // yk.shape[1], q.shape
-    cells, index = arrays(config, yk.shape[1], dim, q.double()), torch.arange(heads, device=q.device)
-    head = index[:, None] // groups
-    q, yk, yv = q.double(), yk.double().repeat_interleave(groups, 1), yv.double().repeat_interleave(groups, 1)
-    seed = seed_of_noise(config)
-    stored = None if absent is None else ~absent.repeat_interleave(groups, 1)
-    out, z, all_phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens), q.new_zeros(batch, heads, tokens, tokens)
+    out, z, phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens), q.new_zeros(batch, heads, tokens, tokens)
     for b in range(batch):
-        first = int(pad[b]) if pad is not None else 0
+        first = 0 if pad is None else int(pad[b])
+        before = first - (0 if given.start is None else int(given.start[b]))
         for t in range(first, tokens):
             s = torch.arange(max(first, t - config.window + 1), t + 1, device=q.device)
-            decay = torch.exp(-config.leak * (t - s).double())[:, None] if config.leak_form == "factored" else None
-            held_k, held_v = yk[b][:, s], yv[b][:, s]
-            if decay is None:
-                held_k, held_v = (aged_voltage(x, t - s, config) for x in (held_k, held_v))
-            before = first - (0 if start is None else int(start[b]))
-            column, now = (s - before) % config.window, head.new_tensor(t - before)
-            key, value = (None, None) if cells is None else (array.at(head, column) for array in cells)
-            pulse = q[b, :, t, None, :]
-            score = _product(pulse, held_k, decay, key, config).sum(-1)
-            if config.feedthrough:
-                score = score + _feedthrough(fired(pulse, config), held_k, decay, config).sum(-1)
-            offset = 0.0 if preset is None else preset[b, :, t, None].double()
-            level = score / config.score_saturation + offset
-            if config.score_noise:
-                level = level + score_noise(config, seed, index[:, None], now, column, score)
-            phi = _pulse(level, config.gate)
-            if stored is not None:
-                phi = phi * stored[b][:, s]
-            charge = _product(phi[..., None], held_v, decay, value, config)
-            if config.feedthrough:
-                charge = charge + _feedthrough((phi > 0).double()[..., None], held_v, decay, config)
+            age, column, now = t - s, (s - before) % config.window, index.new_tensor(t - before)
+            pulse = q[b, :, t, None]
+            score = charge(pulse, fired(pulse, config), yk[b][:, s], age, column, 0).sum(-1) / config.score_saturation
+            if given.preset is not None:
+                score = score + given.preset[b, :, t, None].double()
+            if noise is not None and noise.score:
+                score = score + noise.of_scores(index[:, None], now, column, score)
+            width = phi[b, :, t, s] = _width(score, model) * stored[b][:, s]
+            charges = charge(width[..., None], (width > 0).double()[..., None], yv[b][:, s], age, column, 1)
             tile = column // config.subtile_columns
-            tiles = {j: tile == j for j in tile.unique()}
-            reads = {j: charge[:, own].sum(1) / config.output_scale for j, own in tiles.items()}
-            if config.readout_noise:
-                reads = {j: x + readout_noise(config, seed, index, now, j, x) for j, x in reads.items()}
-            out[b, :, t] = sum(readout(x, config) for x in reads.values())
-            z[b, :, t] = sum(normaliser_readout(phi[:, own].sum(1), config) for own in tiles.values())
-            all_phi[b, :, t, s] = phi
-    return out, z, all_phi
+            for j in tile.unique():
+                total = charges[:, tile == j].sum(1) / config.output_scale
+                if noise is not None and noise.readout:
+                    total = total + noise.of_readouts(index, now, j, total)
+                out[b, :, t] += model.readout(total)
+                z[b, :, t] += count(width[:, tile == j].sum(1))
+    return out, z, phi
 
 
-def _pulse(level: Tensor, law: PulseLaw) -> Tensor:
-    """phi of S / S_sat + preset: what each stretch of the polyline adds, and each jump."""
-    ramps = sum(slope * (level - start).clamp(0.0, length) for start, length, slope in law.ramps)
-    return ramps + sum((height * (level > start).double() for start, height in law.jumps), torch.zeros_like(level))
-
-
-def _product(pulse: Tensor, y: Tensor, decay: Tensor | None, cells: Cells | None, config: GainCellConfig) -> Tensor:
-    """pulse * gain * f(y - zero), gain 1 and zero 0 where cells are equal, of what is left of the voltages.
-
-    Where charges decay as a whole, times `decay`, of the voltages as written. Under the published surrogate its
-    gradient is that of the same with slope * y as f.
-    """
-    gain, zero = (1.0, 0.0) if cells is None else (cells.gain, cells.zero)
-    shrunk = 1.0 if decay is None else decay
-    exact = pulse * gain * config.cell.model_law(y - zero) * shrunk
-    if config.gradient == "true-law":
-        return exact
-    linear = pulse * gain * config.surrogate_slope * (y - zero) * shrunk
-    return linear + (exact - linear).detach()
-
-
-def _feedthrough(fired: Tensor, y: Tensor, decay: Tensor | None, config: GainCellConfig) -> Tensor:
-    """fired * F(y), likewise, without gradient."""
-    coefficients = config.cell.model_feedthrough(config.pulse_max_s) or (0.0,)
-    total = sum((c * y**i for i, c in enumerate(coefficients)), torch.zeros_like(y))
-    return (fired * (total if decay is None else total * decay)).detach()
+def _width(x: Tensor, model: ArrayModel) -> Tensor:
+    """phi of S / S_sat + preset: what each stretch of the pulse law's polyline adds, and each jump."""
+    law = model.gate.law
+    ramps = sum(slope * (x - start).clamp(0.0, length) for start, length, slope in law.ramps)
+    return ramps + sum((height * (x > start).double() for start, height in law.jumps), torch.zeros_like(x))

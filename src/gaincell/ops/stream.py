@@ -7,11 +7,12 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.ops.attention import normalise
-from gaincell.ops.check import check_design, check_ring
+from gaincell.ops.check import check_design, check_read, check_ring
 from gaincell.ops.convert import code_voltage, query_pulse, stored_code, stored_voltage
 from gaincell.ops.decoded import Decoded
-from gaincell.ops.dispatch import path_of, stored_products
+from gaincell.ops.dispatch import attend, path_of
+from gaincell.ops.model import array_model
+from gaincell.ops.operands import Operands
 from gaincell.ops.overwritten import Chunk, Overwritten
 from gaincell.ops.precision import outside_autocast, widen
 
@@ -57,7 +58,7 @@ class Ring:
             )
         if min(batch, kv_heads, head_dim) < 0:
             raise InputError(f"a ring needs sizes of zero or more; got {(batch, kv_heads, head_dim)} (B, Hkv, D).")
-        self.config, self.packed = config, packed
+        self.config, self.model, self.packed = config, array_model(config), packed
         # While the decoded contents are kept, `_written` is `count` where no device needs to be asked.
         self._decoded: Decoded | None = None
         self._written: list[int] = []
@@ -124,7 +125,7 @@ class Ring:
             InputError: shapes that do not fit the ring, mixed dtypes or devices, NaN or Inf; unless `validate` is off.
         """
         if validate:
-            check_ring(self.shape, self.config, None, k, v, real, None, absent)
+            check_ring(self.shape, self.config, Operands(k, k, v, absent=absent), real)
         with torch.no_grad():
             self._write(k, v, real, absent)
 
@@ -208,7 +209,7 @@ class Ring:
             InputError: as `write`.
         """
         if validate:
-            check_ring(self.shape, self.config, q, None, None, None, preset)
+            check_read(self.shape, self.config, q, preset)
         with torch.no_grad():
             return self._read(q, preset)
 
@@ -216,15 +217,14 @@ class Ring:
     def _read(self, q: Tensor, preset: Tensor | None) -> Tensor:
         if not q.numel():
             return torch.zeros_like(q)
-        config, pulse = self.config, query_pulse(q, self.config)
-        if path_of(pulse, config) == "triton":
+        model, pulse = self.model, query_pulse(q, self.config)
+        if path_of(pulse, model) == "triton":
             from gaincell.ops.triton.decode import triton_read
 
             offset = None if preset is None else preset[..., 0]
-            out, z = triton_read(pulse[:, :, 0], self.codes, self.count, config, offset, self.packed, self.absent)
-            return normalise(out[:, :, None], z[..., None], config).to(q.dtype)
-        out, z = self._ready(pulse.dtype).read(pulse, self._written, preset)
-        return normalise(out, z, config).to(q.dtype)
+            out, z = triton_read(pulse[:, :, 0], self.codes, self.count, model, offset, self.packed, self.absent)
+            return model.output(out[:, :, None], z[..., None]).to(q.dtype)
+        return model.output(*self._ready(pulse.dtype).read(pulse, self._written, preset)).to(q.dtype)
 
     def _used(self, written: list[int]) -> int:
         """Columns of the sub-tiles that hold anything: one sub-tile at least."""
@@ -244,7 +244,7 @@ class Ring:
             return kept
         self._written = self.count.tolist()
         codes = self._unpack(self.codes[:, :, :, : self._used(self._written)])
-        decoded = Decoded(codes, self.config, dtype, self._written, self.absent)
+        decoded = Decoded(codes, self.model, dtype, self._written, self.absent)
         if not self.packed:
             self._decoded = decoded
         return decoded
@@ -275,11 +275,11 @@ class Ring:
             InputError: shapes that do not fit the ring or each other, mixed dtypes or devices, NaN or Inf.
         """
         if validate:
-            check_ring(self.shape, self.config, q, k, v, real, preset, absent)
+            check_ring(self.shape, self.config, Operands(q, k, v, preset, absent), real)
         if not q.numel():
             return torch.zeros_like(q)
         grad = torch.is_grad_enabled()
-        learning = grad and any(x is not None and x.requires_grad for x in (q, k, v, preset))
+        learning = grad and Operands(q, k, v, preset).learning
         if q.shape[2] == 1 and not learning:
             with torch.no_grad() if grad else nullcontext():  # entering it once more for every token takes time
                 self._write(k, v, real, absent)
@@ -288,7 +288,7 @@ class Ring:
         config, (batch, _, n, _) = self.config, q.shape
         start = self.count
         few = real is None and not learning and n * _COLUMNS_A_READ <= min(int(start.max()), config.window)
-        if few and not self.packed and path_of(q, config) == "blocked":
+        if few and not self.packed and path_of(q, self.model) == "blocked":
             presets, absents = ([None] * n if x is None else x.split(1, 2) for x in (preset, absent))
             tokens = zip(q.split(1, 2), k.split(1, 2), v.split(1, 2), presets, absents, strict=True)
             reads = [self.extend(*x[:3], None, *x[3:], validate=False) for x in tokens]
@@ -323,7 +323,7 @@ class Ring:
         if learning:  # the same voltages, with the gradient that a code does not carry
             y[rows, :, :, at] = stored_voltage(torch.stack((k, v), 2), config)[rows, :, :, tokens]
         yk, yv = y.unbind(2)
-        full = normalise(*stored_products(queries, yk, yv, config, offsets, gone, base), config)
+        full = attend(Operands(queries, yk, yv, offsets, gone, base, converted=True), self.model)
         out = torch.zeros_like(q)
         out[rows, :, tokens] = full[rows, :, at].to(q.dtype)
         self.write(k, v, real, absent, validate=False)

@@ -1,6 +1,6 @@
 """The charge of an aged cell as a sum of terms, each with its own decay: what makes both products matrix products."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from itertools import pairwise
 from math import comb
@@ -37,11 +37,13 @@ class Terms:
         rates: decay of each term, in units of the leak; ascending.
         laws: one polynomial a term, lowest order first, in y; of cells that differ in y - zero, with leak in zero.
         constant: what does not decay and does not depend on y.
+        leak: per token.
     """
 
     rates: tuple[int, ...]
     laws: tuple[tuple[float, ...], ...]
     constant: float
+    leak: float
 
     @classmethod
     def of(cls, law: PolynomialLaw, config: GainCellConfig, scale: float) -> "Terms":
@@ -60,18 +62,27 @@ class Terms:
             return _tabled(law, config, scale, differ)
         scaled = tuple(c * scale for c in law)
         if config.leak == 0.0 or config.leak_form == "factored":
-            return cls((int(config.leak > 0.0),), (scaled,), 0.0)
+            return cls((int(config.leak > 0.0),), (scaled,), 0.0, config.leak)
         if differ:
             order = range(len(scaled))
             laws = (tuple(comb(i, p) * scaled[i] * (-1) ** (i - p) for i in order[p:]) for p in order)
-            return cls(tuple(order), tuple(laws), 0.0)
+            return cls(tuple(order), tuple(laws), 0.0, config.leak)
         powers = tuple(i for i, c in enumerate(scaled) if i and c) or (1,)
-        return cls(powers, tuple((0.0,) * i + (scaled[i],) for i in powers), scaled[0])
+        return cls(powers, tuple((0.0,) * i + (scaled[i],) for i in powers), scaled[0], config.leak)
 
-    def decays(self, age: Tensor, leak: float) -> Tensor:
+    def over(self, by: float) -> "Terms":
+        """The terms of the same charge divided by a number."""
+        return replace(self, laws=tuple(tuple(c / by for c in law) for law in self.laws), constant=self.constant / by)
+
+    def charge(self, y: Tensor, age: Tensor) -> Tensor:
+        """What one cell each gives for a full pulse, of cells written at voltages y, `age` tokens ago."""
+        aged = (x * decay for x, decay in zip(self.values(y), self.decays(age), strict=True))
+        return sum(aged, torch.zeros_like(y)) + self.constant
+
+    def decays(self, age: Tensor) -> Tensor:
         """What every term is multiplied with at ages in tokens: (P, ...) of age (...), float64."""
         rates = torch.tensor(self.rates, dtype=torch.float64, device=age.device)
-        return torch.exp(-leak * rates.view(-1, *[1] * age.dim()) * age.double())
+        return torch.exp(-self.leak * rates.view(-1, *[1] * age.dim()) * age.double())
 
     @cached_property
     def steps(self) -> tuple[int, ...]:
@@ -92,7 +103,7 @@ class Terms:
     def slopes(self, y: Tensor, cells: Cells | None = None) -> list[Tensor]:
         """d/dy of every term, as `values`."""
         if cells is None or len(self.laws) == 1:
-            return Terms(self.rates, tuple(map(_derivative, self.laws)), 0.0).values(y, cells)
+            return Terms(self.rates, tuple(map(_derivative, self.laws)), 0.0, self.leak).values(y, cells)
         return [_polynomial(law, cells.zero) * cells.gain * p * y ** max(p - 1, 0) for p, law in enumerate(self.laws)]
 
     def value(self, p: int, y: Tensor, out: Tensor, cells: Cells | None = None) -> Tensor:
@@ -132,7 +143,7 @@ class TabledTerms(Terms):
     weights: Tensor
     steep: Tensor
 
-    def decays(self, age: Tensor, leak: float) -> Tensor:
+    def decays(self, age: Tensor) -> Tensor:
         """`weights` at ages in tokens."""
         return self.weights.to(age.device)[:, age.long()]
 
@@ -169,7 +180,9 @@ def _tabled(law: tuple[float, ...], config: GainCellConfig, scale: float, differ
         weights, slopes = _polynomial(law, left)[:, None], (_polynomial(_derivative(law), left) * steep)[:, None]
     levels = tuple(y for y in written_voltages(config).tolist() for _ in laws)
     terms = tuple(range(len(levels)))
-    return TabledTerms(terms, tuple(laws) * len(left), 0.0, levels, weights.flatten(0, 1), slopes.flatten(0, 1))
+    return TabledTerms(
+        terms, tuple(laws) * len(left), 0.0, config.leak, levels, weights.flatten(0, 1), slopes.flatten(0, 1)
+    )
 
 
 def _polynomial(law: tuple[float, ...], x: Tensor) -> Tensor:

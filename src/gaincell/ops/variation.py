@@ -1,7 +1,7 @@
 """How the cells of an array differ, and noise: drawn by counting, so that every path meets the same, in any order."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 import torch
@@ -77,23 +77,44 @@ def _drawn(
         return key, value
 
 
-def seed_of_noise(config: GainCellConfig) -> int:
-    """The design point's, or a new one from torch's generator; that is left alone where there is no noise."""
-    if not (config.score_noise or config.readout_noise):
-        return 0
-    return int(torch.randint(1 << 62, ())) if config.noise_seed is None else config.noise_seed
+@dataclass(frozen=True)
+class Noise:
+    """Normal noise of both products, by query head, token and column or sub-tile.
 
+    Attributes:
+        score: standard deviation of every column's S / S_sat.
+        readout: that of every sub-tile's charge, 1 at full scale.
+        seed: of the draw; None for a new one at every call.
+    """
 
-def score_noise(config: GainCellConfig, seed: int, head: Tensor, token: Tensor, column: Tensor, like: Tensor) -> Tensor:
-    """Noise of S / S_sat, in the dtype of `like`: indices of query heads, tokens and columns that broadcast."""
-    return normal(seed, 0, head, token, column).mul_(config.score_noise).to(like.dtype)
+    score: float
+    readout: float
+    seed: int | None
 
+    @classmethod
+    def of(cls, config: GainCellConfig) -> "Noise | None":
+        """That of a design point, or None where it has none."""
+        if not (config.score_noise or config.readout_noise):
+            return None
+        return cls(config.score_noise, config.readout_noise, config.noise_seed)
 
-def readout_noise(config: GainCellConfig, seed: int, head: Tensor, token: Tensor, tile: Tensor, like: Tensor) -> Tensor:
-    """Noise of every output line (..., D) of sub-tiles, 1 at full scale; likewise, of D from `like` (..., D)."""
-    row = torch.arange(like.shape[-1], device=like.device)
-    counters = (x[..., None] for x in (head, token, tile))
-    return normal(seed, 1, *counters, row).mul_(config.readout_noise).to(like.dtype)
+    def of_call(self) -> "Noise":
+        """That of one call: with a seed, from torch's generator where there is none yet."""
+        return self if self.seed is not None else replace(self, seed=int(torch.randint(1 << 62, ())))
+
+    def of_scores(self, head: Tensor, token: Tensor, column: Tensor, like: Tensor) -> Tensor:
+        """Noise of S / S_sat, in the dtype of `like`: indices of query heads, tokens and columns that broadcast."""
+        return self._normal(0, head, token, column).mul_(self.score).to(like.dtype)
+
+    def of_readouts(self, head: Tensor, token: Tensor, tile: Tensor, like: Tensor) -> Tensor:
+        """Noise of every output line (..., D) of sub-tiles, 1 at full scale; likewise, of D from `like` (..., D)."""
+        row = torch.arange(like.shape[-1], device=like.device)
+        counters = (x[..., None] for x in (head, token, tile))
+        return self._normal(1, *counters, row).mul_(self.readout).to(like.dtype)
+
+    def _normal(self, *counters: Tensor | int) -> Tensor:
+        assert self.seed is not None
+        return normal(self.seed, *counters)
 
 
 _GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)

@@ -11,23 +11,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gaincell.config import GainCellConfig
+from gaincell.ops.model import ArrayModel
 from gaincell.ops.triton.limits import NARROWEST, WIDEST
 
-__all__ = ["unsupported"]
+__all__ = ["SERVES", "unsupported"]
 
-
-#: Fields of the design point that the kernels compute, or that change nothing in the arrays. A field that is not among
-#: them, a new one for instance, makes them leave the design point to the blocked form.
-# fmt: off
-SERVES = frozenset({
-    "window", "subtile_columns", "query_levels", "stored_levels", "output_levels", "readout", "stored_max_v", "zero_v",
-    "score_saturation", "output_scale", "cell", "token_period_s", "leak_per_token", "leak_form", "gradient",
-    "surrogate_slope", "normaliser", "normaliser_ranges", "normaliser_epsilon", "query_sign", "storage", "matmul",
-    "path", "name", "subtile_rows", "pulse_max_s", "layer_latency_s", "equalisation", "score_preset", "sinks",
-    "mismatch_gain", "mismatch_zero_v", "noise_seed",  # which are nothing without what they belong to
-})
-# fmt: on
+#: What the kernels compute; see `gaincell.ops.model.ArrayModel.needs`.
+SERVES = frozenset({"gradients", "normaliser"})
 
 
 @cache
@@ -35,12 +25,10 @@ def _installed() -> bool:
     return importlib.util.find_spec("triton") is not None
 
 
-def unsupported(q: Tensor, config: GainCellConfig) -> str | None:
-    """One phrase saying why the kernels cannot take q (..., T, D) under `config`, or None where they can."""
+def unsupported(q: Tensor, model: ArrayModel) -> str | None:
+    """One phrase saying why the kernels cannot run here on q (..., T, D), or None where they can."""
     tokens, head_dim = q.shape[-2:]
-    columns = config.subtile_columns
-    if unknown := [name for name in config.changed if name not in SERVES]:
-        return f"they do not know {', '.join(unknown)}"
+    columns = model.config.subtile_columns
     if not _installed():
         return "Triton is not installed"
     if q.dtype == torch.float64:
@@ -54,6 +42,6 @@ def unsupported(q: Tensor, config: GainCellConfig) -> str | None:
         return f"head_dim {head_dim} is not {NARROWEST} to {WIDEST}"
     if columns < NARROWEST or columns & (columns - 1):
         return f"subtile_columns {columns} is not a power of two from {NARROWEST}"
-    if tokens * head_dim * len(config.cell.model_law.coefficients) >= 1 << 31:
+    if tokens * head_dim * len(model.key.rates) >= 1 << 31:
         return "one head holds more tokens than 32-bit offsets reach"
     return None

@@ -17,12 +17,13 @@ from gaincell.ops.triton.tile import (
     along,
     between,
     decay,
-    hard_sigmoid,
     load_rows,
     load_terms,
     load_vector,
     product,
+    pulse_width,
     seen,
+    steepness,
     store_rows,
     stored,
 )
@@ -46,6 +47,7 @@ def _descend(
     leak,
     KEY_STEPS: tl.constexpr,
     BACK_STEPS: tl.constexpr,
+    GATE: tl.constexpr,
     MASK: tl.constexpr,
     AGED: tl.constexpr,
     DIM: tl.constexpr,
@@ -59,8 +61,7 @@ def _descend(
     gate = between(q, keys, w, KEY_STEPS, 0, BLOCK, MATMUL) + base[:, None]
     values = load_terms(back_value, first - gap, tokens, BACK_STEPS, DIM, BLOCK, WIDTH)
     grad = between(slope, values, w, BACK_STEPS, 0, BLOCK, MATMUL) + extra[:, None]
-    # Inside the clamp, edges too: a query that rounds to zero still learns.
-    grad = seen(tl.where((gate >= 0.0) & (gate <= 1.0), grad, 0.0), MASK, 0, BLOCK)
+    grad = seen(steepness(grad, gate, GATE), MASK, 0, BLOCK)
     grad = stored(grad, absent, first - gap, tokens, 0, BLOCK)
     keys = load_terms(back_key, first - gap, tokens, BACK_STEPS, DIM, BLOCK, WIDTH)
     return along(grad, keys, w, grad_q, BACK_STEPS, MATMUL), grad_base + tl.sum(grad, 1)
@@ -103,6 +104,7 @@ def query_kernel(
     COLUMNS: tl.constexpr,
     KEY_STEPS: tl.constexpr,
     BACK_STEPS: tl.constexpr,
+    GATE: tl.constexpr,
     AGED: tl.constexpr,
     DIM: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -134,18 +136,18 @@ def query_kernel(
     extra += back_constant * tl.sum(charge.to(tl.float32), 1)
     total, total_base = _descend(
         total, total_base, rows, offset, charge, extra, key, back_key, back_value, absent, first, 0,
-        tokens, leak, KEY_STEPS, BACK_STEPS, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
+        tokens, leak, KEY_STEPS, BACK_STEPS, GATE, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
     )  # fmt: skip
     if past:
         total, total_base = _descend(
             total, total_base, rows, offset, charge, extra, key, back_key, back_value, absent, first, WINDOW,
-            tokens, leak, KEY_STEPS, BACK_STEPS, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
+            tokens, leak, KEY_STEPS, BACK_STEPS, GATE, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
     for n in range(1, tl.where(past, CHUNKS, own + 1)):
         gap = n * BLOCK + tl.where(n > own, WINDOW - COLUMNS, 0)
         total, total_base = _descend(
             total, total_base, rows, offset, charge, extra, key, back_key, back_value, absent, first, gap,
-            tokens, leak, KEY_STEPS, BACK_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
+            tokens, leak, KEY_STEPS, BACK_STEPS, GATE, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
 
     for word in range((RING + 31) // 32):
@@ -158,7 +160,7 @@ def query_kernel(
                 gap = k * COLUMNS + (own - n) * BLOCK
                 total, total_base = _descend(
                     total, total_base, rows, offset, charge, extra, key, back_key, back_value, absent, first, gap,
-                    tokens, leak, KEY_STEPS, BACK_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
+                    tokens, leak, KEY_STEPS, BACK_STEPS, GATE, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
                 )  # fmt: skip
     store_rows(grad_q + head * tokens * DIM, total, first, tokens, DIM, BLOCK, WIDTH)
     row = first + tl.arange(0, BLOCK)
@@ -189,6 +191,7 @@ def _ascend(
     COLUMNS: tl.constexpr,
     KEY_STEPS: tl.constexpr,
     BACK_STEPS: tl.constexpr,
+    GATE: tl.constexpr,
     MASK: tl.constexpr,
     AGED: tl.constexpr,
     DIM: tl.constexpr,
@@ -205,9 +208,9 @@ def _ascend(
     extra += back_constant * tl.sum(slope.to(tl.float32), 1)
     w = decay(first - start, leak, 1, BLOCK) if AGED else 1.0
     gate = between(rows, keys, w, KEY_STEPS, 1, BLOCK, MATMUL) + load_vector(base, first, tokens, BLOCK)[None, :]
-    phi = stored(seen(hard_sigmoid(gate), MASK, 1, BLOCK), absent, start, tokens, 1, BLOCK)
+    phi = stored(seen(pulse_width(gate, GATE), MASK, 1, BLOCK), absent, start, tokens, 1, BLOCK)
     grad = between(slope, values, w, BACK_STEPS, 1, BLOCK, MATMUL) + extra[None, :]
-    grad = seen(tl.where((gate >= 0.0) & (gate <= 1.0), grad, 0.0), MASK, 1, BLOCK)
+    grad = seen(steepness(grad, gate, GATE), MASK, 1, BLOCK)
     grad = stored(grad, absent, start, tokens, 1, BLOCK)
     if AGED:
         w = decay(first - start, leak * rate, 1, BLOCK)
@@ -236,6 +239,7 @@ def stored_kernel(
     COLUMNS: tl.constexpr,
     KEY_STEPS: tl.constexpr,
     BACK_STEPS: tl.constexpr,
+    GATE: tl.constexpr,
     AGED: tl.constexpr,
     DIM: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -262,19 +266,19 @@ def stored_kernel(
         total_key, total_value = _ascend(
             total_key, total_value, keys, values, rows, offset, absent, bits, marks, slopes, pulses, start, start,
             tokens, leak, rate, all_rows, back_constant,
-            WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
+            WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, GATE, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
         for first in range(start + BLOCK, tl.minimum(start + WINDOW, tokens), BLOCK):
             total_key, total_value = _ascend(
                 total_key, total_value, keys, values, rows, offset, absent, bits, marks, slopes, pulses, start, first,
                 tokens, leak, rate, all_rows, back_constant,
-                WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
+                WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, GATE, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
             )  # fmt: skip
         if start + WINDOW < tokens:
             total_key, total_value = _ascend(
                 total_key, total_value, keys, values, rows, offset, absent, bits, marks, slopes, pulses, start,
                 start + WINDOW, tokens, leak, rate, all_rows, back_constant,
-                WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
+                WINDOW, COLUMNS, KEY_STEPS, BACK_STEPS, GATE, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
             )  # fmt: skip
     place += term * tokens * DIM
     store_rows(grad_key + place, total_key, start, tokens, DIM, BLOCK, WIDTH)

@@ -12,11 +12,12 @@ import triton.language as tl
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
-from gaincell.ops.convert import code_voltage, full_scale
+from gaincell.ops.convert import code_voltage
+from gaincell.ops.model import ArrayModel
 from gaincell.ops.precision import outside_autocast
 from gaincell.ops.triton.limits import NARROWEST, width
-from gaincell.ops.triton.products import precision, ranges
-from gaincell.ops.triton.tile import count_pulses, hard_sigmoid, product, read_out
+from gaincell.ops.triton.products import circuits, precision
+from gaincell.ops.triton.tile import count_pulses, product, pulse_width, read_out
 
 #: Programs that a read is split into at least, where the ring has the sub-tiles: two for each processor of an H100.
 _PROGRAMS = 264
@@ -63,7 +64,7 @@ def _charges(
 @triton.jit
 def read_kernel(
     pulse,  # (heads, DIM)
-    preset,  # (heads,) or None
+    preset,  # (heads,) or None: what is added to the products whatever the keys
     codes,  # (2, kv heads, WINDOW, DIM), or two codes a byte
     absent,  # (kv heads, WINDOW) or None: not 0 at columns that are to add nothing
     count,  # (batch,) tokens written
@@ -73,7 +74,7 @@ def read_kernel(
     kv_heads,
     leak,  # per token, in powers of two
     zero,
-    score,  # S / S_sat per charge
+    score,  # what the gate takes, per charge
     output,  # counts per charge
     full,
     GROUPS: tl.constexpr,
@@ -83,7 +84,8 @@ def read_kernel(
     ORDER: tl.constexpr,
     LEAK: tl.constexpr,
     PACKED: tl.constexpr,
-    QUANTISED: tl.constexpr,
+    GATE: tl.constexpr,
+    READOUT: tl.constexpr,
     RANGES: tl.constexpr,
     DIM: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -119,12 +121,12 @@ def read_kernel(
             left = tl.exp2(-leak * age.to(tl.float32))
             stored = _charges(keys, table, law, zero, column, held, left, TABLE, ORDER, LEAK, PACKED, DIM, WIDTH)
             gate = product(q, tl.trans(stored), tl.full((MEMBERS, BLOCK), 0.0, tl.float32), MATMUL)
-            phi = tl.where(held[None, :], hard_sigmoid(gate * score + offset[:, None]), 0.0)
+            phi = tl.where(held[None, :], pulse_width(gate * score + offset[:, None], GATE), 0.0)
             stored = _charges(values, table, law, zero, column, held, left, TABLE, ORDER, LEAK, PACKED, DIM, WIDTH)
             charge = product(phi, stored, charge, MATMUL)
             fired += tl.sum(phi, 1)
-        total += read_out(charge * output, full, QUANTISED)
-        pulses += count_pulses(fired, full, RANGES, QUANTISED)
+        total += read_out(charge * output, full, READOUT)
+        pulses += count_pulses(fired, full, RANGES, READOUT)
     row = partial + (split * all_kv * GROUPS + head) * (DIM + 1)
     tl.store(row[:, None] + line[None, :], total, mask=real)
     tl.store(row + DIM, pulses, mask=member < GROUPS)
@@ -149,7 +151,7 @@ def triton_read(
     pulse: Tensor,
     codes: Tensor,
     count: Tensor,
-    config: GainCellConfig,
+    model: ArrayModel,
     preset: Tensor | None = None,
     packed: bool = False,
     absent: Tensor | None = None,
@@ -160,7 +162,7 @@ def triton_read(
         pulse: (B, Hq, D) converted pulse widths, float32.
         codes: (2, B, Hkv, window, D) codes (uint8) or unquantised voltages (float32); (..., D / 2) if `packed`.
         count: (B,) tokens that each row has written.
-        config: the design point; `gaincell.ops.triton.unsupported` says which ones fit.
+        model: the arrays; `gaincell.ops.triton.SERVES` says which ones fit.
         preset: (B, Hq) offset on S / S_sat, or None.
         packed: two codes a byte, the even one low.
         absent: (B, Hkv, window), true at columns that are to add nothing, or None.
@@ -168,7 +170,8 @@ def triton_read(
     Returns:
         (B, Hq, D) sum of the sub-tiles' read-outs, and (B, Hq) Z; zeros for a row without tokens.
     """
-    batch, heads, head_dim = pulse.shape
+    config, (batch, heads, head_dim) = model.config, pulse.shape
+    preset = model.gate.start(None if preset is None else preset.unsqueeze(2), pulse.unsqueeze(2))
     kv_heads = codes.shape[2]
     groups = heads // kv_heads
     splits = min(config.tiles, -(-_PROGRAMS // (batch * kv_heads)))
@@ -187,9 +190,9 @@ def triton_read(
             kv_heads,
             leak=config.leak * log2(e),
             zero=config.zero_v,
-            score=1.0 / config.score_saturation,
-            output=full_scale(config) / config.output_scale,
-            full=full_scale(config),
+            score=model.gate.scale(config),
+            output=model.readout.scale / config.output_scale,
+            full=model.readout.full,
             GROUPS=groups,
             WINDOW=config.window,
             COLUMNS=config.subtile_columns,
@@ -197,8 +200,7 @@ def triton_read(
             ORDER=order,
             LEAK=config.leak_form if config.leak else "none",
             PACKED=packed,
-            QUANTISED=config.output_levels is not None,
-            RANGES=ranges(config),
+            **circuits(model),
             DIM=head_dim,
             BLOCK=min(config.subtile_columns, 64 if width(head_dim) <= 128 else 32),
             WIDTH=width(head_dim),
@@ -208,4 +210,4 @@ def triton_read(
             enable_fp_fusion=True,
         )
     total = partial.sum(0)
-    return total[..., :-1] / full_scale(config), total[..., -1]
+    return total[..., :-1] / model.readout.full, total[..., -1]

@@ -1,4 +1,4 @@
-"""The forward kernel: both products, HardSigmoid and the read-out of every sub-tile without leaving the registers."""
+"""The forward kernel: both products, the gate and the read-out of every sub-tile without leaving the registers."""
 
 # Triton's own names and types: constants in capitals, values that are tensors once compiled.
 # pyright: reportArgumentType=false, reportGeneralTypeIssues=false, reportCallIssue=false
@@ -14,12 +14,13 @@ from gaincell.ops.triton.tile import (
     between,
     count_pulses,
     decay,
-    hard_sigmoid,
     load_rows,
     load_terms,
     load_vector,
+    pulse_width,
     read_out,
     seen,
+    stays_open,
     store_rows,
     stored,
 )
@@ -40,6 +41,7 @@ def _absorb(
     leak,
     KEY_STEPS: tl.constexpr,
     VALUE_STEPS: tl.constexpr,
+    GATE: tl.constexpr,
     MASK: tl.constexpr,
     AGED: tl.constexpr,
     DIM: tl.constexpr,
@@ -51,7 +53,7 @@ def _absorb(
     w = decay(gap, leak, 0, BLOCK) if AGED else 1.0
     keys = load_terms(key, first - gap, tokens, KEY_STEPS, DIM, BLOCK, WIDTH)
     gate = between(q, keys, w, KEY_STEPS, 0, BLOCK, MATMUL) + base[:, None]
-    phi = stored(seen(hard_sigmoid(gate), MASK, 0, BLOCK), absent, first - gap, tokens, 0, BLOCK)
+    phi = stored(seen(pulse_width(gate, GATE), MASK, 0, BLOCK), absent, first - gap, tokens, 0, BLOCK)
     values = load_terms(value, first - gap, tokens, VALUE_STEPS, DIM, BLOCK, WIDTH)
     return along(phi, values, w, charge, VALUE_STEPS, MATMUL), fired + tl.sum(phi, 1)
 
@@ -65,8 +67,8 @@ def _within(fired, RANGES: tl.constexpr):
 @triton.jit
 def forward_kernel(
     q,  # (heads, tokens, DIM) pulses
-    base,  # (heads, tokens) or None: what is added to S / S_sat whatever the keys
-    key,  # (kv heads, terms, tokens, DIM), such that pulses times key is S / S_sat
+    base,  # (heads, tokens) or None: what is added to the products whatever the keys
+    key,  # (kv heads, terms, tokens, DIM), such that pulses times key is what the gate takes
     value,  # likewise, such that phi times value is a charge in counts
     absent,  # (kv heads, tokens) or None: not 0 at tokens that are not stored
     out,  # (heads, tokens, DIM) sum of read-outs
@@ -82,8 +84,9 @@ def forward_kernel(
     COLUMNS: tl.constexpr,
     KEY_STEPS: tl.constexpr,
     VALUE_STEPS: tl.constexpr,
+    GATE: tl.constexpr,  # see pulse_width
     AGED: tl.constexpr,
-    QUANTISED: tl.constexpr,
+    READOUT: tl.constexpr,  # see read_out
     RANGES: tl.constexpr,
     DIM: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -108,22 +111,22 @@ def forward_kernel(
     charge, fired = nothing, tl.full((BLOCK,), 0.0, tl.float32)
     charge, fired = _absorb(
         charge, fired, rows, offset, key, value, absent, first, 0, tokens, leak,
-        KEY_STEPS, VALUE_STEPS, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
+        KEY_STEPS, VALUE_STEPS, GATE, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
     )  # fmt: skip
     if past:
         charge, fired = _absorb(
             charge, fired, rows, offset, key, value, absent, first, WINDOW, tokens, leak,
-            KEY_STEPS, VALUE_STEPS, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
+            KEY_STEPS, VALUE_STEPS, GATE, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
     for n in range(1, tl.where(past, CHUNKS, own + 1)):
         gap = n * BLOCK + tl.where(n > own, WINDOW - COLUMNS, 0)
         charge, fired = _absorb(
             charge, fired, rows, offset, key, value, absent, first, gap, tokens, leak,
-            KEY_STEPS, VALUE_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
+            KEY_STEPS, VALUE_STEPS, GATE, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
     charge += constant * fired[:, None]
-    total, bits = read_out(charge, full, QUANTISED), (tl.abs(charge) <= full).to(tl.int32)
-    pulses, within = count_pulses(fired, full, RANGES, QUANTISED), _within(fired, RANGES).to(tl.int32)
+    total, bits = read_out(charge, full, READOUT), stays_open(charge, full, READOUT)
+    pulses, within = count_pulses(fired, full, RANGES, READOUT), _within(fired, RANGES).to(tl.int32)
 
     # The others, 32 to a word of bits.
     for word in range((RING + 31) // 32):
@@ -133,12 +136,12 @@ def forward_kernel(
                 gap = k * COLUMNS + (own - n) * BLOCK
                 charge, fired = _absorb(
                     charge, fired, rows, offset, key, value, absent, first, gap, tokens, leak,
-                    KEY_STEPS, VALUE_STEPS, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
+                    KEY_STEPS, VALUE_STEPS, GATE, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
                 )  # fmt: skip
             charge += constant * fired[:, None]
-            total += read_out(charge, full, QUANTISED)
-            bits |= (tl.abs(charge) <= full).to(tl.int32) << (k % 32)
-            pulses += count_pulses(fired, full, RANGES, QUANTISED)
+            total += read_out(charge, full, READOUT)
+            bits |= stays_open(charge, full, READOUT) << (k % 32)
+            pulses += count_pulses(fired, full, RANGES, READOUT)
             within |= _within(fired, RANGES).to(tl.int32) << (k % 32)
         if opened is not None:
             store_rows(opened + word * plane + head * tokens * DIM, bits, first, tokens, DIM, BLOCK, WIDTH)

@@ -4,6 +4,7 @@
 # pyright: reportArgumentType=false, reportCallIssue=false
 
 from dataclasses import dataclass
+from itertools import chain
 from math import e, log2
 from typing import Any
 
@@ -13,9 +14,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gaincell.config import GainCellConfig
-from gaincell.ops.convert import full_scale
+from gaincell.ops.model import ArrayModel
+from gaincell.ops.operands import Operands
 from gaincell.ops.precision import outside_autocast, round_operand
-from gaincell.ops.terms import Terms, backward_law
+from gaincell.ops.terms import Terms
 from gaincell.ops.triton.backward import query_kernel, stored_kernel
 from gaincell.ops.triton.forward import forward_kernel
 from gaincell.ops.triton.limits import cut, width
@@ -35,32 +37,44 @@ def precision(config: GainCellConfig) -> str:
     return {"float32": "tf32x3", "tf32": "tf32"}[config.matmul]
 
 
+def circuits(model: ArrayModel) -> dict[str, tuple[Any, ...]]:
+    """What the kernels are compiled for: the gate, the read-out, and the ranges of the normaliser, () if Z is exact."""
+    gate, readout = model.gate, model.readout
+    return {
+        "GATE": (len(gate.ramps), *chain(*gate.ramps), *chain(*gate.jumps)),
+        "READOUT": (readout.rounds, readout.gain, readout.offset),
+        "RANGES": model.normaliser.ranges if model.normaliser is not None else (),
+    }
+
+
 @dataclass(frozen=True)
 class _Plan:
-    """The four stored operands' terms, and what every launch of one call shares."""
+    """The arrays as the kernels take them: the four stored operands' terms, and what pulses are multiplied with.
 
+    Attributes:
+        model: the arrays.
+        key, value, back_key, back_value: its terms; those of keys over `pulse_scale`.
+        pulse_scale: brings pulses to small integers where that is exact in bfloat16; else 1.
+    """
+
+    model: ArrayModel
     key: Terms
     value: Terms
     back_key: Terms
     back_value: Terms
     pulse_scale: float
-    config: GainCellConfig
 
     @classmethod
-    def of(cls, config: GainCellConfig) -> "_Plan":
-        law, back_law = config.cell.model_law, backward_law(config)
-        # Pulses of few levels become small integers, which bfloat16 holds exactly.
-        levels = config.query_levels if config.matmul == "bfloat16" else None
-        pulse_scale = levels - 1.0 if levels is not None and levels <= 257 else 1.0
-        score, output = 1.0 / config.score_saturation, full_scale(config) / config.output_scale
-        return cls(
-            Terms.of(law, config, score / pulse_scale),
-            Terms.of(law, config, output),
-            Terms.of(back_law, config, score / pulse_scale),
-            Terms.of(back_law, config, output),
-            pulse_scale,
-            config,
-        )
+    def of(cls, model: ArrayModel) -> "_Plan":
+        levels = model.config.query_levels if model.config.matmul == "bfloat16" else None
+        scale = levels - 1.0 if levels is not None and levels <= 257 else 1.0
+        key, back_key = model.key.over(scale), model.back_key.over(scale)
+        return cls(model, key, model.value, back_key, model.back_value, scale)
+
+    @property
+    def config(self) -> GainCellConfig:
+        """Its design point."""
+        return self.model.config
 
     def operand(self, x: Tensor) -> Tensor:
         """x as the products take it: rounded, and in two bytes where that holds it."""
@@ -73,7 +87,7 @@ class _Plan:
         return self.operand(torch.stack(terms.values(y), 1))
 
     def base(self, q: Tensor, preset: Tensor | None) -> Tensor | None:
-        """What is added to S / S_sat whatever the keys: the preset, and the part of the law that is constant."""
+        """What is added to the products whatever the keys: the preset, and the part of the law that is constant."""
         if not self.key.constant:
             return preset if preset is None else preset.contiguous()
         constant = q.sum(-1) * (self.key.constant * self.pulse_scale)
@@ -84,11 +98,11 @@ class _Plan:
         head_dim, config = q.shape[-1], self.config
         return {
             "tokens": q.shape[-2],
-            "leak": config.leak * log2(e),
+            "leak": self.key.leak * log2(e),
             "GROUPS": groups,
             "WINDOW": config.window,
             "COLUMNS": config.subtile_columns,
-            "AGED": config.leak > 0.0,
+            "AGED": self.key.leak > 0.0,
             "DIM": head_dim,
             "WIDTH": width(head_dim),
             "MATMUL": precision(config),
@@ -107,22 +121,17 @@ def _fold(grad: Tensor, y: Tensor, terms: Terms) -> Tensor:
     return sum((part * slope for part, slope in zip(grad.unbind(1), slopes, strict=True)), torch.zeros_like(y))
 
 
-def ranges(config: GainCellConfig) -> tuple[float, ...]:
-    """Full scales of the normaliser's reference columns; none where Z is exact."""
-    return config.normaliser_ranges if config.normaliser == "column" else ()
-
-
 class _Products(torch.autograd.Function):
     """q (H, T, D), yk and yv (H / groups, T, D), preset (H, T) and absent (H / groups, T) or None."""
 
     @staticmethod
     @outside_autocast
-    def forward(ctx, q, yk, yv, preset, absent, config, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        plan, groups = _Plan.of(config), len(q) // len(yk)
+    def forward(ctx, q, yk, yv, preset, absent, model, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
+        plan, config, compiled, groups = _Plan.of(model), model.config, circuits(model), len(q) // len(yk)
         out, z = torch.empty_like(q), q.new_empty(q.shape[:2])
         opened = _bits(q, config) if grad else None
         # Pulses are at most 1 wide: no sub-tile goes beyond a range of its number of columns.
-        exceeds = grad and bool(ranges(config)) and ranges(config)[-1] < config.subtile_columns
+        exceeds = grad and compiled["RANGES"] and compiled["RANGES"][-1] < config.subtile_columns
         counted = q.new_empty(-(-config.tiles // 32), *q.shape[:2], dtype=torch.int32) if exceeds else None
         layout = cut(config, q.shape[2], len(plan.key.laws) + len(plan.value.laws), 1, q.device)
         with torch.cuda.device_of(q):
@@ -137,11 +146,10 @@ class _Products(torch.autograd.Function):
                 opened,
                 counted,
                 constant=plan.value.constant,
-                full=full_scale(config),
+                full=model.readout.full,
                 KEY_STEPS=plan.key.steps,
                 VALUE_STEPS=plan.value.steps,
-                QUANTISED=config.output_levels is not None,
-                RANGES=ranges(config),
+                **compiled,
                 **plan.constants(q, groups),
                 **layout,
             )
@@ -155,7 +163,7 @@ class _Products(torch.autograd.Function):
     def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
         q, yk, yv, preset, absent, opened, counted = ctx.saved_tensors
         plan: _Plan = ctx.plan
-        groups, full = len(q) // len(yk), full_scale(plan.config)
+        groups, full = len(q) // len(yk), plan.model.readout.full
         shared = plan.constants(q, groups) | {
             "q": plan.operand(q * plan.pulse_scale),
             "base": plan.base(q, preset),
@@ -169,6 +177,7 @@ class _Products(torch.autograd.Function):
             "back_constant": plan.back_value.constant,
             "KEY_STEPS": plan.key.steps,
             "BACK_STEPS": plan.back_key.steps,
+            "GATE": circuits(plan.model)["GATE"],
         }
         terms, back_terms = len(plan.key.laws), len(plan.back_key.laws)
         rows = cut(plan.config, q.shape[2], terms + 2 * back_terms, 2, q.device)
@@ -190,32 +199,24 @@ class _Products(torch.autograd.Function):
         return grad_q, grad_yk, grad_yv, None if preset is None else grad_base, None, None, None
 
 
-def triton_products(
-    q: Tensor,
-    yk: Tensor,
-    yv: Tensor,
-    config: GainCellConfig,
-    preset: Tensor | None = None,
-    absent: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Both products for converted operands of rows without pads; see `blocked_products`.
+def triton_products(operands: Operands, model: ArrayModel) -> tuple[Tensor, Tensor]:
+    """Both products of operands in float32, for rows without pads; see `gaincell.ops.blocked.blocked_products`.
 
-    Args:
-        q: (B, Hq, T, D) converted pulse widths, float32, in any layout.
-        yk, yv: (B, Hkv, T, D) stored voltages minus zero, in volt.
-        config: the design point; `gaincell.ops.triton.unsupported` says which ones fit.
-        preset: (B, Hq, T) offset on S / S_sat, or None.
-        absent: (B, Hkv, T), true at tokens that are not stored, or None.
+    `gaincell.ops.triton.SERVES` and `gaincell.ops.triton.unsupported` say what fits. `start` counts for nothing here:
+    all cells are equal, and there is no noise.
 
     Returns:
         (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z as the normaliser gives it.
     """
+    operands = operands.convert(model.config)
+    q, absent, (batch, heads) = operands.q, operands.absent, operands.q.shape[:2]
     if not q.numel():
         return q.clone(), q.sum(3)
-    batch, heads = q.shape[:2]
-    flat = [x.flatten(0, 1).contiguous() for x in (q, yk, yv)]
+    flat = [x.flatten(0, 1).contiguous() for x in (q, operands.k, operands.v)]
+    preset = model.gate.start(operands.preset, q)
     offset = None if preset is None else preset.to(q.dtype).flatten(0, 1)
     empty = None if absent is None else absent.flatten(0, 1).to(torch.int8).contiguous()
-    grad = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (*flat, offset))
-    out, z = _Products.apply(*flat, offset, empty, config, grad)  # pyright: ignore[reportGeneralTypeIssues]
+    out, z = _Products.apply(  # pyright: ignore[reportGeneralTypeIssues]
+        *flat, offset, empty, model, operands.learning
+    )
     return out.unflatten(0, (batch, heads)), z.unflatten(0, (batch, heads))

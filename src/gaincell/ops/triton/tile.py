@@ -141,27 +141,59 @@ def round_half_even(x):
 
 
 @triton.jit
-def hard_sigmoid(gate):
-    """clamp(gate, 0, 1)."""
-    return tl.minimum(tl.maximum(gate, 0.0), 1.0)
+def pulse_width(gate, GATE: tl.constexpr):
+    """phi of what the products give, as `gaincell.ops.gate.Gate.width`.
+
+    GATE is how many ramps there are, then start, length and slope of each, then start and height of every jump.
+    """
+    phi = tl.minimum(tl.maximum(gate - GATE[1], 0.0), GATE[2]) * GATE[3]
+    for n in tl.static_range(1, GATE[0]):
+        phi += tl.minimum(tl.maximum(gate - GATE[3 * n + 1], 0.0), GATE[3 * n + 2]) * GATE[3 * n + 3]
+    for n in tl.static_range((len(GATE) - 1 - 3 * GATE[0]) // 2):
+        phi += tl.where(gate > GATE[3 * GATE[0] + 2 * n + 1], GATE[3 * GATE[0] + 2 * n + 2], 0.0)
+    return phi
 
 
 @triton.jit
-def read_out(charge, full, QUANTISED: tl.constexpr):
-    """What a sub-tile's counter reports for a charge in counts."""
+def steepness(grad, gate, GATE: tl.constexpr):
+    """`grad` times the slope of the ramp that `gate` lies on, as `gaincell.ops.gate.Gate.gradient`.
+
+    Where one ramp ends the next begins. Both ends of the polyline are counted in: a query that rounds to zero learns.
+    """
+    passed = tl.where(gate >= GATE[1], grad * GATE[3], 0.0)
+    for n in tl.static_range(1, GATE[0]):
+        passed = tl.where(gate >= GATE[3 * n + 1], grad * GATE[3 * n + 3], passed)
+    return tl.where(gate <= GATE[3 * GATE[0] - 2] + GATE[3 * GATE[0] - 1], passed, 0.0)
+
+
+@triton.jit
+def read_out(charge, full, READOUT: tl.constexpr):
+    """What a sub-tile's counter reports for a charge in counts, as `gaincell.ops.readout.Readout.count_`.
+
+    READOUT is whether it counts in whole numbers, and the gain and the offset of the circuit before it.
+    """
+    if READOUT[2] != 0.0:
+        size = tl.maximum(tl.abs(charge) + READOUT[2] * full, 0.0)
+        charge = tl.where(charge > 0.0, size, tl.where(charge < 0.0, -size, 0.0))
     code = tl.minimum(tl.maximum(charge, -full), full)
-    if QUANTISED:
+    if READOUT[0]:
         code = round_half_even(code)
     return code
 
 
 @triton.jit
-def count_pulses(fired, full, RANGES: tl.constexpr, QUANTISED: tl.constexpr):
-    """What a sub-tile adds to Z for the sum of its phi, as `convert.normaliser_readout`; () where that is ideal."""
+def stays_open(charge, full, READOUT: tl.constexpr):
+    """1 where a read-out is not clamped, and passes a gradient, else 0."""
+    return (tl.abs(charge) <= full * (1.0 - READOUT[2])).to(tl.int32)
+
+
+@triton.jit
+def count_pulses(fired, full, RANGES: tl.constexpr, READOUT: tl.constexpr):
+    """What a sub-tile adds to Z for the sum of its phi, as `gaincell.ops.readout.Normaliser`; () where it is ideal."""
     if len(RANGES) > 0:
         scale = tl.full(fired.shape, RANGES[len(RANGES) - 1], tl.float32)
         for n in tl.static_range(1, len(RANGES)):
             finest = RANGES[len(RANGES) - 1 - n]
             scale = tl.where(fired <= finest, finest, scale)
-        fired = read_out(tl.div_rn(fired, scale) * full, full, QUANTISED) * (scale / full)
+        fired = read_out(tl.div_rn(fired, scale) * (READOUT[1] * full), full, READOUT) * (scale / full)
     return fired
