@@ -471,13 +471,34 @@ def test_the_leak_that_layers_learn_with_is_not_the_one_that_they_have(
         model = load(small_llama)
         adapt(model, design, tokenizer=None, out=out, calibration=token_ids(), settings=settings, stages=BY_LAYER)
         assert {scalers.config.leak_form for scalers in scalers_of(model).values()} == {"cell"}
-        refused("settings differ", load(small_llama), design, out=out, settings=AdaptSettings(steps=2, batch=2, seed=1))
+        refused(
+            "settings differ: seed is 0 there",
+            load(small_llama),
+            design,
+            out=out,
+            settings=AdaptSettings(steps=2, batch=2, seed=1),
+        )
         return torch.cat([p.flatten() for p in model.parameters()])
 
     own, cell, factored = (learned(form, 0.02) for form in (None, "cell", "factored"))
     assert torch.equal(own, cell)
     assert not torch.equal(cell, factored)
     assert torch.equal(learned("cell", 0.0), learned("factored", 0.0))
+
+
+def test_what_cannot_be_learned_on_is_refused_before_any_text_is_written(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    naive = small_design.replace(path="naive")
+    with pytest.raises(InputError, match="path 'naive' cannot compute this attention: it has no gradients"):
+        adapt(load(small_llama), naive, tokenizer=Letters(), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_setting_by_both_of_its_names_is_refused() -> None:
+    assert AdaptSettings(distill_leak=None, distill_precision="no") == AdaptSettings(learning_leak=None, precision="no")
+    with pytest.raises(InputError, match="distill_leak is the older name of the setting learning_leak"):
+        AdaptSettings(distill_leak="cell", learning_leak="factored")
 
 
 def test_an_adapter_is_for_hardware_whatever_it_is_called_and_learned_with(small_design: GainCellConfig) -> None:

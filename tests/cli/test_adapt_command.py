@@ -434,6 +434,7 @@ def test_a_second_process_is_refused_and_a_killed_one_gone_on_from(
     ("given", "told"),
     [
         (["--validate", "speeches", "--stages", "statistics"], "--validate is for the stage distill"),
+        (["--set", "distill_leak=cell", "--stages", "transfer", "--set", "step=5"], "did you mean 'steps'?"),
         (["--set", "distill_tokens=5000", "--stages", "statistics"], "--set distill_tokens is for the stage distill"),
         (["--stages", "transfer", "--statistics", "matching"], "--statistics is for that stage"),
         (["--set", "step=5"], "did you mean 'steps'?"),

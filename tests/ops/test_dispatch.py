@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 import gaincell
 from gaincell import GainCellConfig, InputError
-from gaincell.ops import Ring, dispatch, naive_attention
+from gaincell.ops import Ring, dispatch, naive, naive_attention
 from gaincell.ops.dispatch import path_of
 from gaincell.ops.model import array_model
 
@@ -73,6 +74,25 @@ def test_what_the_kernels_cannot_take_goes_elsewhere_where_none_was_asked_for_an
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert path_of(_OfAGpu(), array_model(CONFIG)) == "blocked"  # pyright: ignore[reportArgumentType]
+
+
+def test_a_ring_computes_every_token_on_the_path_that_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    exact = naive.naive_products
+
+    def counted(operands: Any, model: Any) -> Any:
+        asked.append(operands.q.shape[2])
+        return exact(operands, model)
+
+    monkeypatch.setattr(naive, "naive_products", counted)
+    config = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=16, path="naive")
+    ring = Ring(1, 2, 16, config)
+    q, k = torch.rand(1, 4, 3, 16), torch.rand(1, 2, 3, 16) * 0.9
+    outs = [ring.extend(q[:, :, at], k[:, :, at], k[:, :, at]) for at in (slice(2), slice(2, 3))]
+    assert asked == [2, 3]
+    torch.testing.assert_close(torch.cat(outs, 2), gaincell.attention(q, k, k, config))
+    with pytest.raises(InputError, match="path 'naive' reads no ring; use extend"):
+        ring.read(q[:, :, :1])
 
 
 def test_the_oracle_has_no_gradients_and_says_so() -> None:

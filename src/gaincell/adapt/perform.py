@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from accelerate import Accelerator
@@ -26,6 +26,8 @@ from gaincell.adapt.work import AdaptResult, Stage, Work
 from gaincell.errors import InputError
 from gaincell.models import base_hash, check_servable
 from gaincell.ops.check import check_design
+from gaincell.ops.dispatch import check_path
+from gaincell.ops.model import array_model
 
 logger = logging.getLogger("gaincell")
 
@@ -73,7 +75,6 @@ def perform(request: Request, plan: Plan) -> AdaptResult:
     accelerator = None
     if plan.trains:
         accelerator = make_accelerator()
-        request = replace(request, settings=request.settings.shared(accelerator.num_processes))
         check_shared(request.settings, accelerator.num_processes)
         request.model.to(accelerator.device)
     with claimed(request.out) if request.learn else nullcontext():
@@ -114,7 +115,10 @@ def _check(request: Request, plan: Plan) -> None:
     )
     for stage in plan.stages:
         stage.check(request)
-    check_design(config.for_layers(len(check_servable(model))))
+    point = config.for_layers(len(check_servable(model)))
+    check_design(point)
+    # `statistics` tries scalers on the operator as it is; what learns after it needs gradients.
+    check_path(array_model(point), learning=any(stage.computes for stage in plan.stages))
     if request.start is not None:
         check_start(model, config, request.start, names)
     if not plan.trains and (request.validation is not None or request.teacher is not None):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gaincell.errors import one_sentence
+from gaincell.errors import InputError, one_sentence
 
 #: Settings that say how a run goes, not what it learns (but for rounding).
 MANNER = {
@@ -102,8 +102,8 @@ class AdaptSettings(BaseModel):
     distill_batch: int = Field(
         1,
         ge=1,
-        description="Sequences of a step of `distill`, over all processes; unless given, one for each process and each "
-        "of its forward passes. Few tokens teach more in many small steps.",
+        description="Sequences of a step of `distill`, over all processes and their forward passes. Few tokens teach "
+        "more in many small steps.",
     )
     distill_length: int | None = Field(None, ge=8, description="Tokens of a sequence; null: as `length`.")
     distill_train: Literal["attention", "lora", "all"] = Field(
@@ -153,14 +153,10 @@ class AdaptSettings(BaseModel):
             return self
         return self.model_copy(update={"length": min(self.length, longest)})
 
-    def shared(self, processes: int) -> "AdaptSettings":
-        """These settings with a row for each process and pass in a step, unless `distill_batch` was given."""
-        if "distill_batch" in self.model_fields_set:
-            return self
-        return self.model_copy(update={"distill_batch": processes * self.distill_accumulation})
-
     def __init__(self, **fields: object) -> None:
         for older, name in OLDER_NAMES.items():
+            if older in fields and name in fields:
+                raise InputError(f"{older} is the older name of the setting {name}; give one of them.")
             if older in fields:
                 fields[name] = fields.pop(older)
         try:

@@ -159,8 +159,10 @@ def check_stages(
     statistics: str | None,
 ) -> None:
     """Raise InputError for what would be ignored, since the stage that it is for is not among those that run."""
+    from gaincell.adapt.settings import OLDER_NAMES
+
     distilled = ["--validate"] if validate is not None else []
-    distilled += [f"--set {name}" for name in fields if name.startswith("distill_")]
+    distilled += [f"--set {name}" for name in fields if name.startswith("distill_") and name not in OLDER_NAMES]
     if recipe is None and "distill" not in stages and distilled:
         raise InputError(
             f"{distilled[0]} is for the stage distill, which is not among {','.join(stages)}; add it to --stages."

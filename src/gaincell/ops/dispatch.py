@@ -13,10 +13,10 @@ from gaincell.ops.operands import Operands
 _SERVES = {"triton": triton.SERVES, "blocked": blocked.SERVES, "naive": naive.SERVES}
 
 
-def check_path(model: ArrayModel) -> None:
-    """Raise InputError where the design point asks for a path by name that lacks what it needs."""
-    path = model.config.path
-    if path != "auto" and (missing := model.needs - _SERVES[path]):
+def check_path(model: ArrayModel, learning: bool = False) -> None:
+    """Raise InputError where the design point asks for a path by name that lacks what it needs, or gradients."""
+    path, needs = model.config.path, model.needs.union({"gradients"} if learning else ())
+    if path != "auto" and (missing := needs - _SERVES[path]):
         raise InputError(_refusal(path, _missing(missing)))
 
 

@@ -206,8 +206,10 @@ class Ring:
         A row that has not written yet gives zero. Without gradient: to learn, use `extend`.
 
         Raises:
-            InputError: as `write`.
+            InputError: as `write`; path "naive" was asked for by name.
         """
+        if self.config.path == "naive":
+            raise InputError("path 'naive' reads no ring; use extend, or set path to 'auto' or 'blocked'.")
         if validate:
             check_read(self.shape, self.config, q, preset)
         with torch.no_grad():
@@ -280,7 +282,7 @@ class Ring:
             return torch.zeros_like(q)
         grad = torch.is_grad_enabled()
         learning = grad and Operands(q, k, v, preset).learning
-        if q.shape[2] == 1 and not learning:
+        if q.shape[2] == 1 and not learning and self.config.path != "naive":
             with torch.no_grad() if grad else nullcontext():  # entering it once more for every token takes time
                 self._write(k, v, real, absent)
                 out = self._read(q, preset)

@@ -130,12 +130,24 @@ def check_same(folder: Path, config: dict[str, Any], *, part: bool = False) -> N
     if not path.is_file():
         return
     present = read_object(path, "it is not a run's config any more: choose another output folder")
+    kept = present.get("settings")
     config, present = _identity(config), _identity(present)
+    if isinstance(kept, dict) and not {"learning_leak", "distill_leak"} & kept.keys():
+        # A run from before the setting: its layers learned with their own leak, and those that are left as is said now.
+        present["settings"]["learning_leak"] = config["settings"]["learning_leak"]
     differing = sorted(k for k in (config if part else config | present) if config.get(k) != present.get(k))
     if differing:
-        raise InputError(
-            f"{folder} belongs to another run ({', '.join(differing)} differ); choose another output folder."
-        )
+        told = f"{', '.join(differing)} differ{_settings_apart(config, present)}"
+        raise InputError(f"{folder} belongs to another run ({told}); choose another output folder.")
+
+
+def _settings_apart(config: dict[str, Any], present: dict[str, Any]) -> str:
+    """Which settings are others than a folder's, and what they are there."""
+    here, there = config.get("settings"), present.get("settings")
+    if not isinstance(here, dict) or not isinstance(there, dict):
+        return ""
+    apart = [f"{k} is {there.get(k)} there" for k in sorted(here | there) if here.get(k) != there.get(k)]
+    return f": {', '.join(apart)}" if apart else ""
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
