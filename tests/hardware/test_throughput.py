@@ -57,6 +57,14 @@ def test_users_that_take_turns_share_arrays_and_time() -> None:
     assert per_user == pytest.approx(one.tokens_per_s / 64)
 
 
+@pytest.mark.parametrize(("built", "at_work"), [(12, 1.0), (6, 1.0), (24, 0.5), (143, 12 / 143)])
+def test_of_shared_arrays_those_of_one_layer_work_at_a_time(built: int, at_work: float) -> None:
+    found = throughput(estimate(GPT2, PAPER, HardwareParameters(array_pairs=built)), 8)
+    rows = {row.name: row.value for row in found.table()}
+    working, whole = (rows[f"operations per second and area, {of}"] for of in ("arrays at work", "all, generating"))
+    assert whole / working == pytest.approx(at_work)
+
+
 def test_one_user_may_fill_several_chips() -> None:
     large = throughput(estimate(LLAMA3_8B, PAPER), 2)
     assert (large.users_per_chip, large.chips) == (pytest.approx(1 / 3), 6)  # 9.72 cm2 a user

@@ -93,6 +93,11 @@ def throughput(found: Estimate, users: int) -> Throughput:
         )
     at_once = 1 if shared else users
     area_m2 = at_once * found.area_m2
+    # A layer works on as many shared pairs as it has heads for, whatever its share of their area.
+    working_m2 = [
+        found.area_m2 * min(1.0, x.geometry.pairs / found.pairs_built) if shared else total(own)
+        for x, own in zip(found.arrays, found.layer_areas, strict=True)
+    ]
     held = math.floor(found.parameters.chip_area_m2 / found.area_m2)
     per_chip = float(held) if held else 1 / found.chips
     return Throughput(
@@ -107,5 +112,5 @@ def throughput(found: Estimate, users: int) -> Throughput:
         operations=sum(
             2 * x.layer.heads * (x.layer.key_dim + x.layer.value_dim) * x.geometry.window for x in found.arrays
         ),
-        busy_area_m2_s=sum(x.latency_s * total(area) for x, area in zip(found.arrays, found.layer_areas, strict=True)),
+        busy_area_m2_s=sum(x.latency_s * area_m2 for x, area_m2 in zip(found.arrays, working_m2, strict=True)),
     )
