@@ -571,6 +571,14 @@ def test_a_prompt_flows_through_at_the_interval() -> None:
         cost.prompt(-1)
 
 
+def test_a_prompt_waits_where_every_token_fills_the_arrays_anew() -> None:
+    few = estimate(GPT2, PAPER, HardwareParameters(array_pairs=12))
+    assert few.prompt_interval_s == pytest.approx(few.latency_s / 12)
+    assert few.prompt(101).latency_s == pytest.approx(101 * few.latency_s)
+    enough = estimate(GPT2, PAPER, HardwareParameters(array_pairs=144))
+    assert enough.prompt_interval_s == pytest.approx(45e-9)
+
+
 # Retention, refresh, and arrays that are too few
 
 

@@ -52,6 +52,7 @@ def test_users_that_take_turns_share_arrays_and_time() -> None:
     cost = estimate(GPT2, PAPER, TURNS)
     one, many = throughput(cost, 1), throughput(cost, 64)
     assert many.shared
+    assert many.prompt_tokens_per_s == one.prompt_tokens_per_s == pytest.approx(1 / cost.latency_s)
     assert (many.tokens_per_s, many.area_m2, many.energy_j) == (one.tokens_per_s, one.area_m2, one.energy_j)
     per_user = {row.name: row.value for row in many.table()}["64 users, generating: tokens of one user"]
     assert per_user == pytest.approx(one.tokens_per_s / 64)

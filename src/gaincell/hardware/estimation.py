@@ -243,7 +243,8 @@ class Estimate:
     def prompt(self, tokens: int) -> Cost:
         """So many tokens that are all known: they follow each other through the arrays at the least interval.
 
-        Energy is charged as if every one found the window full.
+        Arrays that are too few are filled anew for each of them, so there a prompt is read no faster than one is
+        generated. Energy is charged as if every one found the window full.
 
         Raises:
             InputError: fewer than 0 tokens.

@@ -26,6 +26,7 @@ class Arrays:
         spread: what it takes that a pair of arrays is larger than a chip.
         latency_s: one token, all heads of the layer, with filling the arrays where there are too few.
         retention: how old a token gets, and how often it is refreshed.
+        refilled: whether arrays are too few, so that each token fills them anew.
     """
 
     layer: Layer
@@ -35,6 +36,7 @@ class Arrays:
     spread: Hops
     latency_s: float
     retention: RetentionBudget
+    refilled: bool
 
     @property
     def write_s(self) -> float:
@@ -43,7 +45,12 @@ class Arrays:
 
     @property
     def prompt_interval_s(self) -> float:
-        """Least time between two tokens of a prompt, with all the queries that share the layer's arrays."""
+        """Least time between two tokens of a prompt, with all the queries that share the layer's arrays.
+
+        Where each token fills the arrays anew, the next one waits until the layer is done with them.
+        """
+        if self.refilled:
+            return self.latency_s
         return self.timeline.interval_s + (self.geometry.turns - 1) * self.timeline.query_interval_s
 
 
@@ -88,7 +95,7 @@ def placed(
     alone = {layer: budget(layer, None) for layer in points}
     period_s = max(held.token_period_s for held in alone.values())
     held = {layer: x if x.token_period_s == period_s else budget(layer, period_s) for layer, x in alone.items()}
-    arrays = {x: Arrays(x, points[x], lying[x], phases[x], spread[x], took[x], held[x]) for x in points}
+    arrays = {x: Arrays(x, points[x], lying[x], phases[x], spread[x], took[x], held[x], refilled) for x in points}
     return tuple(arrays[layer] for layer in served)
 
 

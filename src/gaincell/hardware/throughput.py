@@ -26,7 +26,7 @@ class Throughput:
         shared: whether they take turns on one set of arrays.
         tokens_per_s: tokens that are generated, all users together; a user's next token waits for the one before.
         prompt_tokens_per_s: tokens of prompts that are read, all users together: they follow each other through the
-            arrays at the least interval.
+            arrays at the least interval, which is no shorter than a token's time where each fills the arrays anew.
         energy_j: of one token, generated or read.
         area_m2: of all users' arrays.
         chips: that they fill; where one holds several users, each user's arrays are on one.
