@@ -29,6 +29,7 @@ from gaincell.hardware import (
     paper_table,
 )
 from gaincell.hardware.actions import CONVERSION, COPY, DIGITAL, FIRST, OPTIONS, REFRESH, RELOAD, SECOND
+from gaincell.hardware.digital import digital_attention
 from gaincell.hardware.energy import total
 from gaincell.hardware.timeline import timeline
 
@@ -695,6 +696,15 @@ def test_chips() -> None:
 def test_static_power_lasts_as_long_as_the_token() -> None:
     cost = estimate(GPT2, PAPER, with_part("charge_to_pulse", static_w=1e-9))
     assert cost.parts["static power"] == pytest.approx(144 * 1024 * 1e-9 * cost.token_period_s)
+
+
+def test_the_copy_that_refreshes_is_written_from_leaks_as_the_opponents_cache_does() -> None:
+    leaky = with_part("buffer", static_w=1e-12).model_copy(update={"refresh": "rewrite"})
+    cost = estimate(GPT2, PAPER.replace(token_period_s=17e-6), leaky)
+    assert cost.parts["static power"] == pytest.approx(144 * 1024 * 384 * 1e-12 * 17e-6)
+    digital = digital_attention(GPT2, cost.config, leaky, "sram", cost.token_period_s)
+    assert digital.energy["static power"]["all"] == pytest.approx(cost.parts["static power"])
+    assert "static power" not in estimate(GPT2, PAPER, leaky).parts  # nothing is refreshed, so nothing is copied
 
 
 # Hardware parameters

@@ -447,9 +447,11 @@ def _layer(
         energy = added([energy, renewed])
 
     area = _area_of(x, at.pairs * share, p, parts)
-    if held.refreshes:
-        area[COPY] = {"buffer": copies * at.window * bits * parts.buffer.area_m2}
     static_w = total(summed(pair_instances(at, point, p), parts, "static_w", at.pairs * share))
+    if held.refreshes:
+        kept_bits = copies * at.window * bits
+        area[COPY] = {"buffer": kept_bits * parts.buffer.area_m2}
+        static_w += kept_bits * parts.buffer.static_w
     if static_w:
         energy = added([energy, {"static power": {"all": static_w * held.token_period_s}}])
     return energy, area
