@@ -96,6 +96,18 @@ def test_the_whole_token_sets_the_period(gaincell: Run) -> None:
     assert rows["whole token, times faster"] < rows["whole token, times faster if attention took no time"]
 
 
+def test_activity_beside_the_rest_is_compared_at_the_whole_tokens_period(tmp_path: Path, gaincell: Run) -> None:
+    """Leak and refreshes go with the period; activity as assumed by default takes what is assumed by default."""
+    path, parts = tmp_path / "activity.json", tmp_path / "parts.yaml"
+    path.write_text(json.dumps(Activity.reference(PAPER).to_dict()))
+    leaky = "{action: a, energy_j: 0 J, static_w: 1 nW, kind: assumption, source: s}"
+    parts.write_text(f"components: {{charge_to_pulse: {leaky}}}\n")
+    arguments = ("--rest", "h100", "--refresh", "--activity", str(path), "--hardware", str(parts), "--json")
+    found = json.loads(gaincell("cost", "gpt2", *arguments).out)
+    rows = {row["name"]: row["value"] for row in found["rows"]}
+    assert rows["energy, all layers, with the activity assumed by default"] == pytest.approx(found["energy_j"] * 1e9)
+
+
 def test_digital_and_accelerators_stand_beside_it(tmp_path: Path, gaincell: Run) -> None:
     found = json.loads(gaincell("cost", "gpt2", "--json").out)["opponents"]
     assert [each["name"] for each in found] == [

@@ -138,7 +138,7 @@ def cost(
         found, whole = _whole(known, point, parameters, watched, rest, batch or 1)
     rows = found.table()
     if watched is not None:
-        rows += _measured_rows(found, estimate(known.fields, point, parameters))
+        rows += _measured_rows(found, estimate(known.fields, found.config, parameters))
     notes = [*found.notes, *([CAVEAT] if found.gpu_ratios else [])]
     if whole is not None:
         rows += _whole_rows(whole)
