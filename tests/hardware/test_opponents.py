@@ -175,6 +175,21 @@ def test_every_figure_of_the_user_changes_the_result(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"bank_bits": 0}, "field '{}bank_bits' is 0: input should be greater than or equal to 1."),
+        ({"banks": 1}, "unknown field '{}banks'; "),
+        ({"dram_access_s": "3 V"}, "field '{}dram_access_s' is '3 V': write a figure in second"),
+    ],
+)
+def test_a_bad_design_is_told_in_one_sentence(fields: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InputError, match="^digital design: " + complaint.format("")):
+        DigitalDesign(**fields)
+    with pytest.raises(InputError, match="^hardware parameters: " + complaint.format("digital.")):
+        HardwareParameters(**{"digital": fields})
+
+
 @pytest.mark.parametrize("name", ["buffer", "product", "adder", "multiply_add"])
 @pytest.mark.parametrize("figure", ["energy_j", "area_m2", "static_w"])
 def test_every_figure_of_its_parts_counts(name: str, figure: str) -> None:

@@ -1,7 +1,10 @@
 """How the same attention is built in digital: every choice and assumption, by name."""
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from gaincell.errors import one_sentence
 from gaincell.hardware.components.units import in_si
 from gaincell.hardware.described import described
 
@@ -59,3 +62,12 @@ class DigitalDesign(BaseModel):
     )
 
     _read_units = field_validator("*", mode="before")(in_si)
+
+    def __init__(self, /, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise one_sentence(error, "digital design", type(self).model_fields) from None
+
+    # Within `HardwareParameters` pydantic goes on by itself, so that the sentence there names the field in full.
+    __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
