@@ -546,6 +546,8 @@ GOOD = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads":
         ({"layer_types": ["linear_attention", "conv"]}, r"none of its 2 layers attends \(conv, linear_attention\)"),
         ({"layer_types": ["full_attention", "conv", "conv"]}, "layer_types lists 3 layers, but num_hidden_layers is 2"),
         ({"mamba_d_state": 16}, "mamba_d_state says that layers are of several kinds, but layer_types is missing"),
+        ({"skip": 3}, "skip is 3, but must be a list of the parts that a layer goes without."),
+        ({"skip": "attention"}, "skip is 'attention', but must be a list"),
     ],
 )
 @pytest.mark.parametrize("kind", [dict, SimpleNamespace])
@@ -557,6 +559,13 @@ def test_bad_model_configs_are_told_in_one_sentence(kind, changes, complaint: st
     assert message.endswith(".")
     assert "\n" not in message
     assert ". " not in message
+
+
+@pytest.mark.parametrize("layers", [(), (Layer("mamba"), Layer("mlp"))])
+@pytest.mark.parametrize("given", [Workload, lambda layers: asdict(Workload(layers))])
+def test_layers_of_which_none_attends_are_refused(layers: tuple[Layer, ...], given: Any) -> None:
+    with pytest.raises(InputError, match=rf"^model: none of its {len(layers)} layers attends"):
+        estimate(given(layers), PAPER)
 
 
 def test_ambiguous_text_model_is_an_input_error() -> None:

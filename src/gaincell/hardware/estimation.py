@@ -393,9 +393,15 @@ def estimate(
         activity: what the arrays do with a text (`gaincell.models.attention_activity`). None: `Activity.reference`.
 
     Raises:
-        InputError: a model, activity or part that does not fit, or a window that outlives the cell.
+        InputError: a model, activity or part that does not fit, a model that does not attend, or a window that outlives
+            the cell.
     """
     workload, p = read_workload(model_config), parameters or HardwareParameters()
+    if not workload.attending:
+        raise InputError(
+            f"model: none of its {len(workload.layers)} layers attends; give one of them heads, kv_heads, key_dim and "
+            "value_dim."
+        )
     watched = _reference(config) if activity is None else activity
     parts = components(config, p)
     arrays = placed(workload, config, p, parts)

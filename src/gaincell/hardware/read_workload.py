@@ -106,7 +106,12 @@ def _kinds(config: object) -> list[str]:
 
 def _layer(config: object, kind: str, number: int) -> Layer:
     """One layer, from its config."""
-    skipped = [str(part) for part in field_of(config, "skip") or ()]
+    without = field_of(config, "skip") or ()
+    if not isinstance(without, list | tuple | set | frozenset):
+        raise InputError(
+            f"model config: skip is {without!r:.60}, but must be a list of the parts that a layer goes without."
+        )
+    skipped = [str(part) for part in without]
     if kind in _OTHERS or any("attention" in part or "attn" in part for part in skipped):
         return Layer(kind if kind in _OTHERS else "skipped")
     window = None
