@@ -71,6 +71,17 @@ def test_files(tmp_path: Path, gaincell: Run) -> None:
     assert (tmp_path / "a" / "energy.svg").read_text("utf-8").startswith("<svg")
 
 
+def test_json_has_the_rows_and_notes_of_the_options_too(tmp_path: Path, gaincell: Run) -> None:
+    asked = ("--batch", "8", "--rest", "h100", "--refresh")
+    shown = json.loads(gaincell("cost", "gpt2", *asked, "--json", "--out", str(tmp_path)).out)
+    assert json.loads((tmp_path / "cost.json").read_text("utf-8")) == shown
+    with (tmp_path / "cost.csv").open(newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == [row["name"] for row in shown["rows"]]
+    names = [row["name"] for row in shown["rows"]]
+    assert {"tokens per second and watt", "whole token, times faster"} < set(names)
+    assert any("An operation is one multiplication" in note for note in shown["notes"])
+
+
 def test_activity_from_a_file(tmp_path: Path, gaincell: Run) -> None:
     known = Activity.reference(PAPER)
     quiet = replace(known, value_charge=known.value_charge / 2)

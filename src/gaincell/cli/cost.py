@@ -158,7 +158,8 @@ def cost(
     if compare is not None:
         rows += _compared_rows(compare, point, parameters)
     rivals = find_opponents(found, against or ["h100"])
-    beside = {"opponents": as_json(found, rivals)}
+    told = {"rows": [row._asdict() for row in rows], "notes": notes, "opponents": as_json(found, rivals)}
+    told = {**found.to_dict(), **told}
     if out is not None:
         from gaincell.cli.cost_against import COLUMNS as AGAINST
         from gaincell.cli.cost_against import opponent_row
@@ -167,12 +168,12 @@ def cost(
 
         beside_rows = [opponent_row(found, each) for each in rivals]
         page = render_cost(model, found, rows, notes, rivals, (AGAINST, beside_rows))
-        written = write_cost(out, {**found.to_dict(), **beside}, page, found, rows, watched)
+        written = write_cost(out, told, page, found, rows, watched)
         screen.say(f"wrote {', '.join(written)} into {out}; open {out / 'cost.html'} in a browser")
         if export is not None:
             write_export(export, out, found)
     if json:
-        screen.show_json({**found.to_dict(), "rows": [row._asdict() for row in rows], **beside})
+        screen.show_json(told)
         return
     title = f"Attention of {model} at '{point.name}', one token; activity: {found.activity}"
     screen.show_table(COLUMNS, cost_rows(rows), title)
