@@ -45,6 +45,7 @@ CASES = {
         GROUPED, PAPER.replace(window=4096, token_period_s=1e-5), HardwareParameters(refresh="rewrite")
     ),
     "reload": estimate(GROUPED, PAPER, HardwareParameters(array_pairs=2, refresh="rewrite", stacked_layers=3)),
+    "hops": estimate(GROUPED, PAPER, HardwareParameters(chip_area_m2=1e-7)),
     "static power": estimate(GROUPED, PAPER, HardwareParameters(components=LEAKING)),
 }
 cases = pytest.mark.parametrize("cost", CASES.values(), ids=CASES)
@@ -75,6 +76,15 @@ def test_the_parts_of_the_package_make_the_energy_and_area(cost: Estimate, tmp_p
     energy_j = sum(part["energy_j"] * part["actions_per_token"] for part in parts) + sum(found["beside_j"].values())
     assert energy_j == pytest.approx(cost.energy_j, rel=1e-12)
     assert sum(part["area_m2"] * part["instances"] for part in parts) == pytest.approx(cost.area_m2, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("case", "beside"), [("reload", {"memory"}), ("hops", {"link"}), ("static power", {"static_power"})]
+)
+def test_what_belongs_to_no_component_stands_beside_them(case: str, beside: set[str], tmp_path: Path) -> None:
+    found, _ = package(CASES[case], tmp_path)
+    assert found["beside_j"].keys() == beside
+    assert min(found["beside_j"].values()) > 0
 
 
 @pytest.mark.parametrize("config", [PAPER, GainCellConfig.preset("extended")], ids=lambda config: config.name)

@@ -35,7 +35,8 @@ def figures(estimate: Estimate) -> dict[str, Any]:
     """Everything an export says, in SI units, ready for JSON.
 
     `components` have their figures, `actions_per_token` and `instances`, both of the whole model. `beside_j` is energy
-    that belongs to no component: memory that arrays are filled from, and static power.
+    that belongs to no component: `memory` that arrays are filled from, `link`, the hops between chips of a pair that is
+    larger than one, and `static_power`.
     """
     parts, energy, area = parts_in_use(estimate), by_component(estimate.energy_components), by_component(estimate.area)
     return {
