@@ -73,12 +73,8 @@ def test_cost_shows_estimate_beside_published(gaincell: Run) -> None:
 def test_cost_of_a_model_folder_reads_only_its_config(tmp_path: Path, gaincell: Run) -> None:
     (tmp_path / "config.json").write_text('{"n_layer": 2, "n_head": 4, "n_embd": 64}')
     found = json.loads(gaincell("cost", tmp_path, "--config", "extended", "--json").out)
-    assert found["model"] == {
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "head_dim": 16,
-    }
+    heads = {"heads": 4, "kv_heads": 4, "key_dim": 16, "value_dim": 16}
+    assert found["model"]["layers"] == [{"kind": "full_attention", **heads, "window": None, "latent": 0}] * 2
     assert found["design_point"] == "extended"
 
 
