@@ -327,7 +327,7 @@ def test_lora_trains_adapters_and_scalers_only_and_leaves_none(
     assert torch.equal(dict(again.model.named_parameters())[projection], now[projection])
 
 
-@pytest.mark.parametrize("settings", [{"distill_train": "all"}, {"distill_precision": "bf16"}, {"distill_length": 24}])
+@pytest.mark.parametrize("settings", [{"distill_train": "all"}, {"precision": "bf16"}, {"distill_length": 24}])
 def test_other_ways_learn_too(
     settings: dict[str, Any], small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
