@@ -1,5 +1,9 @@
 """A page's content, small and made up, with everything that a page can show."""
 
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from page_cases import LAYERS, NASTY, SHAPE, TOKENS, made_up_heads, made_up_map
 
@@ -8,6 +12,19 @@ from gaincell.hardware import estimate, paper_table
 from gaincell.report import Report, Results
 from gaincell.report.curves import Curve
 from gaincell.report.tasks import Tasks
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no chromium here; install it, for example apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=found)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

@@ -1,44 +1,17 @@
 """The page in a real browser: it opens clean, fits a phone, and its controls do what they say, by mouse and keys."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opened import Opened
 from page_cases import HEADS, LAYERS, TOKENS, weight
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from gaincell.report import Report, write_report
 from gaincell.report.palette import DARK, LIGHT
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium here; install it, for example apt-get install chromium"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM)
-        yield opened
-        opened.close()
-
-
-class Opened:
-    """A page, and what went wrong with it."""
-
-    def __init__(self, browser: Any, path: Path, width: int = 1200, scheme: str = "light") -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
 
 
 @pytest.fixture

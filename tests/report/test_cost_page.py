@@ -2,11 +2,11 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opened import Opened
 
 from gaincell.config import GainCellConfig
 from gaincell.hardware import GPT2, HardwareParameters, estimate
@@ -48,26 +48,16 @@ def test_it_needs_nothing_from_elsewhere_and_escapes_names() -> None:
 
 
 @pytest.mark.parametrize("width", [1200, 390])
-def test_it_opens_clean_and_fits(tmp_path: Path, width: int) -> None:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("no chromium here; install it, for example apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
+def test_it_opens_clean_and_fits(browser: Any, tmp_path: Path, width: int) -> None:
     path = tmp_path / "cost.html"
     path.write_text(rendered(), "utf-8")
-    complaints: list[Any] = []
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium)
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(path.as_uri())
-        for plot in page.locator(".plot").all():
-            assert plot.locator("svg").count() == 1
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.locator("#plot-energy svg").focus()
-        page.keyboard.press("ArrowRight")
-        assert "layer 1" in (page.locator("#tip").text_content() or "")
-        browser.close()
-    assert complaints == []
+    opened = Opened(browser, path, width)
+    page = opened.page
+    for plot in page.locator(".plot").all():
+        assert plot.locator("svg").count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("#plot-energy svg").focus()
+    page.keyboard.press("ArrowRight")
+    assert "layer 1" in (page.locator("#tip").text_content() or "")
+    opened.context.close()
+    assert opened.complaints == []

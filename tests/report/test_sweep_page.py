@@ -1,12 +1,12 @@
 """The page of a sweep: which choices no other beats, and that it opens clean."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opened import Opened
 
 from gaincell.report.sweep_page import Point, page_data, pareto, render_sweep
 
@@ -30,12 +30,7 @@ def test_what_is_left_is_beaten_by_none_and_beats_all_others(found: list[Point])
 
 
 @pytest.mark.parametrize("width", [1200, 390])
-def test_it_opens_clean_and_fits(tmp_path: Path, width: int) -> None:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("no chromium here; install it, for example apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
+def test_it_opens_clean_and_fits(browser: Any, tmp_path: Path, width: int) -> None:
     found = [
         Point("window 64", 1e-6, 2e-6, 3e-6),
         Point("window 128", 2e-6, 1e-6, 3e-6),
@@ -44,17 +39,12 @@ def test_it_opens_clean_and_fits(tmp_path: Path, width: int) -> None:
     path = tmp_path / "sweep.html"
     path.write_text(render_sweep("gpt2", ["window"], found, 1), "utf-8")
     assert "<td><b></td>" not in path.read_text("utf-8")
-    complaints: list[Any] = []
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium)
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(path.as_uri())
-        assert page.locator(".plot svg").count() == 2
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.locator("#plot-energy svg").focus()
-        page.keyboard.press("ArrowRight")
-        assert "window 64" in (page.locator("#tip").text_content() or "")
-        browser.close()
-    assert complaints == []
+    opened = Opened(browser, path, width)
+    page = opened.page
+    assert page.locator(".plot svg").count() == 2
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator("#plot-energy svg").focus()
+    page.keyboard.press("ArrowRight")
+    assert "window 64" in (page.locator("#tip").text_content() or "")
+    opened.context.close()
+    assert opened.complaints == []
