@@ -68,14 +68,14 @@ def distilling(model: PreTrainedModel, start: str | None, ids: torch.Tensor) -> 
     teach = from_model(copy.deepcopy(model), 1.0)
     student = copy.deepcopy(model)
     student = gaincell.convert_(student, "extended") if start is None else load_adapter(student, start)
-    settings = AdaptSettings(distill_batch=len(ids), distill_lr=1e-6)
+    settings = AdaptSettings(distill={"batch": len(ids), "lr": 1e-6})
 
     def teacher(share: Share) -> Lesson:
         with record_function("teacher"):
             return teach(share)
 
     with training_only(student, settings), probing(student) as probe, leaking(student, settings.learning_leak):
-        optimiser = torch.optim.AdamW(groups(student, settings), betas=settings.distill_betas)
+        optimiser = torch.optim.AdamW(groups(student, settings.distill), betas=settings.distill.betas)
 
         def step(precision: str) -> None:
             loop.settings = settings.model_copy(update={"precision": precision})

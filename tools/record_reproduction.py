@@ -34,7 +34,7 @@ def recipe(folder: Path) -> dict[str, Any]:
     linear = linear_design(point)
     assert linear is not None
     model, tokenizer = gaincell.load_demo_model()
-    length, tokens = settings.distill_length or settings.length, settings.distill_validate_tokens
+    length, tokens = settings.distill.length or settings.length, settings.distill.validate_tokens
 
     def measured() -> float:
         return gaincell.perplexity(model, tokenizer, length=length, tokens=tokens).perplexity
@@ -69,12 +69,12 @@ def curves(folders: list[str], before: dict[str, Any] | None) -> dict[str, Any]:
     start = points[-1][0] if points else 0.0
     for folder in map(Path, folders):
         found, settings = curve(folder)
-        measured = {"length": settings.distill_length or settings.length, "tokens": settings.distill_validate_tokens}
+        measured = {"length": settings.distill.length or settings.length, "tokens": settings.distill.validate_tokens}
         if before is not None and measured != {name: before[name] for name in measured}:
             raise SystemExit(f"{folder} measured other tokens than what is to go on.")
         newest = max((folder / "distill").glob("step-*.safetensors"))
         steps = int(newest.stem.removeprefix("step-"))
-        tokens = steps * settings.distill_batch * measured["length"]
+        tokens = steps * settings.distill.batch * measured["length"]
         points += [(start + at, perplexity) for at, perplexity in found if at <= tokens]
         start += tokens
         before = measured

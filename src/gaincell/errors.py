@@ -33,7 +33,10 @@ def one_sentence(error: "ValidationError", where: str, known: Iterable[str] = ()
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(field.rpartition(".")[2], known, 1)
+        names = list(known)
+        last = {name.rpartition(".")[2]: name for name in names}
+        close = difflib.get_close_matches(field, names, 1)
+        close += [last[name] for name in difflib.get_close_matches(field.rpartition(".")[2], last, 1)]
         advice = f"did you mean '{close[0]}'?" if close else "remove it or correct its name."
         return InputError(f"{where}: unknown field '{field}'; {advice}")
     if first["type"] == "missing":

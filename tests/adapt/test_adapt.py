@@ -53,7 +53,7 @@ def test_both_stages_lower_the_error_and_reach_projections_and_scalers(
         tokenizer=None,
         out=tmp_path / "run",
         calibration=token_ids(),
-        settings=AdaptSettings(steps=80),
+        settings=AdaptSettings(transfer={"steps": 80}),
         progress=lambda *step: seen.append(step),
         stages=BY_LAYER,
     )
@@ -79,7 +79,7 @@ def test_transfer_learns_on_what_the_layers_below_give_or_on_the_original_hidden
     """The first layer is given the embeddings either way."""
     found: dict[str, list[float]] = {}
     for inputs in ("student", "teacher"):
-        settings = AdaptSettings.model_validate({"steps": 12, "inputs": inputs})
+        settings = AdaptSettings.model_validate({"transfer": {"steps": 12, "inputs": inputs}})
         result = adapt(
             load(small_llama),
             small_design,
@@ -100,7 +100,7 @@ def test_transfer_learns_on_what_the_layers_below_give_or_on_the_original_hidden
 def test_a_rate_far_too_large_leaves_the_layers_as_they_were(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path, rate: float
 ) -> None:
-    settings = AdaptSettings(steps=8, projection_lr=rate, scaler_lr=rate, predictor_lr=rate)
+    settings = AdaptSettings(transfer={"steps": 8, "projection_lr": rate, "scaler_lr": rate, "predictor_lr": rate})
     result = adapt(
         load(small_llama),
         small_design,
@@ -141,7 +141,7 @@ def test_other_architectures_adapt(kind: str, small_design: GainCellConfig, tmp_
         tokenizer=None,
         out=tmp_path,
         calibration=token_ids(),
-        settings=AdaptSettings(steps=12),
+        settings=AdaptSettings(transfer={"steps": 12}),
         stages=BY_LAYER,
     )
     assert [m["relative_error"] < m["relative_error_before"] for m in result.metrics if m["stage"] == "transfer"] == [
@@ -192,7 +192,7 @@ def test_a_killed_run_resumes_to_the_very_same_weights(small_llama: Path, tmp_pa
 
 def test_a_layer_is_not_learned_twice(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
     kwargs: dict[str, Any] = {"tokenizer": None, "out": tmp_path, "calibration": token_ids(), "stages": BY_LAYER}
-    kwargs["settings"] = AdaptSettings(steps=5)
+    kwargs["settings"] = AdaptSettings(transfer={"steps": 5})
     first = adapt(load(small_llama), small_design, **kwargs)
     stamps = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.safetensors")}
     second = adapt(load(small_llama), small_design, **kwargs)
@@ -205,7 +205,7 @@ def test_a_layer_is_not_learned_twice(small_llama: Path, small_design: GainCellC
 def test_errors_are_measured_at_every_batch(
     batch: int, small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
-    settings = AdaptSettings(batch=batch, steps=2)
+    settings = AdaptSettings(transfer={"batch": batch, "steps": 2})
     result = adapt(
         load(small_llama),
         small_design,
@@ -222,7 +222,7 @@ def test_stages_in_calls_of_their_own_give_what_one_call_gives(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     def run(folder: str, *stages: str) -> list[torch.Tensor]:
-        settings = AdaptSettings(steps=4, precision="no")
+        settings = AdaptSettings(transfer={"steps": 4}, precision="no")
         out = tmp_path / folder
         adapt(
             model := load(small_llama),
@@ -278,22 +278,22 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: G
         tokenizer=Letters(),
         text="a short text",
     )
-    few = {"calibration": token_ids(3), "settings": AdaptSettings(batch=4)}
-    refused("smaller batch", model, small_design, out=tmp_path / "c", **few)
+    few = {"calibration": token_ids(3), "settings": AdaptSettings(transfer={"batch": 4})}
+    refused(r"smaller transfer\.batch", model, small_design, out=tmp_path / "c", **few)
     bert = BertModel(BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32))
     refused("both directions|interface", bert, small_design, out=tmp_path / "c")
     refused("float32", load(small_llama).bfloat16(), small_design, out=tmp_path / "c")
     assert not (tmp_path / "c").exists(), "a refused run leaves nothing behind"
     refused("already", convert_(model, small_design), small_design, out=tmp_path / "c")
     with pytest.raises(InputError, match="steps"):
-        AdaptSettings(steps=0)
+        AdaptSettings(transfer={"steps": 0})
 
 
 def test_layers_learn_from_as_many_rows_as_the_settings_ask_for(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     def learned(name: str, ids: torch.Tensor) -> dict[str, torch.Tensor]:
-        model, settings = load(small_llama), AdaptSettings(sequences=4, steps=4)
+        model, settings = load(small_llama), AdaptSettings(sequences=4, transfer={"steps": 4})
         adapt(
             model,
             small_design,
@@ -338,7 +338,7 @@ def test_the_model_writes_the_same_text_for_the_same_seed(small_llama: Path) -> 
 def test_self_written_text_is_kept_and_learned_from(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
-    settings = AdaptSettings(sequences=4, length=16, steps=3, held_back=0)
+    settings = AdaptSettings(sequences=4, length=16, transfer={"steps": 3}, held_back=0)
     model = load(small_llama)
     adapt(model, small_design, tokenizer=Letters(), out=tmp_path, settings=settings, stages=BY_LAYER)
     assert (tmp_path / "calibration.safetensors").is_file()
@@ -351,11 +351,8 @@ def test_the_model_writes_more_where_distillation_would_meet_its_text_too_often(
     settings = AdaptSettings(
         sequences=4,
         length=16,
-        batch=2,
-        steps=1,
-        distill_tokens=16 * 18,
-        distill_batch=2,
-        distill_repeats=2,
+        transfer={"batch": 2, "steps": 1},
+        distill={"tokens": 16 * 18, "batch": 2, "repeats": 2},
         held_back=0,
     )
     kept = tmp_path / "calibration.safetensors"
@@ -423,7 +420,7 @@ def test_a_tokenizer_may_pad_with_a_token_that_the_model_lacks() -> None:
 
 
 def test_a_model_of_one_layer_adapts(small_design: GainCellConfig, tmp_path: Path) -> None:
-    settings = AdaptSettings(steps=2)
+    settings = AdaptSettings(transfer={"steps": 2})
     ids = token_ids(length=32)
     result = adapt(
         tiny_gpt2(), small_design, tokenizer=None, out=tmp_path, calibration=ids, settings=settings, stages=BY_LAYER
@@ -467,8 +464,8 @@ def test_the_leak_that_layers_learn_with_is_not_the_one_that_they_have(
 ) -> None:
     def learned(form: str | None, leak: float) -> torch.Tensor:
         design = small_design.replace(leak_per_token=leak)
-        out, settings = tmp_path / f"{form}-{leak}", AdaptSettings(steps=2, batch=2, learning_leak=form)
-        model = load(small_llama)
+        out, model = tmp_path / f"{form}-{leak}", load(small_llama)
+        settings = AdaptSettings(transfer={"steps": 2, "batch": 2}, learning_leak=form)
         adapt(model, design, tokenizer=None, out=out, calibration=token_ids(), settings=settings, stages=BY_LAYER)
         assert {scalers.config.leak_form for scalers in scalers_of(model).values()} == {"cell"}
         refused(
@@ -476,7 +473,7 @@ def test_the_leak_that_layers_learn_with_is_not_the_one_that_they_have(
             load(small_llama),
             design,
             out=out,
-            settings=AdaptSettings(steps=2, batch=2, seed=1),
+            settings=AdaptSettings(transfer={"steps": 2, "batch": 2}, seed=1),
         )
         return torch.cat([p.flatten() for p in model.parameters()])
 
@@ -493,12 +490,6 @@ def test_what_cannot_be_learned_on_is_refused_before_any_text_is_written(
     with pytest.raises(InputError, match="path 'naive' cannot compute this attention: it has no gradients"):
         adapt(load(small_llama), naive, tokenizer=Letters(), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_a_setting_by_both_of_its_names_is_refused() -> None:
-    assert AdaptSettings(distill_leak=None, distill_precision="no") == AdaptSettings(learning_leak=None, precision="no")
-    with pytest.raises(InputError, match="distill_leak is the older name of the setting learning_leak"):
-        AdaptSettings(distill_leak="cell", learning_leak="factored")
 
 
 def test_an_adapter_is_for_hardware_whatever_it_is_called_and_learned_with(small_design: GainCellConfig) -> None:

@@ -52,7 +52,7 @@ def test_who_gives_it_to_learn_from_is_refused_before_anything_is_written(
     model, tokenizer = load_model(tiny)
     text = GENRES[3].text()
     given: dict[str, Any] = {"calibration": rows_of(tokenizer, text)} if as_ids else {"text": text}
-    settings = AdaptSettings(sequences=16, length=256, distill_tokens=4096)
+    settings = AdaptSettings(sequences=16, length=256, distill={"tokens": 4096})
     with pytest.raises(InputError, match=r"\(technical\)"):
         run(model, "leroux2025", tokenizer=tokenizer, out=tmp_path / "run", settings=settings, **given)
     assert not (tmp_path / "run").exists()

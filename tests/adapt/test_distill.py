@@ -30,6 +30,7 @@ from gaincell.adapt.distil.trained import rate
 from gaincell.adapt.leak import leaking
 from gaincell.adapt.run.checkpoints import Checkpoints
 from gaincell.adapt.run.folder import Run
+from gaincell.adapt.settings import named
 from gaincell.adapt.text.cut import read_sequences
 from gaincell.cell import Cell
 from gaincell.models import save_adapter, scalers_of
@@ -52,13 +53,13 @@ def distilled(model: PreTrainedModel, design: GainCellConfig, out: Path, *, n: i
     given = {name: settings.pop(name, None) for name in ("teacher", "validation", "start", "progress")}
     learn = settings.pop("learn", True)
     fields = {
-        "steps": 4,
-        "distill_tokens": TOKENS,
-        "distill_batch": 4,
-        "distill_lr": 1e-2,
-        "distill_positions": 16,
-        **settings,
+        "transfer.steps": 4,
+        "distill.tokens": TOKENS,
+        "distill.batch": 4,
+        "distill.lr": 1e-2,
+        "distill.positions": 16,
     }
+    fields |= named(settings)
     fields = {"held_back": 0, "precision": "no", **fields}  # the same on every machine
     return adapt(
         model,
@@ -93,7 +94,7 @@ def test_the_loss_falls_after_both_other_stages(
         calibration=token_ids(),
         stages=ALL,
         settings=AdaptSettings(
-            steps=4, distill_tokens=8 * TOKENS, distill_batch=4, distill_lr=1e-2, distill_positions=None
+            transfer={"steps": 4}, distill={"tokens": 8 * TOKENS, "batch": 4, "lr": 1e-2, "positions": None}
         ),
         progress=lambda *step: seen.append(step),
     )
@@ -173,7 +174,13 @@ distill.Accelerator = Sharding
 def child(
     model: Path, out: Path, environment: dict[str, str] | None = None, before: str = "", **settings: Any
 ) -> subprocess.Popen[bytes]:
-    fields = {"distill_tokens": TOKENS, "distill_batch": 4, "distill_lr": 1e-2, "distill_positions": 16, **settings}
+    fields = {
+        "distill.tokens": TOKENS,
+        "distill.batch": 4,
+        "distill.lr": 1e-2,
+        "distill.positions": 16,
+        **named(settings),
+    }
     design = fields.pop("design", {})
     arguments = [str(model), str(out), f"{out}.pt", json.dumps(fields), json.dumps(design)]
     return subprocess.Popen(
@@ -191,7 +198,7 @@ def lines_in(run: Path) -> list[dict[str, Any]]:
 
 def test_a_run_killed_five_times_ends_with_the_very_same_weights(small_llama: Path, tmp_path: Path) -> None:
     """Two layers of both other stages, then 120 steps of distillation; killed anywhere among them."""
-    settings = {"stages": ALL, "steps": 4, "distill_tokens": 10 * TOKENS, "distill_checkpoint_every": 7}
+    settings = {"stages": ALL, "transfer.steps": 4, "distill.tokens": 10 * TOKENS, "distill.checkpoint_every": 7}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert child(small_llama, whole, **settings).wait() == 0
     kills = sorted(random.Random().sample(range(1, 4 + 8 * STEPS), 5))
@@ -220,10 +227,10 @@ def test_a_run_killed_five_times_ends_with_the_very_same_weights(small_llama: Pa
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = distilled(load(small_llama), small_design, tmp_path / "run", distill_checkpoint_every=5)
+    first = distilled(load(small_llama), small_design, tmp_path / "run", distill={"checkpoint_every": 5})
     newest = max((tmp_path / "run" / "distill").glob("step-*"))
     newest.write_bytes(newest.read_bytes()[:100])
-    again = distilled(load(small_llama), small_design, tmp_path / "run", distill_checkpoint_every=5)
+    again = distilled(load(small_llama), small_design, tmp_path / "run", distill={"checkpoint_every": 5})
     assert "cannot be read" in caplog.text
     for a, b in zip(first.model.parameters(), again.model.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -233,8 +240,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     ("settings", "before"),
     [
         ({}, ""),
-        ({"distill_accumulation": 2, "distill_teacher": "cached"}, ""),
-        ({"distill_accumulation": 2, "distill_train": "lora"}, _SHARDING),
+        ({"distill.accumulation": 2, "distill.teacher": "cached"}, ""),
+        ({"distill.accumulation": 2, "distill.train": "lora"}, _SHARDING),
     ],
     ids=["copies", "cached", "shards"],
 )
@@ -282,15 +289,15 @@ def test_a_cache_of_the_whole_vocabulary_is_the_original(
     # Without quantisers, and over the first steps: the cache is in float16, and learning makes much of a flipped code.
     design = small_design.replace(storage="uniform", query_levels=None, stored_levels=None, output_levels=None)
     model = distilled(load(small_llama), design, tmp_path / "model", n=18)
-    cached = {"distill_teacher": "cached", "n": 18}
-    whole = distilled(load(small_llama), design, tmp_path / "cached", distill_cached_tokens=97, **cached)
+    cached = {"distill.teacher": "cached", "n": 18}
+    whole = distilled(load(small_llama), design, tmp_path / "cached", distill={"cached_tokens": 97}, **cached)
     assert losses(whole)[:6] == pytest.approx(losses(model)[:6], rel=1e-3)
-    part = distilled(load(small_llama), design, tmp_path / "part", distill_cached_tokens=5, **cached)
+    part = distilled(load(small_llama), design, tmp_path / "part", distill={"cached_tokens": 5}, **cached)
     assert 0.3 * losses(model)[0] < losses(part)[0] < losses(model)[0], "fewer outcomes tell less apart, never more"
 
 
 def test_a_cache_is_not_computed_twice(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
-    cached = {"distill_teacher": "cached", "n": 18}
+    cached = {"distill.teacher": "cached", "n": 18}
     first = distilled(load(small_llama), small_design, tmp_path / "run", **cached)
     files = sorted((tmp_path / "run" / "distill" / "teacher").iterdir())
     assert len(files) == 2
@@ -307,7 +314,7 @@ def test_lora_trains_adapters_and_scalers_only_and_leaves_none(
 ) -> None:
     model = load(small_llama)
     names = [name for name, _ in model.named_modules()]
-    result = distilled(model, small_design, tmp_path / "run", distill_train="lora", distill_lora_rank=2)
+    result = distilled(model, small_design, tmp_path / "run", distill={"train": "lora", "lora_rank": 2})
     checkpoint = max((tmp_path / "run" / "distill").glob("step-*"))
     from safetensors import safe_open
 
@@ -323,11 +330,11 @@ def test_lora_trains_adapters_and_scalers_only_and_leaves_none(
     assert torch.linalg.matrix_rank(difference, rtol=1e-4) == 2
     assert torch.equal(now["model.norm.weight"], original["model.norm.weight"])
     # What a finished run holds is found again, merged the same way.
-    again = distilled(load(small_llama), small_design, tmp_path / "run", distill_train="lora", distill_lora_rank=2)
+    again = distilled(load(small_llama), small_design, tmp_path / "run", distill={"train": "lora", "lora_rank": 2})
     assert torch.equal(dict(again.model.named_parameters())[projection], now[projection])
 
 
-@pytest.mark.parametrize("settings", [{"distill_train": "all"}, {"precision": "bf16"}, {"distill_length": 24}])
+@pytest.mark.parametrize("settings", [{"distill.train": "all"}, {"precision": "bf16"}, {"distill.length": 24}])
 def test_other_ways_learn_too(
     settings: dict[str, Any], small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
@@ -340,7 +347,7 @@ def test_another_architecture_distils(train: str, small_design: GainCellConfig, 
     torch.manual_seed(0)
     sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64, "vocab_size": 97}
     model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=1, eos_token_id=1, initializer_range=0.2))
-    result = distilled(model, small_design, tmp_path, distill_train=train)
+    result = distilled(model, small_design, tmp_path, distill={"train": train})
     assert losses(result)[-1] < losses(result)[0]
 
 
@@ -349,10 +356,10 @@ def test_a_given_teacher_is_learned_from(small_llama: Path, small_design: GainCe
     same = distilled(load(small_llama), small_design, tmp_path / "same", teacher=load(small_llama))
     assert losses(own) == losses(same)
     other = GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=97, bos_token_id=1, eos_token_id=1))
-    with pytest.raises(InputError, match="distill_hidden_weight 0"):
+    with pytest.raises(InputError, match=r"distill\.hidden_weight 0"):
         distilled(load(small_llama), small_design, tmp_path / "other", teacher=other)
     result = distilled(
-        load(small_llama), small_design, tmp_path / "other", teacher=other, distill_hidden_weight=0.0, distill_lr=1e-2
+        load(small_llama), small_design, tmp_path / "other", teacher=other, distill={"hidden_weight": 0.0, "lr": 1e-2}
     )
     assert losses(result)[-1] < losses(result)[0]
     with pytest.raises(InputError, match="same vocabulary"):
@@ -377,10 +384,10 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_checkpoint_kept(
     with monkeypatch.context() as patch:
         patch.setattr(distill, "divergence", breaking)
         with pytest.raises(InputError, match="not finite at step 8 of 12") as caught:
-            distilled(load(small_llama), small_design, tmp_path / "run", distill_checkpoint_every=5)
+            distilled(load(small_llama), small_design, tmp_path / "run", distill={"checkpoint_every": 5})
     assert "\n" not in str(caught.value)
     assert [path.name for path in (tmp_path / "run" / "distill").glob("step-*")] == ["step-00000005.safetensors"]
-    resumed = distilled(load(small_llama), small_design, tmp_path / "run", distill_checkpoint_every=5)
+    resumed = distilled(load(small_llama), small_design, tmp_path / "run", distill={"checkpoint_every": 5})
     whole = distilled(load(small_llama), small_design, tmp_path / "whole")
     assert losses(resumed) == losses(whole)
 
@@ -397,10 +404,10 @@ def test_an_interrupted_run_leaves_a_plain_model_and_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(Run, "log", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            distilled(model, small_design, tmp_path, distill_train="lora", distill_checkpoint_every=3)
+            distilled(model, small_design, tmp_path, distill={"train": "lora", "checkpoint_every": 3})
     assert not any("lora" in name for name, _ in model.named_parameters())
     assert all(p.requires_grad for p in model.parameters())
-    again = distilled(load(small_llama), small_design, tmp_path, distill_train="lora", distill_checkpoint_every=3)
+    again = distilled(load(small_llama), small_design, tmp_path, distill={"train": "lora", "checkpoint_every": 3})
     assert [line["step"] for line in steps_of(again.metrics)] == list(range(1, STEPS + 1))
 
 
@@ -420,7 +427,7 @@ def test_what_a_run_has_reached_is_read_without_learning_on(
         return result
 
     log, out = Run.log, tmp_path / "run"
-    settings = {"stages": ALL, "distill_train": train, "distill_checkpoint_every": 3}
+    settings = {"stages": ALL, "distill.train": train, "distill.checkpoint_every": 3}
     with pytest.raises(InputError, match="no run that has begun"):
         distilled(load(small_llama), small_design, out, learn=False, **settings)
     assert not out.exists()
@@ -446,18 +453,18 @@ def test_what_a_run_has_reached_is_read_without_learning_on(
         assert torch.equal(a, b), name
     assert read.metrics == whole.metrics
     with pytest.raises(InputError, match="another run"):
-        distilled(load(small_llama), small_design, out, learn=False, **settings, distill_clip=2.0)
+        distilled(load(small_llama), small_design, out, learn=False, **settings, distill={"clip": 2.0})
 
 
 def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
     for settings, message in (
-        ({"distill_train": "heads"}, "distill_train"),
-        ({"distill_tokens": 0}, "distill_tokens"),
-        ({"distill_warmup": 1.0}, "distill_warmup"),
-        ({"distill_betas": (0.9, 1.0)}, "distill_betas"),
+        ({"distill.train": "heads"}, "distill.train"),
+        ({"distill.tokens": 0}, "distill.tokens"),
+        ({"distill.warmup": 1.0}, "distill.warmup"),
+        ({"distill.betas": (0.9, 1.0)}, "distill.betas"),
         ({"distill_speed": 1}, "unknown field 'distill_speed'"),
-        ({"distill_batch": 4, "distill_accumulation": 3}, "not a multiple of 1 processes x 3 passes"),
-        ({"distill_length": 1000}, "fewer than distill_length"),
+        ({"distill.batch": 4, "distill.accumulation": 3}, "not a multiple of 1 processes x 3 passes"),
+        ({"distill.length": 1000}, "fewer than distill.length"),
     ):
         with pytest.raises(InputError, match=message) as caught:
             distilled(load(small_llama), small_design, tmp_path / "none", **settings)
@@ -465,7 +472,7 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: G
     assert not (tmp_path / "none").exists(), "a refused run leaves nothing behind"
     distilled(load(small_llama), small_design, tmp_path / "run")
     with pytest.raises(InputError, match="belongs to another run"):
-        distilled(load(small_llama), small_design, tmp_path / "run", distill_lr=1e-3)
+        distilled(load(small_llama), small_design, tmp_path / "run", distill={"lr": 1e-3})
     with pytest.raises(InputError, match="belongs to another run"):
         distilled(load(small_llama), small_design, tmp_path / "run", stages=ALL)
 
@@ -475,7 +482,7 @@ def test_lora_without_peft_is_refused(
 ) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(InputError, match=r"gaincell\[lora\]"):
-        distilled(load(small_llama), small_design, tmp_path / "run", distill_train="lora")
+        distilled(load(small_llama), small_design, tmp_path / "run", distill={"train": "lora"})
 
 
 @given(st.integers(1, 9), st.integers(1, 7), st.integers(0, 20), st.integers(0, 3))
@@ -534,10 +541,10 @@ def test_the_divergence_of_some_tokens_is_that_of_k_plus_one_outcomes(k: int, te
 
 
 def test_a_run_goes_on_from_an_adapter(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
-    first = distilled(load(small_llama), small_design, tmp_path / "first", distill_train="all", stages=ALL)
+    first = distilled(load(small_llama), small_design, tmp_path / "first", distill={"train": "all"}, stages=ALL)
     file = tmp_path / "first.safetensors"
     save_adapter(first.model, load(small_llama), file)
-    again = {"start": file, "stages": ["distill"], "distill_tokens": 4 * 48, "distill_lr": 1e-12}
+    again = {"start": file, "stages": ["distill"], "distill.tokens": 4 * 48, "distill.lr": 1e-12}
     inner, outer = (
         distilled(load(small_llama), small_design, tmp_path / name, **again, teacher=teacher)
         for name, teacher in (("inner", None), ("outer", load(small_llama)))
@@ -590,7 +597,7 @@ def test_the_validation_text_is_looked_at_as_the_design_point_leaks(
 ) -> None:
     model, text = load(small_llama), "the quick brown fox jumps over the lazy dog " * 4
     result = distilled(
-        model, small_design, tmp_path, validation=text, distill_validate_every=5, distill_validate_tokens=100
+        model, small_design, tmp_path, validation=text, distill={"validate_every": 5, "validate_tokens": 100}
     )
     found = {line["step"]: line["perplexity"] for line in result.metrics if "perplexity" in line}
     assert list(found) == [0, 5, 10, STEPS]
@@ -661,7 +668,7 @@ def test_noise_without_a_seed_of_its_own_is_the_same_after_a_kill(
     stage: str, small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     noisy = small_design.replace(score_noise=0.01, readout_noise=0.02)
-    settings: dict[str, Any] = {"stages": ALL, "distill_checkpoint_every": 4}
+    settings: dict[str, Any] = {"stages": ALL, "distill.checkpoint_every": 4}
     torch.manual_seed(1)
     whole = distilled(one := load(small_llama), noisy, tmp_path / "whole", **settings)
 
@@ -699,7 +706,7 @@ def test_validation_must_not_be_what_an_earlier_stage_learns_from(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     text = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=2000))
-    few: dict[str, Any] = {"sequences": 8, "length": 48, "steps": 2, "distill_tokens": 48, "distill_batch": 1}
+    few: dict[str, Any] = {"sequences": 8, "length": 48, "transfer.steps": 2, "distill.tokens": 48, "distill.batch": 1}
     ids = read_sequences(Letters(), text, 8, 48, 0)
     late = "".join(chr(95 + token) for token in ids[5].tolist())
     with pytest.raises(InputError, match="training sequence 5"):
@@ -720,7 +727,7 @@ def test_a_text_for_distillation_alone_need_not_be_as_long_as_other_stages_ask(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     text = "".join(chr(32 + (7 * i * i + 3 * i) % 90) for i in range(100))
-    fields: dict[str, Any] = {"length": 48, "distill_tokens": 96, "distill_batch": 1, "distill_positions": 8}
+    fields: dict[str, Any] = {"length": 48, "distill.tokens": 96, "distill.batch": 1, "distill.positions": 8}
     fields |= {"held_back": 0}
 
     def run(*stages: str) -> AdaptResult:
@@ -755,7 +762,7 @@ def test_what_was_measured_before_a_kill_is_logged_once(
         if (stage, done) == ("distill", 2):
             raise KeyboardInterrupt
 
-    settings: dict[str, Any] = {"validation": "the quick brown fox " * 9, "distill_validate_tokens": 100}
+    settings: dict[str, Any] = {"validation": "the quick brown fox " * 9, "distill.validate_tokens": 100}
     with pytest.raises(KeyboardInterrupt):
         distilled(load(small_llama), small_design, tmp_path, progress=kill, **settings)
     result = distilled(load(small_llama), small_design, tmp_path, **settings)
@@ -766,7 +773,7 @@ def test_a_run_with_another_budget_is_refused_before_text_is_written(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     def run(tokens: int, *, learn: bool = True) -> AdaptResult:
-        fields: dict[str, Any] = {"sequences": 2, "length": 16, "distill_tokens": tokens, "distill_batch": 2}
+        fields: dict[str, Any] = {"sequences": 2, "length": 16, "distill.tokens": tokens, "distill.batch": 2}
         fields |= {"held_back": 0}
         return adapt(
             load(small_llama),

@@ -91,7 +91,7 @@ def test_it_is_adapted(name: str, small_design: GainCellConfig, tmp_path: Path) 
         out=tmp_path,
         calibration=ids,
         stages=("statistics", "transfer"),
-        settings=AdaptSettings(steps=6, held_back=0),
+        settings=AdaptSettings(transfer={"steps": 6}, held_back=0),
     )
     after = [line for line in result.metrics if line["stage"] == "transfer"]
     assert [line["layer"] for line in after] == [0, 1]

@@ -144,7 +144,7 @@ def test_a_preset_takes_the_offset_of_the_circuits_off(
 def test_distillation_goes_on_from_there(
     adapter: Path, design: GainCellConfig, small_llama: Path, tmp_path: Path
 ) -> None:
-    settings = AdaptSettings(distill_tokens=2 * 4 * 48, distill_batch=4, distill_lr=1e-4)
+    settings = AdaptSettings(distill={"tokens": 2 * 4 * 48, "batch": 4, "lr": 1e-4})
     result = matched(
         small_llama,
         tmp_path / "run",

@@ -18,7 +18,7 @@ from gaincell.adapt.outcome import AtLength, HeldBack, Outcome, behind
 from gaincell.report.curves import read_curve
 
 #: Little to learn from: a few rows of 48 tokens, while the window holds 64.
-FEW: dict[str, Any] = {"sequences": 4, "length": 48, "batch": 2, "steps": 2, "precision": "no"}
+FEW: dict[str, Any] = {"sequences": 4, "length": 48, "transfer.batch": 2, "transfer.steps": 2, "precision": "no"}
 
 
 class Begins(Letters):
@@ -154,7 +154,7 @@ def test_a_run_that_was_cut_short_comes_to_the_same(
 
 
 def test_a_later_stage_has_the_last_word(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
-    settings = {"held_back": 2, "distill_length": 96, "distill_tokens": 4 * 96, "distill_batch": 2}
+    settings = {"held_back": 2, "distill.length": 96, "distill.tokens": 4 * 96, "distill.batch": 2}
     first = run(load(small_llama), small_design, tmp_path, settings, stages=["statistics"])
     assert first.outcome is not None
     model = load(small_llama)
@@ -183,8 +183,8 @@ def test_rows_are_no_longer_than_the_positions(small_design: GainCellConfig, tmp
 def test_a_wrecked_model_is_told_in_one_sentence(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
-    settings = {"distill_lr": 1.0, "distill_clip": 1e3, "distill_warmup": 0.0, "distill_tokens": 8 * 48 * 2}
-    result = run(sure(small_llama), small_design, tmp_path, {**settings, "distill_batch": 2}, stages=["distill"])
+    settings = {"distill.lr": 1.0, "distill.clip": 1e3, "distill.warmup": 0.0, "distill.tokens": 8 * 48 * 2}
+    result = run(sure(small_llama), small_design, tmp_path, {**settings, "distill.batch": 2}, stages=["distill"])
     outcome = result.outcome
     assert outcome is not None
     assert not outcome.usable
@@ -192,15 +192,16 @@ def test_a_wrecked_model_is_told_in_one_sentence(
     assert outcome.note.startswith("not usable: the perplexity is ")
     assert "times the original's at 48 tokens" in outcome.note
     assert outcome.note.endswith(
-        "try more tokens (distill_tokens), longer rows (length=64) or lower rates (distill_lr)."
+        "try more tokens (distill.tokens), longer rows (length=64) or lower rates (distill.lr)."
     )
 
 
 def test_layers_that_stayed_as_they_were_are_named(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
-    rates = {"projection_lr": 1e30, "scaler_lr": 1e30, "predictor_lr": 1e30, "tries": 1, "held_back": 1}
-    result = run(load(small_llama), small_design, tmp_path, rates)
+    rates = {"projection_lr": 1e30, "scaler_lr": 1e30, "predictor_lr": 1e30, "tries": 1}
+    settings = {f"transfer.{name}": value for name, value in rates.items()} | {"held_back": 1}
+    result = run(load(small_llama), small_design, tmp_path, settings)
     assert result.outcome is not None
     assert result.outcome.behind == (0, 1)
     assert result.outcome.left_behind == (
@@ -238,13 +239,13 @@ def ended(*ratios: float, stages: tuple[str, ...] = ("statistics", "transfer")) 
         (
             ended(5.0, 1234.4, stages=("statistics", "transfer", "distill")),
             "not usable: the perplexity is 5.0 times the original's at 256 tokens and 1,234 times at 1,024 tokens, "
-            "where 3 times is the most; try more tokens (distill_tokens), longer rows (length=1024) or lower rates "
-            "(projection_lr, distill_lr).",
+            "where 3 times is the most; try more tokens (distill.tokens), longer rows (length=1024) or lower rates "
+            "(transfer.projection_lr, distill.lr).",
         ),
         (
             ended(math.nan, stages=("linear", "matching", "cubic")),
-            "not usable: the perplexity at 256 tokens is no number; try more tokens (distill_tokens) or lower rates "
-            "(distill_lr).",
+            "not usable: the perplexity at 256 tokens is no number; try more tokens (distill.tokens) or lower rates "
+            "(distill.lr).",
         ),
     ],
 )
@@ -255,7 +256,7 @@ def test_one_sentence_says_where_and_what_to_try(outcome: Outcome, told: str | N
 
 def test_the_papers_recipe_says_it_too(small_llama: Path, tmp_path: Path) -> None:
     design = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=16)
-    settings = AdaptSettings(**FEW, held_back=2, distill_tokens=4 * 2 * 48, distill_batch=2)
+    settings = AdaptSettings(**FEW, held_back=2, distill={"tokens": 4 * 2 * 48, "batch": 2})
     result = paper_recipe(
         load(small_llama), design, tokenizer=Letters(), out=tmp_path, calibration=token_ids(), settings=settings
     )

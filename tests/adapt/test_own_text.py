@@ -143,9 +143,9 @@ def test_rows_of_a_text_hold_it_once_behind_what_every_text_begins_with(
     rows = read_sequences(Begun(), text, count, length)
     assert (rows[:, 0] == 2).all()
     assert sorted(rows[:, 1:].tolist()) == sorted(ids[i * (length - 1) :][: length - 1] for i in range(count))
-    settings = AdaptSettings(length=length, distill_length=distilled, distill_tokens=10_000)
+    settings = AdaptSettings(length=length, distill={"length": distilled, "tokens": 10_000})
     if count * (length - 1) >= distilled - 1:
-        cut = cut_rows(Begun(), rows, settings)
+        cut = cut_rows(Begun(), rows, settings.distill.length)
         assert (cut[:, 0] == 2).all()
         whole = rows[:, 1:].flatten()
         assert torch.equal(cut[:, 1:].flatten(), whole[: len(cut) * (distilled - 1)]) or distilled == length

@@ -53,8 +53,8 @@ def token_ids(n: int = 8, length: int = 48) -> torch.Tensor:
 
 
 def adapted(model: PreTrainedModel, out: Path, design: Any = DESIGN, **arguments: Any) -> AdaptResult:
-    settings = {"distill_tokens": TOKENS, "distill_lr": 3e-3, "distill_validate_tokens": 100, "held_back": 0}
-    settings |= {"distill_batch": 4}
+    settings = {"distill.tokens": TOKENS, "distill.lr": 3e-3, "distill.validate_tokens": 100, "held_back": 0}
+    settings |= {"distill.batch": 4}
     settings["precision"] = "no"  # the same on every machine
     settings |= arguments.pop("settings", {})
     source = {} if "text" in arguments else {"calibration": token_ids()}
@@ -69,7 +69,7 @@ def lines(result: AdaptResult, stage: str) -> list[dict[str, Any]]:
 def test_both_trainings_learn_and_the_budget_is_what_they_take(small_llama: Path, tmp_path: Path) -> None:
     model, seen = load(small_llama), []
     result = adapted(
-        model, tmp_path / "run", progress=lambda *step: seen.append(step), settings={"distill_tokens": 8 * TOKENS}
+        model, tmp_path / "run", progress=lambda *step: seen.append(step), settings={"distill.tokens": 8 * TOKENS}
     )
     linear, cubic = lines(result, "linear"), lines(result, "cubic")
     assert (len(linear), len(cubic)) == split_steps(8 * STEPS) == (63, 129)
@@ -160,7 +160,7 @@ def test_the_linear_model_leaks_as_the_design_point_does() -> None:
 def test_validation_is_logged_in_both_trainings(small_llama: Path, tmp_path: Path) -> None:
     model, held_out = load(small_llama), "the quick brown fox jumps over the lazy dog " * 4
     text = "".join(chr(48 + (i * i) % 61) for i in range(TOKENS))
-    settings = {"length": 48, "distill_validate_every": 10}
+    settings = {"length": 48, "distill.validate_every": 10}
     result = adapted(model, tmp_path, text=text, validation=held_out, settings=settings)
     found = [(line["stage"], line["step"]) for line in result.metrics if "perplexity" in line]
     assert found == [("linear", 0), ("linear", 8), ("cubic", 0), ("cubic", 10), ("cubic", 16)]
@@ -169,7 +169,7 @@ def test_validation_is_logged_in_both_trainings(small_llama: Path, tmp_path: Pat
 
 
 def test_it_learns_from_text_of_its_own(small_llama: Path, tmp_path: Path) -> None:
-    settings = {"sequences": 4, "length": 16, "distill_tokens": 4 * 4 * 16}
+    settings = {"sequences": 4, "length": 16, "distill.tokens": 4 * 4 * 16}
     result = adapted(load(small_llama), tmp_path, calibration=None, settings=settings)
     assert (tmp_path / "calibration.safetensors").is_file()
     assert [line["tokens"] for line in result.metrics if line["stage"] != "matching"] == [64, 64, 128, 192]
@@ -183,7 +183,7 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(
         if (stage, done) == where:
             raise KeyboardInterrupt
 
-    settings = {"distill_checkpoint_every": 4}
+    settings = {"distill.checkpoint_every": 4}
     whole = adapted(load(small_llama), tmp_path / "whole", settings=settings)
     with pytest.raises(KeyboardInterrupt):
         adapted(load(small_llama), tmp_path / "run", settings=settings, progress=interrupt)
@@ -230,7 +230,7 @@ def child(
 
 
 def test_a_killed_run_goes_on_to_the_very_same_weights(small_llama: Path, tmp_path: Path) -> None:
-    settings = {"distill_checkpoint_every": 3, "distill_tokens": 4 * TOKENS}
+    settings = {"distill.checkpoint_every": 3, "distill.tokens": 4 * TOKENS}
     out, log = tmp_path / "run", tmp_path / "run" / "metrics.jsonl"
     process = child(small_llama, out, settings, {})
     deadline = time.monotonic() + 120
@@ -295,7 +295,7 @@ def test_the_loss_is_the_cross_entropy_of_the_text(small_llama: Path, tmp_path: 
         load(small_llama),
         tmp_path / "recipe",
         DESIGN.replace(cell="leroux2025-linear"),
-        settings={"distill_tokens": 1, "distill_batch": 8, "distill_hidden_weight": 5.0, "distill_temperature": 3.0},
+        settings={"distill.tokens": 1, "distill.batch": 8, "distill.hidden_weight": 5.0, "distill.temperature": 3.0},
     )
     model = convert_(load(small_llama), DESIGN.replace(cell="leroux2025-linear"))
     with torch.no_grad():
@@ -303,7 +303,7 @@ def test_the_loss_is_the_cross_entropy_of_the_text(small_llama: Path, tmp_path: 
     of_linear = torch.nn.functional.cross_entropy(linear.flatten(0, 1), ids[:, 1:].flatten())
     assert result.metrics[0]["loss"] == pytest.approx(float(of_linear), rel=1e-5)
     # And of the stage `distill` of `adapt`, which makes no teacher for it.
-    given = {"distill_loss": "next-token", "distill_tokens": 1, "distill_batch": 8, "learning_leak": None}
+    given = {"distill.loss": "next-token", "distill.tokens": 1, "distill.batch": 8, "learning_leak": None}
     given["precision"] = "no"
     stage = adapt(
         load(small_llama),
@@ -312,7 +312,7 @@ def test_the_loss_is_the_cross_entropy_of_the_text(small_llama: Path, tmp_path: 
         out=tmp_path / "stage",
         calibration=ids,
         stages=["distill"],
-        settings=AdaptSettings(**given, distill_teacher="cached"),
+        settings=AdaptSettings(**given, distill={"teacher": "cached"}),
     )
     assert stage.metrics[0]["loss"] == pytest.approx(float(wanted), rel=1e-5)
     assert not (tmp_path / "stage" / "distill" / "teacher").exists()
@@ -357,12 +357,12 @@ def test_steps_are_shared_as_published(steps: int) -> None:
 
 
 def test_what_is_set_explicitly_overrides_the_paper() -> None:
-    settings = paper_settings(AdaptSettings(distill_lr=1e-3, learning_leak="factored"))
-    assert (settings.distill_lr, settings.learning_leak) == (1e-3, "factored")
-    assert (settings.distill_betas, settings.distill_weight_decay) == ((0.9, 0.95), 0.1)
+    settings = paper_settings(AdaptSettings(distill={"lr": 1e-3}, learning_leak="factored"))
+    assert (settings.distill.lr, settings.learning_leak) == (1e-3, "factored")
+    assert (settings.distill.betas, settings.distill.weight_decay) == ((0.9, 0.95), 0.1)
     model = torch.nn.Linear(2, 2, bias=False)  # whose weights are smaller than 1: its rates are absolute all the same
     model.gaincell = torch.nn.ParameterDict({"q_scale": torch.full((2,), 0.5)})
-    assert [(g["peak"], g["weight_decay"]) for g in groups(model, settings)] == [(1e-3, 0.1), (1e-3, 0.0)]
+    assert [(g["peak"], g["weight_decay"]) for g in groups(model, settings.distill)] == [(1e-3, 0.1), (1e-3, 0.0)]
 
 
 def test_bad_input_is_refused_in_one_sentence(small_llama: Path, tmp_path: Path) -> None:
@@ -370,10 +370,10 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, tmp_path: Path)
     for message, arguments in (
         ("score preset and no digital sinks, which design point 'extended' has", {"design": "extended"}),
         ("digital sinks", {"design": DESIGN.replace(sinks="digital")}),
-        ("leave distill_loss out", {"settings": {"distill_loss": "kl"}}),
+        ("leave distill.loss out", {"settings": {"distill.loss": "kl"}}),
         ("token ids of shape", {"calibration": torch.zeros(3)}),
         ("shorter than one row", {"text": "short"}),
-        ("not a multiple", {"settings": {"distill_accumulation": 3}}),
+        ("not a multiple", {"settings": {"distill.accumulation": 3}}),
     ):
         with pytest.raises(InputError, match=message) as caught:
             adapted(load(small_llama), out, **arguments)
@@ -381,7 +381,7 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, tmp_path: Path)
     with pytest.raises(InputError, match="already"):
         adapted(convert_(load(small_llama), DESIGN), out)
     assert not out.exists(), "a refused run leaves nothing behind"
-    adapted(load(small_llama), out, settings={"distill_tokens": 1})
+    adapted(load(small_llama), out, settings={"distill.tokens": 1})
     with pytest.raises(InputError, match="belongs to another run"):
         adapted(load(small_llama), out)
     with pytest.raises(InputError, match="belongs to another run"):

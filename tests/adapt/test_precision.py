@@ -11,18 +11,19 @@ from transformers import AutoModelForCausalLM
 
 from gaincell import GainCellConfig
 from gaincell.adapt import AdaptResult, AdaptSettings, adapt, precision
+from gaincell.adapt.settings import named
 
 ROWS = torch.randint(0, 97, (8, 48), generator=torch.Generator().manual_seed(1))
 
 
 def adapted(model: Path, design: GainCellConfig, out: Path, stages: tuple[str, ...], **settings: Any) -> AdaptResult:
     fields: dict[str, Any] = {
-        "steps": 8,
-        "batch": 4,
-        "distill_tokens": 4 * 4 * 48,
-        "distill_batch": 4,
-        "distill_lr": 3e-3,
-        "distill_positions": 16,
+        "transfer.steps": 8,
+        "transfer.batch": 4,
+        "distill.tokens": 4 * 4 * 48,
+        "distill.batch": 4,
+        "distill.lr": 3e-3,
+        "distill.positions": 16,
     }
     return adapt(
         AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
@@ -31,12 +32,12 @@ def adapted(model: Path, design: GainCellConfig, out: Path, stages: tuple[str, .
         out=out,
         calibration=ROWS,
         stages=stages,
-        settings=AdaptSettings(**fields | settings),
+        settings=AdaptSettings(**fields | named(settings)),
     )
 
 
 def begun(out: Path) -> str:
-    return json.loads((out / "distill" / "config.json").read_text())["settings"]["distill_precision"]
+    return json.loads((out / "distill" / "config.json").read_text())["settings"]["precision"]
 
 
 def notes(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -86,7 +87,7 @@ def test_stages_in_calls_of_their_own_compute_in_what_the_first_was_settled_on(
 def test_a_cached_teacher_is_read_in_either_precision(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path, name: str
 ) -> None:
-    fields = {"precision": name, "distill_cached_tokens": 97}
+    fields = {"precision": name, "distill.cached_tokens": 97}
     losses = [
         [line["loss"] for line in result.metrics if line["stage"] == "distill"]
         for teacher in ("model", "cached")
@@ -94,7 +95,7 @@ def test_a_cached_teacher_is_read_in_either_precision(
             adapted(
                 *(small_llama, small_design, tmp_path / teacher, ("statistics", "distill")),
                 **fields,
-                distill_teacher=teacher,
+                distill={"teacher": teacher},
             )
         ]
     ]

@@ -81,10 +81,10 @@ def test_adapters_of_low_rank_move_as_the_weights_that_they_add_to(
     weight = model.get_parameter("model.layers.1.self_attn.o_proj.weight")
     with torch.no_grad():
         weight.mul_(50)
-    settings = AdaptSettings(distill_train="lora", distill_lr=1e-3)
+    settings = AdaptSettings(distill={"train": "lora", "lr": 1e-3})
     with training_only(model, settings):  # pyright: ignore[reportArgumentType]
         named = dict(model.named_parameters())
-        peaks = {id(p): group["peak"] for group in groups(model, settings) for p in group["params"]}
+        peaks = {id(p): group["peak"] for group in groups(model, settings.distill) for p in group["params"]}
         large = float(weight.detach().square().mean().sqrt())
         adapters = [p for name, p in named.items() if "layers.1.self_attn.o_proj.lora_" in name]
         assert len(adapters) == 2

@@ -45,7 +45,7 @@ def log_probs(model: PreTrainedModel) -> Tensor:
 def adapted(name: str | None) -> dict[str, float]:
     """Relative errors of every layer and stage, and KL to the original on other rows, of a form after all stages."""
     model = copy.deepcopy(original()) if name is None else REWRITES[name](original())
-    settings = AdaptSettings(steps=16, distill_tokens=8 * 4 * 48, distill_batch=4, distill_positions=None)
+    settings = AdaptSettings(transfer={"steps": 16}, distill={"tokens": 8 * 4 * 48, "batch": 4, "positions": None})
     stages = ("statistics", "transfer", "distill")
     with tempfile.TemporaryDirectory() as out:
         result = adapt(model, DESIGN, tokenizer=None, out=out, calibration=rows(1), settings=settings, stages=stages)

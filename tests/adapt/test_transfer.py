@@ -20,7 +20,7 @@ def first_tokens_error(path: Path, design: GainCellConfig, weight: float) -> flo
     model = gaincell.convert_(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), design)
     walk = LayerWalk(model, torch.randint(0, 97, (16, 48)), 4)
     module, teaching = next(iter(walk.modules.values())), walk.advance(0)
-    went = transfer_layer(module, teaching, AdaptSettings(sink_weight=weight, steps=40), 0)
+    went = transfer_layer(module, teaching, AdaptSettings(transfer={"sink_weight": weight, "steps": 40}), 0)
     assert went.after < went.before
     assert (went.rate, went.kept) == (1.0, False)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_a_layer_that_learned_nothing_is_left_as_it_was(small_llama: Path, small
     walk = LayerWalk(model, torch.randint(0, 97, (8, 24)), 4)
     module, teaching = next(iter(walk.modules.values())), walk.advance(0)
     start = {name: value.clone() for name, value in module.state_dict().items()}
-    went = transfer_layer(module, teaching, AdaptSettings(projection_lr=1e6, steps=3, tries=2), 0)
+    went = transfer_layer(module, teaching, AdaptSettings(transfer={"projection_lr": 1e6, "steps": 3, "tries": 2}), 0)
     assert went.after == went.before
     assert (went.rate, went.kept) == (pytest.approx(1 / 3), True)
     for name, value in module.state_dict().items():
@@ -65,7 +65,9 @@ def test_a_layer_that_got_worse_tries_again_at_lower_rates(small_llama: Path, sm
     walk = LayerWalk(model, torch.randint(0, 97, (8, 24)), 4)
     module, teaching = next(iter(walk.modules.values())), walk.advance(0)
     start = {name: value.clone() for name, value in module.state_dict().items()}
-    settings = AdaptSettings(steps=8, projection_lr=3.0, scaler_lr=3.0, predictor_lr=3.0, tries=8)
+    settings = AdaptSettings(
+        transfer={"steps": 8, "projection_lr": 3.0, "scaler_lr": 3.0, "predictor_lr": 3.0, "tries": 8}
+    )
     went = transfer_layer(module, teaching, settings, 0)
     assert went.after < went.before
     assert not went.kept
@@ -75,6 +77,6 @@ def test_a_layer_that_got_worse_tries_again_at_lower_rates(small_llama: Path, sm
     found = {name: value.clone() for name, value in module.state_dict().items()}
     module.load_state_dict(start)
     lower = {name: 3.0 * went.rate for name in ("projection_lr", "scaler_lr", "predictor_lr")}
-    assert transfer_layer(module, teaching, AdaptSettings(steps=8, **lower), 0).rate == 1.0
+    assert transfer_layer(module, teaching, AdaptSettings(transfer={"steps": 8, **lower}), 0).rate == 1.0
     for name, value in module.state_dict().items():
         torch.testing.assert_close(value, found[name], msg=name)

@@ -47,8 +47,15 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 def adapt(model: Path, out: Path) -> tuple[int | str, str]:
     """Adapt, or go on; the exit code, or the exception that came through, and what was said on stderr."""
-    settings = ("sequences=4", "length=24", "steps=1", "distill_tokens=192", "distill_positions=4", "held_back=1")
-    more = ("distill_teacher=cached", "distill_checkpoint_every=1", "distill_batch=4")
+    settings = (
+        "sequences=4",
+        "length=24",
+        "transfer.steps=1",
+        "distill.tokens=192",
+        "distill.positions=4",
+        "held_back=1",
+    )
+    more = ("distill.teacher=cached", "distill.checkpoint_every=1", "distill.batch=4")
     given = [word for setting in (*settings, *more) for word in ("--set", setting)]
     stages = ["--stages", "statistics,transfer,distill", "--text", str(model / "words.txt")]
     said = io.StringIO()

@@ -18,7 +18,7 @@ from gaincell.cli import adapt as command
 from gaincell.models import adapter_info
 
 QUICK = command.QUICK
-QUICKER = {"sequences": 4, "length": 24, "steps": 1, "distill_tokens": 192, "distill_batch": 4, "held_back": 0}
+QUICKER = {"sequences": 4, "length": 24, "transfer.steps": 1, "distill.tokens": 192, "distill.batch": 4, "held_back": 0}
 COMMAND = [sys.executable, "-m", "gaincell.cli"]
 
 
@@ -96,7 +96,7 @@ def test_what_is_not_usable_is_said_in_a_sentence_of_its_own() -> None:
     assert told(outcome) == [
         "at 256 tokens: perplexity 4,321, 432 times the original's 10, and KL 5.25 nats a token",
         "not usable: the perplexity is 432 times the original's at 256 tokens, where 3 times is the most; try the "
-        "stage distill as well or lower rates (projection_lr).",
+        "stage distill as well or lower rates (transfer.projection_lr).",
         "layer 7 (counted from 0) stayed behind: the stage transfer left it as it was, or at over 3 times the median "
         "error.",
     ]
@@ -139,7 +139,7 @@ def test_adapt_learns_from_a_given_text_by_the_papers_matching(tiny: Path, text_
 
 
 def test_adapt_distils_with_settings_given_one_by_one(tiny: Path, text_file: Path, gaincell: Run) -> None:
-    settings = ("--set", "distill_tokens=240", "--set", "distill_batch=2", "--set", "distill_positions=null")
+    settings = ("--set", "distill.tokens=240", "--set", "distill.batch=2", "--set", "distill.positions=null")
     args = (
         "adapt",
         tiny,
@@ -150,7 +150,7 @@ def test_adapt_distils_with_settings_given_one_by_one(tiny: Path, text_file: Pat
         "--quick",
         "--json",
         "--set",
-        "distill_lr=1e-3",
+        "distill.lr=1e-3",
         *settings,
     )
     ended = gaincell(*args, "--stages", "statistics,transfer,distill")
@@ -160,13 +160,13 @@ def test_adapt_distils_with_settings_given_one_by_one(tiny: Path, text_file: Pat
     assert steps[-1]["tokens"] == 240
     assert max(line["lr"] for line in steps) <= 1e-3
     assert gaincell("generate", "The", "--model", "run/model", "--max-new-tokens", 4).code == 0
-    gaincell(*args, "--stages", "distill", "--set", "distill_temperature=2").assert_refused("another run")
+    gaincell(*args, "--stages", "distill", "--set", "distill.temperature=2").assert_refused("another run")
     # Its header says how it was made, without anybody's folders.
     notes = adapter_info("run/adapter.safetensors").notes
     assert notes is not None
     assert notes.startswith(f"gaincell adapt {tiny.name} --config extended --text {text_file.name} --stages stat")
     assert notes.endswith(
-        "--set distill_lr=1e-3 --set distill_tokens=240 --set distill_batch=2 --set distill_positions=null --quick"
+        "--set distill.lr=1e-3 --set distill.tokens=240 --set distill.batch=2 --set distill.positions=null --quick"
     )
 
 
@@ -182,7 +182,7 @@ def test_an_adapter_of_a_run_that_was_cut_short(
             raise KeyboardInterrupt
 
     log = Folder.log
-    settings = ("--set", "distill_tokens=240", "--set", "distill_batch=2", "--set", "distill_checkpoint_every=2")
+    settings = ("--set", "distill.tokens=240", "--set", "distill.batch=2", "--set", "distill.checkpoint_every=2")
     args = ("adapt", tiny, "--out", "run", "--text", text_file, "--quick", *settings)
     stages = ("--stages", "statistics,transfer,distill")
     save = ("--save-adapter", "part.safetensors", "--json")
@@ -209,7 +209,7 @@ def test_an_adapter_of_a_run_that_was_cut_short(
 
 def test_adapt_by_the_papers_recipe(tiny: Path, text_file: Path, gaincell: Run) -> None:
     args = ("adapt", tiny, "--out", "run", "--text", text_file, "--quick", "--recipe", "paper", "--json")
-    settings = ("--set", "distill_tokens=192", "--set", "distill_batch=2")
+    settings = ("--set", "distill.tokens=192", "--set", "distill.batch=2")
     ended = gaincell(*args, *settings, "--config", "leroux2025", "--validate", "speeches")
     assert ended.code == 0
     found = json.loads(ended.out)
@@ -227,17 +227,19 @@ def test_adapt_by_the_papers_recipe(tiny: Path, text_file: Path, gaincell: Run) 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("distill_lr", "NAME=VALUE"),
+        ("distill.lr", "NAME=VALUE"),
         ("=3", "NAME=VALUE"),
         ("distil_lr=1", "distil_lr"),
-        ("distill_lr=-1", "distill_lr"),
-        ("distill_lr=[", "YAML"),
-        ("distill_train=heads", "distill_train"),
+        ("distill.lr=-1", "distill.lr"),
+        ("distill.lr=[", "YAML"),
+        ("distill.train=heads", "distill.train"),
     ],
 )
 def test_bad_settings(given: str, told: str, tiny: Path, gaincell: Run) -> None:
     gaincell("adapt", tiny, "--out", "run", "--set", given).assert_refused(told)
-    gaincell("adapt", tiny, "--out", "run", "--set", "steps=2", "--set", "steps=3").assert_refused("once")
+    gaincell("adapt", tiny, "--out", "run", "--set", "transfer.steps=2", "--set", "transfer.steps=3").assert_refused(
+        "once"
+    )
     assert not Path("run").exists()
 
 
@@ -399,7 +401,7 @@ def test_a_setting_that_yaml_takes_for_a_boolean_is_the_word_it_is() -> None:
     from gaincell import InputError
     from gaincell.cli.adapt import parse_settings
 
-    assert parse_settings(["distill_precision=no", "steps=3"]) == {"distill_precision": "no", "steps": 3}
+    assert parse_settings(["distill_precision=no", "transfer.steps=3"]) == {"precision": "no", "transfer.steps": 3}
     with pytest.raises(InputError, match="NAME=VALUE"):
         parse_settings(["steps=3\nseed: 2"])
 
@@ -434,10 +436,10 @@ def test_a_second_process_is_refused_and_a_killed_one_gone_on_from(
     ("given", "told"),
     [
         (["--validate", "speeches", "--stages", "statistics"], "--validate is for the stage distill"),
-        (["--set", "distill_leak=cell", "--stages", "transfer", "--set", "step=5"], "did you mean 'steps'?"),
-        (["--set", "distill_tokens=5000", "--stages", "statistics"], "--set distill_tokens is for the stage distill"),
+        (["--set", "distill_leak=cell", "--stages", "transfer", "--set", "step=5"], "did you mean 'transfer.steps'?"),
+        (["--set", "distill.tokens=5000", "--stages", "statistics"], "--set distill.tokens is for the stage distill"),
         (["--stages", "transfer", "--statistics", "matching"], "--statistics is for that stage"),
-        (["--set", "step=5"], "did you mean 'steps'?"),
+        (["--set", "step=5"], "did you mean 'transfer.steps'?"),
     ],
 )
 def test_what_would_be_ignored_is_refused(given: list[str], told: str, tiny: Path, gaincell: Run) -> None:
@@ -446,7 +448,7 @@ def test_what_would_be_ignored_is_refused(given: list[str], told: str, tiny: Pat
 
 
 def test_an_adapter_of_another_base_is_refused_before_anything_is_written(tiny: Path, gaincell: Run) -> None:
-    ended = gaincell("adapt", tiny, "--out", "run", "--from", "extended", "--set", "distill_tokens=64")
+    ended = gaincell("adapt", tiny, "--out", "run", "--from", "extended", "--set", "distill.tokens=64")
     ended.assert_refused("was made for another model, 'smollm2-135m-instruct'")
     assert not Path("run").exists()
 
@@ -478,7 +480,7 @@ def test_adapt_learns_from_a_mixture_beside_its_own_text(
 ) -> None:
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
     mixture = a_mixture(tmp_path, own=0.5)
-    stages = ("--stages", "statistics,transfer,distill", "--set", "distill_tokens=384", "--set", "distill_length=48")
+    stages = ("--stages", "statistics,transfer,distill", "--set", "distill.tokens=384", "--set", "distill.length=48")
     args = ("adapt", tiny, "--out", "run", "--text", mixture, "--quick", *stages)
     ended = gaincell(*args)
     assert ended.code == 0, ended.err
@@ -492,7 +494,7 @@ def test_adapt_learns_from_a_mixture_beside_its_own_text(
     again = gaincell(*args)
     assert again.code == 0, again.err
     assert json.loads(Path("run/config.json").read_text()) == config
-    other = gaincell(*args[:-1], "distill_length=24")
+    other = gaincell(*args[:-1], "distill.length=24")
     assert (other.code, other.out) == (2, "")
     assert other.err.strip().splitlines()[-1].startswith("error: run belongs to another run")
 

@@ -12,7 +12,7 @@ from command_tools import Run, save_tiny
 from torch import nn
 
 BOS = 0
-WORDS = ("--set", "sequences=4", "--set", "length=40", "--set", "steps=2", "--set", "distill_tokens=320")
+WORDS = ("--set", "sequences=4", "--set", "length=40", "--set", "transfer.steps=2", "--set", "distill.tokens=320")
 WORDS += ("--set", "held_back=1")
 
 
@@ -44,7 +44,7 @@ def test_all_that_is_read_begins_as_the_tokenizer_says(
     stages = ("--stages", "statistics,transfer,distill")
     commands = (
         ("adapt", begins, "--out", "own", *stages, *WORDS, "--validate", text_file),
-        ("adapt", begins, "--out", "given", "--text", text_file, *stages, *WORDS, "--set", "distill_length=24"),
+        ("adapt", begins, "--out", "given", "--text", text_file, *stages, *WORDS, "--set", "distill.length=24"),
         ("evaluate", tmp_path / "own/model", "--tokens", "200", "--length", "64", "--text", text_file),
         ("evaluate", tmp_path / "own/model", "--tasks", "lambada,piqa", "--limit", "2"),
         ("cost", tmp_path / "own/model", "--activity", text_file),

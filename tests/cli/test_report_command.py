@@ -27,11 +27,11 @@ FAST = (
     "--set",
     "sequences=4",
     "--set",
-    "steps=1",
+    "transfer.steps=1",
     "--set",
-    "distill_tokens=64",
+    "distill.tokens=64",
 )
-FASTER = ("--set", "distill_batch=1", "--set", "distill_length=32", "--set", "distill_validate_tokens=64")
+FASTER = ("--set", "distill.batch=1", "--set", "distill.length=32", "--set", "distill.validate_tokens=64")
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Any
 
 from gaincell.adapt import AdaptSettings
+from gaincell.adapt.settings import every_setting
 from gaincell.cell import Cell, cell_presets, load_cell
 from gaincell.config import GainCellConfig
 from tools.pages.markdown import table
@@ -67,10 +68,12 @@ def cells() -> str:
 
 def settings() -> str:
     """Every setting of adaptation."""
-    schema = AdaptSettings.model_json_schema()["properties"]
+    whole = AdaptSettings.model_json_schema()
     rows = []
-    for name, field in AdaptSettings.model_fields.items():
-        options = schema[name].get("anyOf", [schema[name]])
+    for name, field in every_setting().items():
+        part, _, inner = name.rpartition(".")
+        schema = (whole["$defs"][f"{part.capitalize()}Settings"] if part else whole)["properties"][inner]
+        options = schema.get("anyOf", [schema])
         choices = [f"`{choice}`" for option in options for choice in option.get("enum", ())]
         meaning = (field.description or "") + (f"<br>*Allowed: {' or '.join(choices)}.*" if choices else "")
         rows.append(entries(f"`{name}`", show(field.default), meaning))

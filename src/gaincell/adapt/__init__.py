@@ -7,7 +7,7 @@ from types import ModuleType
 from gaincell.adapt.outcome import Outcome
 from gaincell.adapt.paper import paper_recipe
 from gaincell.adapt.plan import adapt
-from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.settings import AdaptSettings, DistillSettings, TransferSettings
 from gaincell.adapt.text import mixture_rows
 from gaincell.adapt.text.held_out import check_held_out
 from gaincell.adapt.text.sources import load_source
@@ -16,7 +16,9 @@ from gaincell.adapt.work import AdaptResult
 __all__ = [
     "AdaptResult",
     "AdaptSettings",
+    "DistillSettings",
     "Outcome",
+    "TransferSettings",
     "adapt",
     "check_held_out",
     "load_source",

@@ -53,7 +53,7 @@ def check_original(
                 "model's tokenizer puts in front of every text; put it in front of every row."
             )
     length = settings.length if calibration is None else calibration.shape[1]
-    length = max(length, (settings.distill_length or 0) if distilling else 0)
+    length = max(length, (settings.distill.length or 0) if distilling else 0)
     positions = positions_of(model)
     if positions is not None and length > positions:
         raise InputError(
@@ -88,8 +88,8 @@ def check_teacher(model: PreTrainedModel, teacher: PreTrainedModel | None, setti
     """Raise InputError if a model that the caller gave cannot teach."""
     if teacher is None:
         return
-    if settings.distill_loss == "next-token":
-        raise InputError("distill_loss 'next-token' learns from the text alone; leave the teacher out.")
+    if settings.distill.loss == "next-token":
+        raise InputError("distill.loss 'next-token' learns from the text alone; leave the teacher out.")
     if teacher is model or scalers_of(teacher):
         raise InputError(
             "the teacher must be another model, which attends with softmax; leave it out for the original."
@@ -97,7 +97,7 @@ def check_teacher(model: PreTrainedModel, teacher: PreTrainedModel | None, setti
     (words, width), (known, channels) = (tuple(head_of(m).weight.shape) for m in (model, teacher))
     if words != known:
         raise InputError(f"the teacher knows {known} tokens, the model {words}; give one with the same vocabulary.")
-    if width != channels and settings.distill_hidden_weight:
+    if width != channels and settings.distill.hidden_weight:
         raise InputError(
-            f"the teacher's hidden states have {channels} channels, the model's {width}; set distill_hidden_weight 0."
+            f"the teacher's hidden states have {channels} channels, the model's {width}; set distill.hidden_weight 0."
         )

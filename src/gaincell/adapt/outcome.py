@@ -98,10 +98,10 @@ class Outcome:
         if len(finite) < len(bad):
             found = f"at {' and '.join(f'{x.length:,}' for x in bad if x not in finite)} tokens is no number"
         learned = any(stage in self.stages for stage in ("distill", "cubic", "linear"))
-        tries = ["more tokens (distill_tokens)" if learned else "the stage distill as well"]
+        tries = ["more tokens (distill.tokens)" if learned else "the stage distill as well"]
         if bad[-1].length > self.trained:
             tries.append(f"longer rows (length={bad[-1].length})")
-        rates = ["projection_lr"] * ("transfer" in self.stages) + ["distill_lr"] * learned
+        rates = ["transfer.projection_lr"] * ("transfer" in self.stages) + ["distill.lr"] * learned
         if bad[0].length <= self.trained and rates:
             tries.append(f"lower rates ({', '.join(rates)})")
         *most, last = tries

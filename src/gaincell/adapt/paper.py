@@ -1,9 +1,9 @@
 """The paper's own adaptation: train a linear hardware model, match the nonlinear one to it, and train that.
 
-To fit a budget of `distill_tokens`:
+To fit a budget of `distill.tokens`:
 
 - both trainings share its steps as 2,900 : 5,900, the published iterations, with one step each at least;
-- a step has `distill_batch` rows instead of 120 x 16 (in the second training 120 x 12) of 1,024 tokens, and the second
+- a step has `distill.batch` rows instead of 120 x 16 (in the second training 120 x 12) of 1,024 tokens, and the second
   training goes on in the text where the first one stopped;
 - a third of either's steps is warm-up: published are 2,000, a third of 5,900; of 2,900 they would be two thirds;
 - the rate falls to zero along a cosine. That is an assumption: in the released code the cosine takes 600,000
@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from gaincell.adapt.distil.stage import Training
 from gaincell.adapt.perform import Plan, perform, source_identity
 from gaincell.adapt.request import Further, Request, fit_length
-from gaincell.adapt.settings import MANNER, AdaptSettings
+from gaincell.adapt.settings import MANNER, AdaptSettings, named
 from gaincell.adapt.stages.matching import MatchModel
 from gaincell.adapt.work import AdaptResult, Stage
 from gaincell.cell import Cell, load_cell
@@ -35,15 +35,15 @@ LINEAR_ITERATIONS, CUBIC_ITERATIONS = 2900, 5900
 #: What the recipe sets, unless the caller does [Leroux et al. 2025, released code]. The rate falls to zero, an
 #: assumption, and its warm-up is shortened, see above.
 PAPER: dict[str, Any] = {
-    "distill_loss": "next-token",
-    "distill_train": "all",
-    "distill_relative": False,
-    "distill_lr": 6e-4,
-    "distill_scaler_factor": 1.0,
-    "distill_betas": (0.9, 0.95),
-    "distill_weight_decay": 0.1,
-    "distill_clip": 1.0,
-    "distill_warmup": 1 / 3,
+    "distill.loss": "next-token",
+    "distill.train": "all",
+    "distill.relative": False,
+    "distill.lr": 6e-4,
+    "distill.scaler_factor": 1.0,
+    "distill.betas": (0.9, 0.95),
+    "distill.weight_decay": 0.1,
+    "distill.clip": 1.0,
+    "distill.warmup": 1 / 3,
     "learning_leak": None,
 }
 
@@ -73,12 +73,12 @@ def paper_recipe(
         tokenizer: the model's tokenizer.
         out: the run directory, with a folder for each stage; a run that was interrupted goes on where it stopped.
         text: text to learn from; by default the model writes its own (cached in the run directory).
-        settings: amounts; what is set explicitly also overrides the paper's own choices, but for `distill_loss`.
+        settings: amounts; what is set explicitly also overrides the paper's own choices, but for `distill.loss`.
         progress: called with (stage, done, total).
         further: see `gaincell.adapt.request.Further`.
 
     Raises:
-        InputError: a design point with score preset or digital sinks, `distill_loss` "kl", and what
+        InputError: a design point with score preset or digital sinks, `distill.loss` "kl", and what
             `gaincell.adapt` refuses.
     """
     config = GainCellConfig.preset(config) if isinstance(config, str) else config
@@ -99,9 +99,8 @@ def paper_plan(request: Request) -> Plan:
         stages = (first, MatchModel(), Training("cubic", split_steps, apart=False))
 
     def identity(settings: AdaptSettings) -> dict[str, Any]:
-        fields = settings.model_dump(mode="json", exclude={"precision", *MANNER})
-        about = {"settings": fields | {"distill_precision": settings.precision}}
-        return {"recipe": "paper", **source_identity(request), **about}
+        fields = settings.model_dump(mode="json", exclude=MANNER)
+        return {"recipe": "paper", **source_identity(request), "settings": fields}
 
     return Plan(stages, identity, lambda model: convert_(model, linear or request.config))
 
@@ -112,9 +111,9 @@ def paper_settings(settings: AdaptSettings) -> AdaptSettings:
     Raises:
         InputError: another loss than the paper's was.
     """
-    given = settings.model_dump(exclude_unset=True)
-    if given.get("distill_loss", "next-token") != "next-token":
-        raise InputError("the paper's recipe learns next tokens; leave distill_loss out, or adapt in stages.")
+    given = named(settings.model_dump(exclude_unset=True))
+    if given.get("distill.loss", "next-token") != "next-token":
+        raise InputError("the paper's recipe learns next tokens; leave distill.loss out, or adapt in stages.")
     return AdaptSettings(**{**PAPER, **given})
 
 

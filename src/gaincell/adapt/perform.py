@@ -75,7 +75,7 @@ def perform(request: Request, plan: Plan) -> AdaptResult:
     accelerator = None
     if plan.trains:
         accelerator = make_accelerator()
-        check_shared(request.settings, accelerator.num_processes)
+        check_shared(request.settings.distill, accelerator.num_processes)
         request.model.to(accelerator.device)
     with claimed(request.out) if request.learn else nullcontext():
         with first_process_first(accelerator):
@@ -176,7 +176,7 @@ def _begin(
         ids = _read(request)
     if plan.trains and work.rows is None:
         assert ids is not None
-        work.rows = cut_rows(request.tokenizer, ids, settings)
+        work.rows = cut_rows(request.tokenizer, ids, settings.distill.length)
     work.sequences = None if ids is None else ids[: settings.sequences]
     return work
 

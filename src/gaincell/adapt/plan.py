@@ -89,11 +89,11 @@ def stages_plan(request: Request, chosen: tuple[Stage, ...], every: tuple[Stage,
     config, start = request.config, request.start
 
     def identity(settings: AdaptSettings) -> dict[str, Any]:
-        apart = {"precision", *MANNER}  # and `distill`'s, which its own folder keeps
-        fields = settings.model_dump(mode="json").items()
+        # Precision and what is `distill`'s are kept apart from what decides the stages before it.
+        fields = settings.model_dump(mode="json", exclude={**MANNER, "precision": True, "distill": True})
         return {
             **source_identity(request),
-            "settings": {k: v for k, v in fields if not k.startswith("distill_") and k not in apart},
+            "settings": fields,
             "statistics": statistics,
             **({} if start is None else {"start": adapter_checksum(start)}),
         }

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
-from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.settings import AdaptSettings, named
 from gaincell.aside import written_aside
 from gaincell.kept import read_object
 
@@ -97,8 +97,8 @@ def _kept(folder: Path) -> Precision | None:
             continue
         found = read_object(folder / path, "choose another output folder")
         try:
-            precision = found["settings"]["distill_precision"] if inside else found["precision"]
-        except (LookupError, TypeError):
+            precision = (named(found["settings"]) if inside else found)["precision"]
+        except (AttributeError, LookupError, TypeError):
             continue
         if precision in _NAMES:
             return precision

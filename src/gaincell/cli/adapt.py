@@ -19,10 +19,10 @@ DEFAULT_STAGES = STAGES[1:]
 QUICK = {
     "sequences": 16,
     "length": 128,
-    "batch": 4,
-    "steps": 8,
-    "distill_tokens": 4096,
-    "distill_batch": 4,
+    "transfer.batch": 4,
+    "transfer.steps": 8,
+    "distill.tokens": 4096,
+    "distill.batch": 4,
     "held_back": 1,
 }
 
@@ -83,7 +83,7 @@ def adapt(
     given: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="NAME=VALUE", help="A setting, such as distill_tokens=200000; as often as needed."
+            "--set", metavar="NAME=VALUE", help="A setting, such as distill.tokens=200000; as often as needed."
         ),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer tokens and steps: a trial.")] = False,
@@ -159,10 +159,8 @@ def check_stages(
     statistics: str | None,
 ) -> None:
     """Raise InputError for what would be ignored, since the stage that it is for is not among those that run."""
-    from gaincell.adapt.settings import OLDER_NAMES
-
     distilled = ["--validate"] if validate is not None else []
-    distilled += [f"--set {name}" for name in fields if name.startswith("distill_") and name not in OLDER_NAMES]
+    distilled += [f"--set {name}" for name in fields if name.startswith("distill.")]
     if recipe is None and "distill" not in stages and distilled:
         raise InputError(
             f"{distilled[0]} is for the stage distill, which is not among {','.join(stages)}; add it to --stages."
@@ -198,12 +196,13 @@ def parse_stages(text: str) -> tuple[str, ...]:
 
 
 def parse_settings(given: list[str]) -> dict[str, Any]:
-    """Fields from "name=value"; a value is read as YAML, so that numbers, null and lists are what they look like.
+    """Settings by their full names, from "name=value".
 
-    But "no" and the like are words, as of `distill_precision`, and no booleans.
+    A value is read as YAML, so that numbers, null and lists are what they look like; but "no" and the like are words,
+    as of `precision`, and no booleans.
 
     Raises:
-        InputError: no "=", no name, a name twice, or a value that YAML cannot read.
+        InputError: no "=", no name, a setting twice, or a value that YAML cannot read.
     """
     from gaincell.cell.cell import read_yaml
 
@@ -214,4 +213,6 @@ def parse_settings(given: list[str]) -> dict[str, Any]:
             raise InputError(f"--set '{part}' must be NAME=VALUE, and each name given once.")
         word = value.strip().lower() in ("yes", "no", "on", "off")
         fields |= {name: value.strip()} if word else read_yaml(f"{name}: {value}", f"--set '{part}'")
-    return fields
+    from gaincell.adapt.settings import named  # what cannot be read is told without waiting for torch
+
+    return named(fields)

@@ -170,7 +170,7 @@ def _open_text(asked: Asked, settings: "AdaptSettings") -> "tuple[Mixture | None
 
     if asked.text is None or is_mixture(asked.text):
         return None if asked.text is None else load_mixture(asked.text), None
-    learned = max(settings.sequences * settings.length, settings.distill_tokens if asked.distils else 0)
+    learned = max(settings.sequences * settings.length, settings.distill.tokens if asked.distils else 0)
     return None, load_source(asked.text, characters=max(CHARACTERS, 8 * learned))
 
 

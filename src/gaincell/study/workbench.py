@@ -147,10 +147,9 @@ class Workbench:
         return AdaptSettings(
             sequences=s.sequences,
             length=s.length,
-            batch=min(s.sequences, max(1, STEP_TOKENS // s.length)),
+            transfer={"batch": min(s.sequences, max(1, STEP_TOKENS // s.length)), "steps": s.steps},
             statistics_sequences=max(1, 2 * STEP_TOKENS // s.length),
             seed=s.seed,
-            steps=s.steps,
             held_back=0,
         )
 

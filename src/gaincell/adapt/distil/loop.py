@@ -23,7 +23,7 @@ from gaincell.adapt.precision import computing
 from gaincell.adapt.run.checkpoints import Checkpoints
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.seeds import drawing
-from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.settings import AdaptSettings, DistillSettings
 from gaincell.errors import InputError
 from gaincell.progress import Progress
 
@@ -82,19 +82,19 @@ def distill(
     Args:
         model: a converted model in float32, on the accelerator's device.
         teacher: the original's outputs, see `from_model` and `from_cache`; or the text's tokens, `from_text`.
-        rows, steps: the text, `settings.distill_batch` rows a step, and how many steps to take in all.
-        settings: see the fields that start with `distill_`.
+        rows, steps: the text, `settings.distill.batch` rows a step, and how many steps to take in all.
+        settings: `distill`, and `seed`, `precision` and `learning_leak`.
         run: where metrics and, in its folder's `stage`, checkpoints are kept.
         stage: what metrics and progress call this training.
         accelerator: processes and device; by default `make_accelerator()`.
-        validate: what else to measure of the student every `distill_validate_every` steps, logged with the step's.
+        validate: what else to measure of the student every `distill.validate_every` steps, logged with the step's.
         progress: called with (stage, step, steps).
 
     Raises:
         InputError: a loss or gradient that is not finite; a batch that processes cannot share; "lora" without peft.
     """
     accelerator = accelerator or make_accelerator()
-    check_shared(settings, accelerator.num_processes)
+    check_shared(settings.distill, accelerator.num_processes)
     checkpoints = Checkpoints(run.folder / stage)
     if accelerator.is_main_process:
         checkpoints.folder.mkdir(exist_ok=True)
@@ -102,7 +102,7 @@ def distill(
     sharded = accelerator.distributed_type == DistributedType.FSDP
     with training_only(model, settings):
         student = copy.deepcopy(model) if sharded else model
-        optimiser = torch.optim.AdamW(groups(student, settings), betas=settings.distill_betas)
+        optimiser = torch.optim.AdamW(groups(student, settings.distill), betas=settings.distill.betas)
         prepared: Any = accelerator.prepare(student, optimiser)[0]
         try:
             loop = Loop(prepared, optimiser, teacher, rows, steps, settings, accelerator)
@@ -130,13 +130,13 @@ def restore(model: PreTrainedModel, run: Run, stage: str, settings: AdaptSetting
     return run.until(stage, step)
 
 
-def check_shared(settings: AdaptSettings, processes: int) -> None:
+def check_shared(settings: DistillSettings, processes: int) -> None:
     """Raise InputError unless every process and every forward pass of it gets as many rows of a step as any other."""
-    passes = settings.distill_accumulation
-    if settings.distill_batch % (processes * passes):
+    passes = settings.accumulation
+    if settings.batch % (processes * passes):
         raise InputError(
-            f"distill_batch {settings.distill_batch} is not a multiple of {processes} processes x {passes} passes "
-            "(distill_accumulation); choose one that is."
+            f"distill.batch {settings.batch} is not a multiple of {processes} processes x {passes} passes "
+            "(distill.accumulation); choose one that is."
         )
 
 
@@ -147,9 +147,9 @@ def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
 class Loop:
     """The steps of `distill`, on one of its processes.
 
-    The loss is KL(original || student) of the next token at random positions, in nats, plus `distill_hidden_weight`
+    The loss is KL(original || student) of the next token at random positions, in nats, plus `distill.hidden_weight`
     times the relative squared error of the hidden state before the LM head; both are means over the step's sequences.
-    With `distill_loss` "next-token" it is the cross-entropy of the text at all positions that a token follows.
+    With `distill.loss` "next-token" it is the cross-entropy of the text at all positions that a token follows.
     Quantisers are straight-through. AdamW, a warm-up and a cosine to zero, gradients clipped.
     """
 
@@ -167,7 +167,7 @@ class Loop:
         self.settings, self.accelerator = settings, accelerator
         self.student: PreTrainedModel = accelerator.unwrap_model(model)
         self.named = _trained(self.student)
-        self.next_token = settings.distill_loss == "next-token"
+        self.next_token = settings.distill.loss == "next-token"
 
     def run(
         self,
@@ -178,7 +178,7 @@ class Loop:
         progress: Progress | None,
     ) -> None:
         """Take the steps that are left."""
-        main, settings = self.accelerator.is_main_process, self.settings
+        main, how = self.accelerator.is_main_process, self.settings.distill
         begun = checkpoints.load(self.named, self.optimiser)
         self.accelerator.wait_for_everyone()
         if main:
@@ -188,20 +188,20 @@ class Loop:
             if main:
                 run.log({"stage": stage, "step": 0, "tokens": 0, **found})
         for step in range(begun, self.steps):
-            with probing(self.student) as probe, leaking(self.student, settings.learning_leak):
+            with probing(self.student) as probe, leaking(self.student, self.settings.learning_leak):
                 metrics = self.step(step, probe)
             if not all(map(math.isfinite, metrics.values())):
                 raise InputError(
                     f"'{stage}' met a loss or gradient that is not finite at step {step + 1} of {self.steps}; "
-                    f"run again in another folder with a distill_lr below {settings.distill_lr:g} (the last good "
+                    f"run again in another folder with a distill.lr below {how.lr:g} (the last good "
                     f"checkpoint stays in {checkpoints.folder})."
                 )
             done = step + 1
-            if validate is not None and (done % settings.distill_validate_every == 0 or done == self.steps):
+            if validate is not None and (done % how.validate_every == 0 or done == self.steps):
                 metrics |= validate(self.student)
             if main:
                 run.log({"stage": stage, "step": done, **metrics})
-            if done % settings.distill_checkpoint_every == 0 or done == self.steps:
+            if done % how.checkpoint_every == 0 or done == self.steps:
                 checkpoints.save(done, self.named, self.optimiser, write=main)
             if main and progress is not None:
                 progress(stage, done, self.steps)
@@ -209,19 +209,19 @@ class Loop:
     def step(self, step: int, probe: Probe) -> dict[str, float]:
         """One step; its metrics, over all processes. Parameters do not move where something is not finite."""
         began = time.monotonic()
-        settings, accelerator = self.settings, self.accelerator
-        factor = rate(step, self.steps, settings.distill_warmup)
+        seed, how, accelerator = self.settings.seed, self.settings.distill, self.accelerator
+        factor = rate(step, self.steps, how.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * factor
         self.optimiser.zero_grad()
-        passes = settings.distill_accumulation
+        passes = how.accumulation
         sums, tokens = torch.zeros(2, device=accelerator.device), 0
         for number, share in enumerate(
             shares(
                 self.rows,
                 step,
-                seed=settings.seed,
-                positions=None if self.next_token else settings.distill_positions,
+                seed=seed,
+                positions=None if self.next_token else how.positions,
                 process=accelerator.process_index,
                 processes=accelerator.num_processes,
                 passes=passes,
@@ -230,37 +230,37 @@ class Loop:
         ):
             with accelerator.no_sync(self.model) if number + 1 < passes else nullcontext():
                 # The same noise for every share, so that neither processes nor passes decide what a row meets.
-                with drawing("noise", settings.seed, step):
+                with drawing("noise", seed, step):
                     loss, terms = self.loss(_on(share, accelerator.device), probe)
                 # Processes' gradients are averaged; the loss is a mean over the rows of all of them.
-                accelerator.backward(loss.sum() * (accelerator.num_processes / settings.distill_batch))
+                accelerator.backward(loss.sum() * (accelerator.num_processes / how.batch))
             sums += terms
             tokens += share.ids.numel() * accelerator.num_processes
         total: Any = accelerator.reduce(sums, "sum")
-        kl, hidden = (total / settings.distill_batch).tolist()
-        norm = float(_clip(self.named, settings.distill_clip))
+        kl, hidden = (total / how.batch).tolist()
+        norm = float(_clip(self.named, how.clip))
         if math.isfinite(norm) and math.isfinite(kl + hidden):
             self.optimiser.step()
         return {
             "tokens": (step + 1) * tokens,
-            "loss": kl + settings.distill_hidden_weight * hidden,
+            "loss": kl + how.hidden_weight * hidden,
             **({} if self.next_token else {"kl": kl, "hidden_error": hidden}),
             "gradient_norm": norm,
-            "lr": settings.distill_lr * factor,
+            "lr": how.lr * factor,
             "seconds": round(time.monotonic() - began, 3),
         }
 
     def loss(self, share: Share, probe: Probe) -> tuple[Tensor, Tensor]:
         """A share's loss per row (b,), and the sums of its two terms (2,)."""
-        settings = self.settings
-        with computing(settings, share.ids.device):
+        how = self.settings.distill
+        with computing(self.settings, share.ids.device):
             lesson = self.teacher(share)
             logits, hidden = probe.ask(self.model, share.ids, share.positions)
-        kl = divergence(logits, lesson, 1.0 if self.next_token else settings.distill_temperature)
-        if not settings.distill_hidden_weight or lesson.hidden is None:
+        kl = divergence(logits, lesson, 1.0 if self.next_token else how.temperature)
+        if not how.hidden_weight or lesson.hidden is None:
             return kl, torch.stack((kl.detach().sum(), kl.new_zeros(())))
         error = relative_error(hidden, lesson.hidden)
-        return kl + settings.distill_hidden_weight * error, torch.stack((kl.detach().sum(), error.detach().sum()))
+        return kl + how.hidden_weight * error, torch.stack((kl.detach().sum(), error.detach().sum()))
 
 
 def _clip(named: dict[str, nn.Parameter], largest: float) -> Tensor:

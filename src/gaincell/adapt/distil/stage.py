@@ -32,11 +32,11 @@ def _all(steps: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Training(Stage):
-    """Trains the model towards the original's outputs, or towards the text (`AdaptSettings.distill_loss`).
+    """Trains the model towards the original's outputs, or towards the text (`distill.loss`).
 
     Attributes:
         name: of the stage.
-        span: of the steps that `distill_tokens` amount to, how many stages before take, and how many this one does.
+        span: of the steps that `distill.tokens` amount to, how many stages before take, and how many this one does.
         apart: whether its settings and rows are kept in its own folder, since they may be others than the run's.
     """
 
@@ -67,15 +67,14 @@ class Training(Stage):
             work.reached = restore(work.model, work.run, self.name, work.settings)
             return
         assert work.accelerator is not None
-        lessons, settings = work.lessons, work.settings
-        tokens = settings.distill_batch * lessons.rows.ids.shape[1]
-        before, steps = self.span(round(settings.distill_tokens / tokens))
+        lessons, how = work.lessons, work.settings.distill
+        before, steps = self.span(round(how.tokens / (how.batch * lessons.rows.ids.shape[1])))
         distill(
             work.model,
             lessons.teacher,
             lambda step: lessons.rows(before + step),
             steps,
-            settings=settings,
+            settings=work.settings,
             run=work.run,
             stage=self.name,
             accelerator=work.accelerator,
@@ -85,11 +84,9 @@ class Training(Stage):
         work.accelerator.free_memory()  # it holds on to every model that it prepared
 
     def _about(self, work: Work) -> dict[str, Any]:
-        fields, teacher = work.settings.model_dump(mode="json"), work.request.teacher
-        own = {k: v for k, v in fields.items() if k.startswith("distill_") and k not in MANNER}
+        own, teacher = {"precision", "learning_leak", "distill"}, work.request.teacher
         return {
-            "settings": own
-            | {"distill_precision": work.settings.precision, "learning_leak": work.settings.learning_leak},
+            "settings": work.settings.model_dump(mode="json", include=own, exclude=MANNER),
             "after": list(work.names[:-1]),
             "teacher": None if teacher is None else base_hash(teacher),
         }
@@ -113,7 +110,7 @@ def get_ready(work: Work) -> None:
         validate = make_validation(request.tokenizer, request.validation, work.settings, *learned)
     if work.first:
         keep_learned(work.run, rows)
-    permuted = Permuted(rows, work.settings.distill_batch, work.settings.seed)
+    permuted = Permuted(rows, work.settings.distill.batch, work.settings.seed)
     work.lessons = Lessons(permuted, make_teacher(work, permuted), validate)
 
 
@@ -125,7 +122,7 @@ def make_validation(
     Raises:
         InputError: the text shares a passage with what is learned from.
     """
-    length, tokens = learned[0].shape[1], settings.distill_validate_tokens
+    length, tokens = learned[0].shape[1], settings.distill.validate_tokens
     scored = encode(tokenizer, text, tokens)[: tokens + 1]
     for rows in learned:
         check_held_out(rows, scored)
@@ -143,20 +140,20 @@ def make_teacher(work: Work, rows: Permuted) -> Teacher:
 
     A copy of it shares the weights that no stage changes, unless the run goes on from an adapter, which may change any.
     """
-    settings, accelerator, given = work.settings, work.accelerator, work.request.teacher
+    how, accelerator, given = work.settings.distill, work.accelerator, work.request.teacher
     assert accelerator is not None
-    if settings.distill_loss == "next-token":
+    if how.loss == "next-token":
         return from_text
     original = work.model if given is None else given.to(accelerator.device).eval()
-    if settings.distill_teacher == "cached":
+    if how.teacher == "cached":
         folder = work.run.folder / "distill" / "teacher"
         cache_lessons(
             original,
             rows.ids,
             folder,
-            keep=settings.distill_cached_tokens,
-            temperature=settings.distill_temperature,
-            batch=max(1, settings.distill_batch // accelerator.num_processes),
+            keep=how.cached_tokens,
+            temperature=how.temperature,
+            batch=max(1, how.batch // accelerator.num_processes),
             process=accelerator.process_index,
             processes=accelerator.num_processes,
             progress=of_stage(work.progress if accelerator.is_main_process else None, "teacher"),
@@ -167,5 +164,5 @@ def make_teacher(work: Work, rows: Permuted) -> Teacher:
         # Weights that never change are the student's own, except where sharding will take them apart.
         sharded = accelerator.distributed_type == DistributedType.FSDP
         whole = sharded or work.request.start is not None
-        original = copy.deepcopy(work.model, {} if whole else {id(p): p for p in untouched(work.model, settings)})
-    return from_model(original, settings.distill_temperature)
+        original = copy.deepcopy(work.model, {} if whole else {id(p): p for p in untouched(work.model, how)})
+    return from_model(original, how.temperature)

@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.settings import AdaptSettings, DistillSettings
 from gaincell.adapt.stages.rates import is_scaler, rms, sizes
 from gaincell.errors import InputError
 from gaincell.models import attention_modules
@@ -18,7 +18,7 @@ from gaincell.models import attention_modules
 
 @contextmanager
 def training_only(model: PreTrainedModel, settings: AdaptSettings) -> Iterator[None]:
-    """Let only the parameters that `settings.distill_train` names require gradients.
+    """Let only the parameters that `settings.distill.train` names require gradients.
 
     "attention": all of the attention modules (projections, norms of queries and keys, scalers) and every norm; "lora":
     adapters on the projections, merged into them at the end, and the scalers; "all": everything.
@@ -27,9 +27,9 @@ def training_only(model: PreTrainedModel, settings: AdaptSettings) -> Iterator[N
         InputError: "lora" without the package peft.
     """
     required = {p: p.requires_grad for p in model.parameters()}
-    adapters = _attach(model, settings) if settings.distill_train == "lora" else None
+    adapters = _attach(model, settings) if settings.distill.train == "lora" else None
     try:
-        names = _names(model, settings.distill_train)
+        names = _names(model, settings.distill.train)
         for name, p in model.named_parameters():
             p.requires_grad_(name in names)
         yield
@@ -41,25 +41,25 @@ def training_only(model: PreTrainedModel, settings: AdaptSettings) -> Iterator[N
             p.grad = None
 
 
-def untouched(model: PreTrainedModel, settings: AdaptSettings) -> list[nn.Parameter]:
+def untouched(model: PreTrainedModel, settings: DistillSettings) -> list[nn.Parameter]:
     """Parameters of an unconverted model that no stage of adaptation changes."""
-    names = _names(model, "all" if settings.distill_train == "all" else "attention")
+    names = _names(model, "all" if settings.train == "all" else "attention")
     return [p for name, p in model.named_parameters() if name not in names]
 
 
-def groups(model: nn.Module, settings: AdaptSettings) -> list[dict[str, Any]]:
+def groups(model: nn.Module, settings: DistillSettings) -> list[dict[str, Any]]:
     """AdamW's groups of what a model trains, each of one rate and decay; `peak` is the rate that `rate` scales.
 
-    Matrices decay. With `distill_relative` a rate is in proportion to the parameter's size.
+    Matrices decay. With `relative` a rate is in proportion to the parameter's size.
     """
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
     large = dict.fromkeys(named, 1.0)
-    if settings.distill_relative:
+    if settings.relative:
         large = {name: float(rms(size)) for name, size in sizes(model).items()}
     found: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, p in named.items():
-        peak = settings.distill_lr * large[name] * (settings.distill_scaler_factor if is_scaler(name) else 1.0)
-        decay = settings.distill_weight_decay if p.dim() > 1 and not is_scaler(name) else 0.0
+        peak = settings.lr * large[name] * (settings.scaler_factor if is_scaler(name) else 1.0)
+        decay = settings.weight_decay if p.dim() > 1 and not is_scaler(name) else 0.0
         found.setdefault((peak, decay), []).append(p)
     return [{"params": some, "peak": peak, "weight_decay": decay} for (peak, decay), some in found.items()]
 
@@ -87,7 +87,7 @@ def _attach(model: PreTrainedModel, settings: AdaptSettings) -> Any:
     try:
         from peft import LoraConfig, LoraModel
     except ImportError:
-        raise InputError("distill_train 'lora' needs the package peft: pip install 'gaincell[lora]'.") from None
+        raise InputError("distill.train 'lora' needs the package peft: pip install 'gaincell[lora]'.") from None
     linear = {
         f"{name}.{inner}": child
         for name, module in attention_modules(model).items()
@@ -95,8 +95,8 @@ def _attach(model: PreTrainedModel, settings: AdaptSettings) -> Any:
         if isinstance(child, nn.Linear | Conv1D)
     }
     config = LoraConfig(
-        r=settings.distill_lora_rank,
-        lora_alpha=settings.distill_lora_rank,
+        r=settings.distill.lora_rank,
+        lora_alpha=settings.distill.lora_rank,
         target_modules=list(linear),
         fan_in_fan_out=any(isinstance(child, Conv1D) for child in linear.values()),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gaincell.adapt.settings import OLDER_NAMES, AdaptSettings
+from gaincell.adapt.settings import AdaptSettings, named
 from gaincell.aside import written_aside
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
@@ -132,7 +132,7 @@ def check_same(folder: Path, config: dict[str, Any], *, part: bool = False) -> N
     present = read_object(path, "it is not a run's config any more: choose another output folder")
     kept = present.get("settings")
     config, present = _identity(config), _identity(present)
-    if isinstance(kept, dict) and not {"learning_leak", "distill_leak"} & kept.keys():
+    if isinstance(kept, dict) and "learning_leak" not in named(kept):
         # A run from before the setting: its layers learned with their own leak, and those that are left as is said now.
         present["settings"]["learning_leak"] = config["settings"]["learning_leak"]
     differing = sorted(k for k in (config if part else config | present) if config.get(k) != present.get(k))
@@ -156,8 +156,7 @@ def _identity(config: dict[str, Any]) -> dict[str, Any]:
     """
     settings, fields = config.get("settings"), config.get("design_point")
     if isinstance(settings, dict):
-        named = {OLDER_NAMES.get(name, name): value for name, value in settings.items()}
-        config = config | {"settings": AdaptSettings().model_dump(mode="json") | named}
+        config = config | {"settings": named(AdaptSettings().model_dump(mode="json")) | named(settings)}
     if not isinstance(fields, dict):
         return config
     try:

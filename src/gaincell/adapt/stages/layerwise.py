@@ -133,11 +133,11 @@ class Transfer(LayerStage):
 
     def check(self, request: Request) -> None:
         """Refuse fewer sequences than a learning step takes."""
-        settings, given = request.settings, request.calibration
+        settings, given, batch = request.settings, request.calibration, request.settings.transfer.batch
         sequences = settings.sequences if given is None else min(len(given), settings.sequences)
-        if sequences < settings.batch:
+        if sequences < batch:
             raise InputError(
-                f"a learning step takes {settings.batch} sequences, but there are {sequences}; use a smaller batch."
+                f"a learning step takes {batch} sequences, but there are {sequences}; use a smaller transfer.batch."
             )
 
     def target(self, module: nn.Module) -> nn.Module:
@@ -146,12 +146,13 @@ class Transfer(LayerStage):
 
     def amount(self, settings: AdaptSettings, there: int) -> tuple[int, int]:
         """Whole batches."""
-        return there // settings.batch * settings.batch, settings.batch
+        batch = settings.transfer.batch
+        return there // batch * batch, batch
 
     def learn(self, work: Work, walk: LayerWalk, index: int, teaching: Teaching) -> dict[str, Any]:
         """Train one layer."""
         settings, module = work.settings, list(walk.modules.values())[index]
-        if settings.inputs == "student":
+        if settings.transfer.inputs == "student":
             teaching = replace(teaching, inputs=walk.student_inputs(index))
         with drawing(self.name, settings.seed, index):
             went = transfer_layer(module, teaching, settings, settings.seed + index)
@@ -160,6 +161,6 @@ class Transfer(LayerStage):
 
     def follow(self, work: Work, walk: LayerWalk, index: int) -> None:
         """Let the student's hidden states pass through the layer as it is now."""
-        if work.settings.inputs == "student":
+        if work.settings.transfer.inputs == "student":
             with drawing("follow", work.settings.seed, index):
                 walk.follow(index)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gaincell.adapt.leak import leaking
 from gaincell.adapt.precision import computing
-from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.settings import AdaptSettings, TransferSettings
 from gaincell.adapt.stages.layers import Teaching, without_mask
 from gaincell.adapt.stages.rates import TINY, is_predictor, is_scaler, sizes
 
@@ -38,20 +38,20 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
     The loss is the mean squared error of the module's output (after its projection) over the output's power, plus that
     of the first tokens alone: one token in hundreds, but later layers make of it the sink that all others attend to.
     Adam with beta = (0.9, 0.98), rates relative to each parameter's size, a cosine to zero, quantisers
-    straight-through, `settings.steps` steps, with the leak in the form of `settings.learning_leak`. A layer whose error
-    rose, up to one that is not finite, tries again from its start at a third of the rates, `settings.tries` times in
-    all; then it is left as it was.
+    straight-through, `steps` steps, with the leak in the form of `settings.learning_leak`. A layer whose error rose, up
+    to one that is not finite, tries again from its start at a third of the rates, `tries` times in all; then it is left
+    as it was.
 
     Args:
         module: an attention module that attends in gain cells.
         teaching: the inputs to learn on and the softmax layer's outputs, (N, T, hidden).
-        settings: steps, batch, learning rates.
+        settings: `transfer` of them, and the precision and the leak that it learns with.
         seed: of the order in which sequences are seen.
     """
     before = relative_error(module, teaching, settings)
     start = {name: value.clone() for name, value in module.state_dict().items()}
     rate = 1.0
-    for _ in range(settings.tries):
+    for _ in range(settings.transfer.tries):
         with leaking(module, settings.learning_leak):
             _learn(module, teaching, settings, seed, rate)
         after = relative_error(module, teaching, settings)
@@ -64,6 +64,7 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
 
 def _learn(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed: int, rate: float) -> None:
     """All steps of one try."""
+    how = settings.transfer
     parameters = dict(module.named_parameters())
     # What learns is how far a parameter is from its start, over its size: of every entry Adam moves that by its rate.
     moved = [
@@ -71,15 +72,14 @@ def _learn(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed:
         for p, size in zip(parameters.values(), sizes(module).values(), strict=True)
     ]
     groups = [
-        {"params": [way], "lr": rate * _relative(name, settings)}
-        for name, (*_, way) in zip(parameters, moved, strict=True)
+        {"params": [way], "lr": rate * _relative(name, how)} for name, (*_, way) in zip(parameters, moved, strict=True)
     ]
     trained = [p.requires_grad for p in parameters.values()]
     for p in parameters.values():
         p.requires_grad_(True)
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+        optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * step / how.steps))
     )
     first = torch.zeros_like(teaching.sinks)
     first[:, 0] = True
@@ -89,16 +89,16 @@ def _learn(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed:
     apart = [(x, teaching.outputs[x].square().mean().clamp(min=TINY)) for x in (first, others) if x.any()]
     generator = torch.Generator().manual_seed(seed)
     order: list[int] = []
-    for _ in range(settings.steps):
-        if len(order) < settings.batch:
+    for _ in range(how.steps):
+        if len(order) < how.batch:
             order += torch.randperm(len(teaching.inputs), generator=generator).tolist()
-        rows, order = order[: settings.batch], order[settings.batch :]
+        rows, order = order[: how.batch], order[how.batch :]
         error = (_run(module, teaching, rows, settings) - teaching.outputs[rows]).square()
         loss = error.mean() / power
         for which, own in apart:
             # Over the tokens expected in a batch, so that one of them weighs the same in every step.
-            expected = which.sum() * (settings.batch / len(which)) * error.shape[-1]
-            loss = loss + settings.sink_weight * error[which[rows]].sum() / (expected * own)
+            expected = which.sum() * (how.batch / len(which)) * error.shape[-1]
+            loss = loss + how.sink_weight * error[which[rows]].sum() / (expected * own)
         module.zero_grad()
         loss.backward()
         for p, _, size, way in moved:
@@ -113,7 +113,7 @@ def _learn(module: nn.Module, teaching: Teaching, settings: AdaptSettings, seed:
         p.requires_grad_(required)
 
 
-def _relative(name: str, settings: AdaptSettings) -> float:
+def _relative(name: str, settings: TransferSettings) -> float:
     """Peak learning rate of a parameter over its size."""
     if is_predictor(name):
         return settings.predictor_lr
@@ -123,7 +123,7 @@ def _relative(name: str, settings: AdaptSettings) -> float:
 @torch.no_grad()
 def relative_error(module: nn.Module, teaching: Teaching, settings: AdaptSettings) -> float:
     """Squared error of a module's output over its power, on the first whole batches: some four sequences."""
-    error, power, batch = 0.0, 0.0, settings.batch
+    error, power, batch = 0.0, 0.0, settings.transfer.batch
     count = min(max(4 // batch, 1), len(teaching.inputs) // batch) * batch
     for rows in torch.arange(count).split(batch):
         target = teaching.outputs[rows]

@@ -32,7 +32,7 @@ class Calibration:
 
     Attributes:
         rows: (`sequences`, `length`) for the stages before `distill`: beginnings of rows of the mixture.
-        distill: (M, `distill_length`) for `distill`; None without it.
+        distill: (M, `distill.length`) for `distill`; None without it.
         about: what they are of: the mixture's checksum, and each source's share of the tokens.
     """
 
@@ -56,13 +56,13 @@ def mixed_calibration(
     """Rows of a mixture, its share of own text included, as many as the settings ask for.
 
     Own text lies in the cache folder, where it goes on if it was cut short, and serves every run of this model. Of it
-    there is as much as `distill` meets at most `distill_repeats` times; of the sources' text as much as it takes.
+    there is as much as `distill` meets at most `distill.repeats` times; of the sources' text as much as it takes.
 
     Args:
         model: the unconverted model, which writes its share.
         tokenizer: its tokenizer.
         mixture: the sources and their shares.
-        settings: `sequences` and `length`, of `distill` its tokens and length, `distill_repeats` and `seed`.
+        settings: `sequences` and `length`, of `distill` its tokens and length, `distill.repeats` and `seed`.
         progress: called with (stage, done, total): "fetch", "rows" and "text".
         distilling: whether `distill` is among the stages.
         learn: False takes only own text that is there.
@@ -71,11 +71,11 @@ def mixed_calibration(
     Raises:
         InputError: see `gaincell.adapt.mixture_rows`; own text that is not there, where none is to be written.
     """
-    short, long = settings.length, (settings.distill_length or settings.length) if distilling else settings.length
+    short, long = settings.length, (settings.distill.length or settings.length) if distilling else settings.length
     length = max(short, long)
-    steps = math.ceil(settings.distill_tokens / long) if distilling else 0
+    steps = math.ceil(settings.distill.tokens / long) if distilling else 0
     few, many = _parts(settings.sequences, mixture.own), _parts(steps, mixture.own)
-    written = max(few[1], math.ceil(many[1] / settings.distill_repeats))
+    written = max(few[1], math.ceil(many[1] / settings.distill.repeats))
     taken = max(few[0], many[0], 1)
     own = torch.zeros(0, length, dtype=torch.int64)
     how: dict[str, Any] = {"allow_missing": allow_missing, "cache": cache}

@@ -55,25 +55,24 @@ def fingerprint(value: Tensor | dict[str, Any]) -> str:
 def text_rows(tokenizer: Any, text: str | None, ids: Tensor | None, settings: AdaptSettings) -> Tensor | None:
     """Rows for `distill`: of a given text as many as its budget takes, of given ids all; None if yet to be written."""
     if text is None:
-        return None if ids is None else cut_rows(tokenizer, ids, settings)
-    length = settings.distill_length or settings.length
+        return None if ids is None else cut_rows(tokenizer, ids, settings.distill.length)
+    length = settings.distill.length or settings.length
     there = len(encode(tokenizer, text)) // (length - len(prefix_of(tokenizer)))
     if there < 1:
         raise InputError(f"the text is shorter than one row of {length} tokens; give a longer text.")
     return read_sequences(
-        tokenizer, text, min(there, math.ceil(settings.distill_tokens / length)), length, settings.seed
+        tokenizer, text, min(there, math.ceil(settings.distill.tokens / length)), length, settings.seed
     )
 
 
-def cut_rows(tokenizer: Any, ids: Tensor, settings: AdaptSettings) -> Tensor:
-    """Rows of `distill_length`, cut from rows of another length one after the other; all begin with the prefix."""
-    length = settings.distill_length or ids.shape[1]
-    if length == ids.shape[1]:
+def cut_rows(tokenizer: Any, ids: Tensor, length: int | None) -> Tensor:
+    """Rows of so many tokens, cut from rows of another length one after the other; all begin with the prefix."""
+    if length is None or length == ids.shape[1]:
         return ids.cpu()
     prefix = begins(tokenizer)
     text = ids[:, len(prefix) :].reshape(-1).cpu()
     if len(text) < length - len(prefix):
-        raise InputError(f"there are {ids.numel()} tokens, fewer than distill_length {length}; give more.")
+        raise InputError(f"there are {ids.numel()} tokens, fewer than distill.length {length}; give more.")
     return rows_of(text, length, prefix)
 
 

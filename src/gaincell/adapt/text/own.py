@@ -314,7 +314,7 @@ def own_rows(
 
     N is `settings.sequences`, or as many more as it takes that distillation meets none of them too often.
     """
-    wanted = math.ceil(settings.distill_tokens / (settings.length * settings.distill_repeats)) if distilling else 0
+    wanted = math.ceil(settings.distill.tokens / (settings.length * settings.distill.repeats)) if distilling else 0
 
     path, sequences = run.folder / "calibration.safetensors", max(settings.sequences, wanted)
     if not learn and (not path.is_file() or len(read_tensors(path)["ids"]) < sequences):
