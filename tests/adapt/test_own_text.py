@@ -23,7 +23,7 @@ from gaincell.adapt.run.folder import Run
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.text.cut import cut_rows, read_sequences, text_rows
 from gaincell.adapt.text.held_out import keep_learned, share_learned
-from gaincell.adapt.text.own import LEFT_OUT, OPENERS, own_text, write_text
+from gaincell.adapt.text.own import LEFT_OUT, OPENERS, check_written, own_text, write_text
 from gaincell.evaluate import default_text, library, novel
 from gaincell.models.tensorfile import read_metadata, write_tensors
 
@@ -120,6 +120,15 @@ def test_longer_rows_are_several_texts_each_beginning_in_its_own_way(small_llama
     assert torch.equal(rows[:, 1:], texts.reshape(2, 80)[:, :63])
     with pytest.raises(InputError, match=r"another recipe \(piece differ\)"):
         own_text(model, Begun(), path, 2, 64, 0)
+
+
+def test_text_that_is_not_all_written_is_refused(small_llama: Path, tmp_path: Path) -> None:
+    path = tmp_path / "text.safetensors"
+    own_text(load(small_llama), Letters(), path, 4, 12, 0)
+    check_written(path, 4)
+    for file, sequences in ((path, 5), (path.with_name("none.safetensors"), 1)):
+        with pytest.raises(InputError, match=f"has not {sequences} sequences of the model's own text yet"):
+            check_written(file, sequences)
 
 
 def test_text_kept_by_a_version_that_knew_neither_prefix_nor_pieces_is_taken_where_there_is_none(

@@ -13,6 +13,7 @@ from gaincell.progress import Listener, Progress, Silence
 from gaincell.report.numbers import number
 from gaincell.study.estimates import costs, estimated, published
 from gaincell.study.models import Loaded
+from gaincell.study.perplexity import WATCHED
 from gaincell.study.record import Record, Step, run_steps
 from gaincell.study.short_panel import ShortPanel, how_scored, perplexity_row
 
@@ -28,8 +29,6 @@ SENTENCE = (
     "The captain had promised his crew that they would see the harbour before night, and when the lights of it came up "
     "over the water, they believed him at last."
 )
-#: Tokens of the speeches that heads are watched on: maps of them take memory with their square.
-WATCHED = 512
 #: Tokens of each text of the panel that perplexity is taken on, in windows of so many.
 SCORED, LENGTH = 1024, 1024
 #: Tokens of a sample.
@@ -107,7 +106,7 @@ class Bench:
         return min(tokens, positions_of(self.loaded[0]) or tokens)
 
     def watched(self) -> "Tensor":
-        """(1, T) tokens that heads are watched on."""
+        """(1, T) tokens of the speeches that heads are watched on."""
         from gaincell.evaluate import default_text
         from gaincell.evaluate.perplexity import first_tokens
 

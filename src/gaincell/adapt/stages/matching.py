@@ -237,9 +237,8 @@ def _match_charge(scalers: HeadScalers, name: str, x: Tensor, target: Moments) -
     """Bring mean and deviation per head of the charges of k or v to `target`, damped like the paper's `match`."""
     a, b = getattr(scalers, f"{name}_scale"), getattr(scalers, f"{name}_bias")
     law, zero = scalers.config.cell.model_law, scalers.config.zero_v
-    slope = (law(zero) - law(-zero)) / (
-        2 * zero
-    )  # charge per volt; steps of half of it, since a law is steeper outside
+    # Charge per volt; steps are of half of what it says, since a law is steeper outside.
+    slope = (law(zero) - law(-zero)) / (2 * zero)
     for iteration in range(40):
         seen = Moments.of(_charge(scalers, name, x))
         alpha = 1.0 - 0.9 * iteration / 39

@@ -14,11 +14,9 @@ from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.text.cut import fingerprint
 from gaincell.adapt.text.fetch import texts_folder
 from gaincell.adapt.text.mixture import Mixture
-from gaincell.adapt.text.own import own_text
+from gaincell.adapt.text.own import check_written, own_text
 from gaincell.adapt.text.rows import mix
-from gaincell.errors import InputError
 from gaincell.models.fingerprint import base_hash
-from gaincell.models.tensorfile import read_tensors
 from gaincell.progress import Progress, of_stage
 from gaincell.wheel import one_at_a_time
 
@@ -114,8 +112,7 @@ def _own(
     folder = texts_folder(cache) / "own"
     recipe = {"model": base_hash(model), "vocabulary": sorted(tokenizer.get_vocab().items()), "length": length}
     path = folder / f"{fingerprint({**recipe, 'seed': seed, 'template': str(tokenizer.chat_template)})}.safetensors"
-    if not learn and (not path.is_file() or len(read_tensors(path)["ids"]) < sequences):
-        raise InputError(f"{path} has not {sequences} sequences of the model's own text yet; let the run go on.")
-
+    if not learn:
+        check_written(path, sequences)
     with one_at_a_time(folder):
         return own_text(model, tokenizer, path, sequences, length, seed, of_stage(progress, "text"), block=OWN_BLOCK)

@@ -161,6 +161,12 @@ def _after(progress: Written | None, before: int, blocks: int) -> Written:
     return report
 
 
+def check_written(path: Path, sequences: int) -> None:
+    """Raise InputError unless a file holds so many sequences."""
+    if not path.is_file() or len(read_tensors(path)["ids"]) < sequences:
+        raise InputError(f"{path} has not {sequences} sequences of the model's own text yet; let the run go on.")
+
+
 def opening(tokenizer: Any) -> str:
     """A checksum of what rows begin with.
 
@@ -315,10 +321,9 @@ def own_rows(
     N is `settings.sequences`, or as many more as it takes that distillation meets none of them too often.
     """
     wanted = math.ceil(settings.distill.tokens / (settings.length * settings.distill.repeats)) if distilling else 0
-
     path, sequences = run.folder / "calibration.safetensors", max(settings.sequences, wanted)
-    if not learn and (not path.is_file() or len(read_tensors(path)["ids"]) < sequences):
-        raise InputError(f"{run.folder} has not {sequences} sequences of the model's own text yet; let the run go on.")
+    if not learn:
+        check_written(path, sequences)
     with computing(settings, model.device):
         rows = own_text(model, tokenizer, path, sequences, settings.length, settings.seed, of_stage(progress, "text"))
     if learn:
