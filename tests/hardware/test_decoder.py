@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from tools.model_configs import CONFIGS
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -80,6 +81,13 @@ def built(config: PretrainedConfig) -> nn.Module:
 def matrix_weights(model: nn.Module) -> int:
     """Weights of everything that a token is multiplied by."""
     return sum(part.weight.numel() for part in model.modules() if isinstance(part, nn.Linear | Conv1D))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("gpt2", GPT2), ("Llama-3.1-8B", LLAMA3_8B), ("Llama-3.1-70B", LLAMA3_70B)]
+)
+def test_the_shapes_known_by_name_are_those_of_published_configs(name: str, shape: DecoderShape) -> None:
+    assert read_decoder(CONFIGS[name]) == shape
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tools.model_configs import CONFIGS
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
@@ -22,196 +23,39 @@ PAPER = GainCellConfig.preset("leroux2025")
 #: What changes with a layer: how many of them, query heads, key/value heads, head_dim, window.
 Kinds = list[tuple[int, int, int, int, int | None]]
 
-NEMOTRON_H = "M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M*-M-M-M-M-M-"
-GEMMA_3_4B = {"model_type": "gemma3_text", "hidden_size": 2560, "num_hidden_layers": 34, "sliding_window": 1024}
-
-#: Fields of each model's published config.json, sparse as it is, and its layers that attend; the rest do not.
-MODELS: dict[str, tuple[dict[str, Any], int, Kinds]] = {
-    "gpt2": ({"model_type": "gpt2", "n_layer": 12, "n_head": 12, "n_embd": 768}, 12, [(12, 12, 12, 64, None)]),
-    "Llama-2-7b": (
-        {"model_type": "llama", "hidden_size": 4096, "num_attention_heads": 32, "num_hidden_layers": 32},
-        32,
-        [(32, 32, 32, 128, None)],
-    ),
-    "Llama-3.1-70B": (
-        {
-            "model_type": "llama",
-            "hidden_size": 8192,
-            "num_attention_heads": 64,
-            "num_hidden_layers": 80,
-            "num_key_value_heads": 8,
-        },
-        80,
-        [(80, 64, 8, 128, None)],
-    ),
-    "Mistral-7B-v0.1": ({"model_type": "mistral", "sliding_window": 4096}, 32, [(32, 32, 8, 128, 4096)]),
-    "Mistral-7B-v0.3": ({"model_type": "mistral", "sliding_window": None}, 32, [(32, 32, 8, 128, None)]),
-    "Mixtral-8x7B": ({"model_type": "mixtral", "num_local_experts": 8}, 32, [(32, 32, 8, 128, None)]),
-    "Qwen2.5-7B": (
-        {
-            "model_type": "qwen2",
-            "hidden_size": 3584,
-            "num_attention_heads": 28,
-            "num_hidden_layers": 28,
-            "num_key_value_heads": 4,
-            "sliding_window": 131072,
-            "use_sliding_window": False,
-            "max_window_layers": 28,
-        },
-        28,
-        [(28, 28, 4, 128, None)],
-    ),
-    "Qwen3-8B": (
-        {"model_type": "qwen3", "num_hidden_layers": 36, "num_key_value_heads": 8, "head_dim": 128},
-        36,
-        [(36, 32, 8, 128, None)],
-    ),
-    "Qwen3-30B-A3B": (
-        {
-            "model_type": "qwen3_moe",
-            "hidden_size": 2048,
-            "num_attention_heads": 32,
-            "num_hidden_layers": 48,
-            "num_key_value_heads": 4,
-            "head_dim": 128,
-        },
-        48,
-        [(48, 32, 4, 128, None)],
-    ),
-    "Qwen3-Next-80B-A3B": ({"model_type": "qwen3_next"}, 48, [(12, 16, 2, 256, None)]),
-    "gemma-2b": (
-        {
-            "model_type": "gemma",
-            "hidden_size": 2048,
-            "num_attention_heads": 8,
-            "num_hidden_layers": 18,
-            "num_key_value_heads": 1,
-        },
-        18,
-        [(18, 8, 1, 256, None)],
-    ),
-    "gemma-2-9b": (
-        {
-            "model_type": "gemma2",
-            "hidden_size": 3584,
-            "num_attention_heads": 16,
-            "num_hidden_layers": 42,
-            "num_key_value_heads": 8,
-        },
-        42,
-        [(21, 16, 8, 256, 4096), (21, 16, 8, 256, None)],
-    ),
-    "gemma-3-4b": (
-        {"model_type": "gemma3", "text_config": GEMMA_3_4B},
-        34,
-        [(29, 8, 4, 256, 1024), (5, 8, 4, 256, None)],
-    ),
-    "Phi-3-mini": (
-        {"model_type": "phi3", "hidden_size": 3072, "num_attention_heads": 32, "sliding_window": 2047},
-        32,
-        [(32, 32, 32, 96, 2047)],
-    ),
-    "falcon-7b": ({"model_type": "falcon", "multi_query": True}, 32, [(32, 71, 1, 64, None)]),
-    "falcon-40b": (
-        {
-            "model_type": "falcon",
-            "hidden_size": 8192,
-            "num_attention_heads": 128,
-            "num_hidden_layers": 60,
-            "num_kv_heads": 8,
-            "new_decoder_architecture": True,
-        },
-        60,
-        [(60, 128, 8, 64, None)],
-    ),
-    "starcoder": (
-        {"model_type": "gpt_bigcode", "n_layer": 40, "n_head": 48, "n_embd": 6144, "multi_query": True},
-        40,
-        [(40, 48, 1, 128, None)],
-    ),
-    "starcoder2-7b": (
-        {
-            "model_type": "starcoder2",
-            "hidden_size": 4608,
-            "num_attention_heads": 36,
-            "num_hidden_layers": 32,
-            "num_key_value_heads": 4,
-            "sliding_window": 4096,
-        },
-        32,
-        [(32, 36, 4, 128, 4096)],
-    ),
-    "pythia-1.4b": (
-        {"model_type": "gpt_neox", "hidden_size": 2048, "num_attention_heads": 16, "num_hidden_layers": 24},
-        24,
-        [(24, 16, 16, 128, None)],
-    ),
-    "gpt-neo-2.7B": (
-        {
-            "model_type": "gpt_neo",
-            "hidden_size": 2560,
-            "num_heads": 20,
-            "num_layers": 32,
-            "attention_types": [[["global", "local"], 16]],
-        },
-        32,
-        [(16, 20, 20, 128, None), (16, 20, 20, 128, 256)],
-    ),
-    "opt-6.7b": (
-        {"model_type": "opt", "hidden_size": 4096, "num_attention_heads": 32, "num_hidden_layers": 32},
-        32,
-        [(32, 32, 32, 128, None)],
-    ),
-    "bloom-7b1": (
-        {"model_type": "bloom", "n_embed": 4096, "n_layer": 30, "num_attention_heads": 32},
-        30,
-        [(30, 32, 32, 128, None)],
-    ),
-    "gpt-oss-20b": (
-        {
-            "model_type": "gpt_oss",
-            "num_hidden_layers": 24,
-            "layer_types": ["sliding_attention", "full_attention"] * 12,
-            "sliding_window": 128,
-        },
-        24,
-        [(12, 64, 8, 64, 128), (12, 64, 8, 64, None)],
-    ),
-    "OLMo-2-7B": ({"model_type": "olmo2"}, 32, [(32, 32, 32, 128, None)]),
-    "command-r7b": (
-        {
-            "model_type": "cohere2",
-            "hidden_size": 4096,
-            "num_attention_heads": 32,
-            "num_hidden_layers": 32,
-            "num_key_value_heads": 8,
-            "sliding_window": 4096,
-            "sliding_window_pattern": 4,
-        },
-        32,
-        [(24, 32, 8, 128, 4096), (8, 32, 8, 128, None)],
-    ),
-    "SmolLM3-3B": ({"model_type": "smollm3"}, 36, [(36, 16, 4, 128, None)]),
-    "Jamba-v0.1": (
-        {"model_type": "jamba", "attn_layer_period": 8, "attn_layer_offset": 4},
-        32,
-        [(4, 32, 8, 128, None)],
-    ),
-    "Nemotron-H-8B": (
-        {
-            "model_type": "nemotron_h",
-            "hybrid_override_pattern": NEMOTRON_H,
-            "num_hidden_layers": 52,
-            "attention_head_dim": 128,
-        },
-        52,
-        [(4, 32, 8, 128, None)],
-    ),
-    "recurrentgemma-2b": (
-        {"model_type": "recurrent_gemma", "num_key_value_heads": 1, "attention_window_size": 2048},
-        26,
-        [(8, 10, 1, 256, 2048)],
-    ),
+#: Of published configs, the layers, and those that attend; the rest do not.
+MODELS: dict[str, tuple[int, Kinds]] = {
+    "gpt2": (12, [(12, 12, 12, 64, None)]),
+    "Llama-2-7b": (32, [(32, 32, 32, 128, None)]),
+    "Llama-3.1-8B": (32, [(32, 32, 8, 128, None)]),
+    "Llama-3.1-70B": (80, [(80, 64, 8, 128, None)]),
+    "Mistral-7B-v0.1": (32, [(32, 32, 8, 128, 4096)]),
+    "Mistral-7B-v0.3": (32, [(32, 32, 8, 128, None)]),
+    "Mixtral-8x7B": (32, [(32, 32, 8, 128, None)]),
+    "Qwen2.5-7B": (28, [(28, 28, 4, 128, None)]),
+    "Qwen3-8B": (36, [(36, 32, 8, 128, None)]),
+    "Qwen3-30B-A3B": (48, [(48, 32, 4, 128, None)]),
+    "Qwen3-Next-80B-A3B": (48, [(12, 16, 2, 256, None)]),
+    "gemma-2b": (18, [(18, 8, 1, 256, None)]),
+    "gemma-2-9b": (42, [(21, 16, 8, 256, 4096), (21, 16, 8, 256, None)]),
+    "gemma-3-4b": (34, [(29, 8, 4, 256, 1024), (5, 8, 4, 256, None)]),
+    "gemma-3-27b": (62, [(52, 32, 16, 128, 1024), (10, 32, 16, 128, None)]),
+    "Phi-3-mini": (32, [(32, 32, 32, 96, 2047)]),
+    "falcon-7b": (32, [(32, 71, 1, 64, None)]),
+    "falcon-40b": (60, [(60, 128, 8, 64, None)]),
+    "starcoder": (40, [(40, 48, 1, 128, None)]),
+    "starcoder2-7b": (32, [(32, 36, 4, 128, 4096)]),
+    "pythia-1.4b": (24, [(24, 16, 16, 128, None)]),
+    "gpt-neo-2.7B": (32, [(16, 20, 20, 128, None), (16, 20, 20, 128, 256)]),
+    "opt-6.7b": (32, [(32, 32, 32, 128, None)]),
+    "bloom-7b1": (30, [(30, 32, 32, 128, None)]),
+    "gpt-oss-20b": (24, [(12, 64, 8, 64, 128), (12, 64, 8, 64, None)]),
+    "OLMo-2-7B": (32, [(32, 32, 32, 128, None)]),
+    "command-r7b": (32, [(24, 32, 8, 128, 4096), (8, 32, 8, 128, None)]),
+    "SmolLM3-3B": (36, [(36, 16, 4, 128, None)]),
+    "Jamba-v0.1": (32, [(4, 32, 8, 128, None)]),
+    "Nemotron-H-8B": (52, [(4, 32, 8, 128, None)]),
+    "recurrentgemma-2b": (26, [(8, 10, 1, 256, 2048)]),
 }
 
 
@@ -223,8 +67,8 @@ def kinds(workload: Workload) -> Kinds:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_layers_of_published_models(name: str) -> None:
-    config, layers, expected = MODELS[name]
-    found = read_workload(config)
+    layers, expected = MODELS[name]
+    found = read_workload(CONFIGS[name])
     assert len(found.layers) == layers
     assert sorted(kinds(found), key=str) == sorted(expected, key=str)
     assert found.notes == ()
@@ -232,13 +76,13 @@ def test_layers_of_published_models(name: str) -> None:
 
 def test_layers_stand_in_their_order() -> None:
     def attending(name: str) -> list[int]:
-        return [number for number, layer in enumerate(read_workload(MODELS[name][0]).layers) if layer.heads]
+        return [number for number, layer in enumerate(read_workload(CONFIGS[name]).layers) if layer.heads]
 
     assert attending("Jamba-v0.1") == [4, 12, 20, 28]
     assert attending("Nemotron-H-8B") == [7, 18, 29, 40]
     assert attending("recurrentgemma-2b") == list(range(2, 26, 3))
     assert attending("Qwen3-Next-80B-A3B") == list(range(3, 48, 4))
-    gemma = read_workload(MODELS["gemma-3-4b"][0]).layers
+    gemma = read_workload(CONFIGS["gemma-3-4b"]).layers
     assert [number for number, layer in enumerate(gemma) if layer.window is None] == [5, 11, 17, 23, 29]
 
 
@@ -292,7 +136,7 @@ def test_values_may_be_narrower_than_keys_and_sliding_layers_have_other_heads() 
 
 def test_latent_attention_has_arrays_for_every_head_and_a_cache_of_latents() -> None:
     """DeepSeek-V3: 61 layers of 128 heads, keys of 128 + 64 and values of 128, from a latent of 512."""
-    deepseek = read_workload({"model_type": "deepseek_v3"})
+    deepseek = read_workload(CONFIGS["DeepSeek-V3"])
     assert deepseek.layers == (Layer("full_attention", 128, 128, 192, 128, None, 512 + 64),) * 61
     assert "priced as transformers computes it" in deepseek.notes[0]
     expanded = Workload(tuple(replace(layer, latent=0) for layer in deepseek.layers))
@@ -304,7 +148,7 @@ def test_latent_attention_has_arrays_for_every_head_and_a_cache_of_latents() -> 
 
 
 def test_a_workload_goes_through_json_and_damage_is_told() -> None:
-    found = read_workload(MODELS["gemma-3-4b"][0])
+    found = read_workload(CONFIGS["gemma-3-4b"])
     data = asdict(found)
     assert read_workload(data) == found
     for damage, complaint in (
@@ -342,14 +186,7 @@ LONG = LASTING.replace(window=32768)
 
 def test_layers_get_arrays_of_their_own_window() -> None:
     """Gemma 3 27B at 32k: 10 layers see all of it, 52 the last 1,024 tokens."""
-    config = {
-        "model_type": "gemma3_text",
-        "num_hidden_layers": 62,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 16,
-    }
-    config |= {"hidden_size": 5376, "head_dim": 128, "sliding_window": 1024}
-    found = estimate(config, LONG)
+    found = estimate(CONFIGS["gemma-3-27b"], LONG)
     all_long, all_short = (
         estimate(Workload.uniform(62, 32, 16, 128), LASTING.replace(window=w)) for w in (32768, 1024)
     )
@@ -380,7 +217,7 @@ def test_what_a_whole_token_of_gemma_gains_is_of_the_layers_that_see_it_all() ->
 
 
 def test_a_window_of_a_layer_reaches_the_gpu() -> None:
-    gpt_oss = read_workload(MODELS["gpt-oss-20b"][0])
+    gpt_oss = read_workload(CONFIGS["gpt-oss-20b"])
     whole, own = (attention_roofline(x, 32768, H100_SXM) for x in (Workload.uniform(24, 64, 8, 64), gpt_oss))
     cache = 2 * 8 * 64 * 2
     assert whole.moved_bytes - own.moved_bytes == 12 * cache * (32768 - 128)
@@ -388,7 +225,7 @@ def test_a_window_of_a_layer_reaches_the_gpu() -> None:
 
 
 def test_a_window_wider_than_the_arrays_is_theirs() -> None:
-    mistral = read_workload(MODELS["Mistral-7B-v0.1"][0])
+    mistral = read_workload(CONFIGS["Mistral-7B-v0.1"])
     assert estimate(mistral, PAPER).energy_j == estimate(Workload.uniform(32, 32, 8, 128), PAPER).energy_j
     assert (
         estimate(mistral, LONG).area_m2
@@ -397,7 +234,7 @@ def test_a_window_wider_than_the_arrays_is_theirs() -> None:
 
 
 def test_a_window_that_no_sub_tiles_make_up_is_refused() -> None:
-    phi = read_workload(MODELS["Phi-3-mini"][0])
+    phi = read_workload(CONFIGS["Phi-3-mini"])
     assert estimate(phi, PAPER).geometry.window == 1024
     with pytest.raises(InputError, match="sliding_window 2047 is not a multiple of subtile_columns 64"):
         estimate(phi, LASTING.replace(window=4096))
