@@ -78,6 +78,7 @@ check: .venv/.installed ## check style and types, build the documentation, run e
 docs: .venv/.installed ## write generated pages anew and build the documentation into site/
 	.venv/bin/python -m tools.pages parameters
 	.venv/bin/python -m tools.pages hardware
+	.venv/bin/python -m tools.pages comparison
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 	$(MAKE) runs/docs/extended.html
 	mkdir -p site/reports

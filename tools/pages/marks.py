@@ -10,6 +10,7 @@ MARKS: dict[str, dict[str, str]] = {
     "README.md": {"perplexities": "demo"},
     "docs/adaptation.md": {"shipped": "variants", "switched": "variants"},
     "docs/circuit.md": {"cells": "variants", "circuits": "variants"},
+    "docs/comparison.md": {"alone": "comparison", "beside": "comparison", "silicon": "comparison"},
     "docs/hardware.md": {
         "published": "hardware",
         "parts": "hardware",
