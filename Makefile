@@ -5,11 +5,9 @@
 PYTHON ?= python3
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 
-# hwcomponents, which reads exports, needs Python 3.12: the first that is here, pyenv's among them. AccelForge (900 MB) is
-# asked only on demand: make test-export EXPORT_TOOLS="hwcomponents accelforge"
+# hwcomponents, which reads exports, needs Python 3.12: the first that is here, pyenv's among them.
 EXPORT_PYTHON ?= $(firstword $(foreach python,$(PYTHON) python3.12 python3.13 python3.14 $(wildcard $(HOME)/.pyenv/versions/3.1[2-9]*/bin/python3),\
   $(shell $(python) -c 'import sys; print(sys.executable if sys.version_info >= (3, 12) else "")' 2>/dev/null)))
-EXPORT_TOOLS ?= hwcomponents
 
 # More arguments for pytest: make test ARGS="tests/cell -x". They win: ARGS="-n 0 --pdb" runs in one process.
 ARGS ?=
@@ -63,9 +61,8 @@ else
 	"$(EXPORT_PYTHON)" -m venv .venv-export
 	@echo '*' >.venv-export/.gitignore
 	.venv/bin/gaincell cost gpt2 --export hwcomponents --out .venv-export/exported >/dev/null
-	.venv/bin/gaincell cost gpt2 --export accelforge --out .venv-export/exported >/dev/null
-	.venv-export/bin/python -m pip install --quiet -c constraints.txt $(EXPORT_TOOLS) .venv-export/exported/hwcomponents
-	.venv-export/bin/python tests/hardware/check_export.py .venv-export/exported
+	.venv-export/bin/python -m pip install --quiet -c constraints.txt .venv-export/exported/hwcomponents
+	.venv-export/bin/python tests/hardware/check_export.py
 endif
 
 check: .venv/.installed ## check style and types, build the documentation, run every example

@@ -87,7 +87,7 @@ def cost(
         typer.Option("--out", help="Folder for cost.html, cost.json, cost.csv, plots and a measured activity.json."),
     ] = None,
     export: Annotated[
-        Literal["hwcomponents", "accelforge"] | None,
+        Literal["hwcomponents"] | None,
         typer.Option("--export", help="Also write the design point for another tool, into the folder of --out."),
     ] = None,
     device: Annotated[
@@ -163,7 +163,8 @@ def cost(
     if out is not None:
         from gaincell.cli.cost_against import COLUMNS as AGAINST
         from gaincell.cli.cost_against import opponent_row
-        from gaincell.cli.cost_files import write_cost, write_export
+        from gaincell.cli.cost_files import write_cost
+        from gaincell.hardware.export import write_hwcomponents
         from gaincell.report.cost_page import render_cost
 
         beside_rows = [opponent_row(found, each) for each in rivals]
@@ -171,7 +172,7 @@ def cost(
         written = write_cost(out, told, page, found, rows, watched)
         screen.say(f"wrote {', '.join(written)} into {out}; open {out / 'cost.html'} in a browser")
         if export is not None:
-            write_export(export, out, found)
+            write_hwcomponents(found, out / "hwcomponents")
     if json:
         screen.show_json(told)
         return

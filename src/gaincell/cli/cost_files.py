@@ -1,4 +1,4 @@
-"""`gaincell cost --out` and `--export`: an estimate as files."""
+"""`gaincell cost --out`: an estimate as files."""
 
 import csv
 import io
@@ -39,13 +39,3 @@ def write_cost(
         with written_aside(folder / name) as path:
             path.write_text(text, "utf-8")
     return list(files)
-
-
-def write_export(tool: str, folder: Path, found: "Estimate") -> None:
-    """The estimate for another tool: `folder`/hwcomponents, a package, or `folder`/accelforge.yaml."""
-    from gaincell.hardware.export import write_accelforge, write_hwcomponents
-
-    if tool == "hwcomponents":
-        write_hwcomponents(found, folder / "hwcomponents")
-    else:
-        write_accelforge(found, folder / "accelforge.yaml")

@@ -1,6 +1,5 @@
-"""A design point for other tools: components for hwcomponents, an architecture for AccelForge. Imports neither."""
+"""A design point for other tools: components for hwcomponents, which is not imported."""
 
-from gaincell.hardware.export.accelforge import write_accelforge
 from gaincell.hardware.export.hwcomponents import write_hwcomponents
 
-__all__ = ["write_accelforge", "write_hwcomponents"]
+__all__ = ["write_hwcomponents"]
