@@ -33,6 +33,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "vocab_size": 128256,
         "max_position_embeddings": 131072,
     },
+    "Llama-4-Scout": {"model_type": "llama4_text", "max_position_embeddings": 10485760},
     "Mistral-7B-v0.1": {"model_type": "mistral", "sliding_window": 4096, "max_position_embeddings": 32768},
     "Mistral-7B-v0.3": {"model_type": "mistral", "sliding_window": None},
     "Mixtral-8x7B": {"model_type": "mixtral", "num_local_experts": 8},

@@ -93,7 +93,6 @@ def test_layers_stand_in_their_order() -> None:
         ({"model_type": "diffllama"}, "lambda_std_dev is set"),
         ({"model_type": "bert-generation"}, "attends in both directions"),
         ({"model_type": "bart", "is_encoder_decoder": False, "is_decoder": True}, "encoder_layers is set"),
-        ({"model_type": "llama4"}, "layer_types has 'chunked_attention'"),
         ({"model_type": "gemma3n"}, "num_kv_shared_layers is set"),
         ({"model_type": "bert"}, "'bert' attends in both directions unless is_decoder is true"),
         ({"model_type": "t5"}, "is_encoder_decoder is set"),
@@ -145,6 +144,16 @@ def test_latent_attention_has_arrays_for_every_head_and_a_cache_of_latents() -> 
     assert latent.flop == heads.flop
     output = 61 * 128 * (192 + 128) * 2
     assert (heads.moved_bytes - output) / (latent.moved_bytes - output) == pytest.approx(128 * 320 / 576)
+
+
+def test_a_chunk_is_priced_as_a_window_that_is_full_with_a_note() -> None:
+    """Llama 4 Scout: three layers of four attend in chunks of 8,192 tokens, the fourth to all."""
+    llama = read_workload(CONFIGS["Llama-4-Scout"])
+    assert kinds(llama) == [(36, 40, 8, 128, 8192), (12, 40, 8, 128, None)]
+    sliding = Workload(tuple(replace(layer, kind="sliding_attention") for layer in llama.layers))
+    assert estimate(llama, LONG).energy_j == estimate(sliding, LONG).energy_j
+    assert "as if a chunk were full" in llama.notes[0]
+    assert any("36 of the 48 layers that attend look back 8,192 tokens only" in x for x in estimate(llama, LONG).notes)
 
 
 def test_a_workload_goes_through_json_and_damage_is_told() -> None:
@@ -236,7 +245,7 @@ def test_a_window_wider_than_the_arrays_is_theirs() -> None:
 def test_a_window_that_no_sub_tiles_make_up_is_refused() -> None:
     phi = read_workload(CONFIGS["Phi-3-mini"])
     assert estimate(phi, PAPER).geometry.window == 1024
-    with pytest.raises(InputError, match="sliding_window 2047 is not a multiple of subtile_columns 64"):
+    with pytest.raises(InputError, match="window of 2047 tokens is not a multiple of subtile_columns 64"):
         estimate(phi, LASTING.replace(window=4096))
 
 
@@ -376,10 +385,8 @@ GOOD = {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads":
         ({"hidden_size": 255}, "hidden_size 255 is not a multiple of num_attention_heads 4; set head_dim."),
         ({"is_encoder_decoder": True}, "is_encoder_decoder is set, but cross-attention"),
         ({"kv_lora_rank": 512}, "qk_rope_head_dim is missing"),
-        (
-            {"layer_types": ["full_attention", "chunked_attention"]},
-            "has 'chunked_attention', which cannot be estimated",
-        ),
+        ({"layer_types": ["full_attention", "chunked_attention"]}, "attention_chunk_size is missing; add it."),
+        ({"layer_types": ["full_attention", "mesh"]}, "layer_types has 'mesh', which cannot be estimated"),
         ({"layer_types": ["linear_attention", "conv"]}, r"none of its 2 layers attends \(conv, linear_attention\)"),
         ({"layer_types": ["full_attention", "conv", "conv"]}, "layer_types lists 3 layers, but num_hidden_layers is 2"),
         ({"mamba_d_state": 16}, "mamba_d_state says that layers are of several kinds, but layer_types is missing"),

@@ -104,7 +104,7 @@ def _point(layer: Layer, config: GainCellConfig) -> GainCellConfig:
         return config
     if layer.window % config.subtile_columns:
         raise InputError(
-            f"model config: sliding_window {layer.window} is not a multiple of subtile_columns "
+            f"model config: a layer's window of {layer.window} tokens is not a multiple of subtile_columns "
             f"{config.subtile_columns}; choose subtile_columns that divides it."
         )
     return config.replace(window=layer.window)

@@ -18,6 +18,7 @@ from gaincell.hardware.workload import Layer, Workload
 #: Kinds of layers that attend, and those that keep no keys and values.
 _FULL = {"full_attention", "attention", "hybrid", "global"}
 _SLIDING = {"sliding_attention", "hybrid_sliding", "local"}
+_CHUNKED = {"chunked_attention"}
 _OTHERS = {"linear_attention", "conv", "mamba", "recurrent", "mlp", "moe"}
 #: Fields that list the kinds of layers, in the order in which they are looked for.
 _KINDS = ("layer_types", "layers_block_type", "attention_layers")
@@ -39,6 +40,11 @@ _SLIDING_KV_HEADS = {"mimo_v2_flash": 2}
 _LATENT = (
     "Latent attention is priced as transformers computes it: arrays hold the keys and values of every head, where a "
     "digital cache keeps the latent that they are made from."
+)
+#: What to know where layers attend in chunks.
+_CHUNKS = (
+    "Layers that attend in chunks are priced as if a chunk were full, which is the most that a token takes: on average "
+    "it finds half of its chunk. What keeps the chunk before out of the arrays takes nothing here."
 )
 
 
@@ -74,6 +80,7 @@ def read_workload(model_config: object) -> Workload:
         raise InputError(f"model config: none of its {len(layers)} layers attends ({', '.join(sorted(set(kinds)))}).")
     kind = field_of(config, "model_type")
     notes = [_LATENT] if any(layer.latent for layer in layers) else []
+    notes += [_CHUNKS] if _CHUNKED.intersection(kinds) else []
     if isinstance(kind, str) and kind and not knows(config):
         notes.append(f"transformers does not know model_type '{kind}', so its config's fields are taken as they stand.")
     return Workload(layers, positive_field(config, "max_position_embeddings"), tuple(notes))
@@ -95,7 +102,7 @@ def _kinds(config: object) -> list[str]:
         kind = "sliding_attention" if slides else "full_attention"
         return [kind] * required_field(config, "num_hidden_layers")
     kinds = [str(kind) for kind in field_of(config, name)]
-    unknown = sorted(set(kinds) - _FULL - _SLIDING - _OTHERS)
+    unknown = sorted(set(kinds) - _FULL - _SLIDING - _CHUNKED - _OTHERS)
     if unknown:
         raise InputError(f"model config: {name} has '{unknown[0]}', which cannot be estimated.")
     layers = required_field(config, "num_hidden_layers")
@@ -117,6 +124,8 @@ def _layer(config: object, kind: str, number: int) -> Layer:
     window = None
     if kind in _SLIDING:
         window = required_field(config, "window_size" if kind == "local" else "sliding_window")
+    elif kind in _CHUNKED:
+        window = required_field(config, "attention_chunk_size")
     elif field_of(config, "attention_window_size") is not None:
         window = required_field(config, "attention_window_size")
 

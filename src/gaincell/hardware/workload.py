@@ -19,7 +19,7 @@ class Layer:
         kv_heads: key/value heads; divides the query heads, of which each group shares one.
         key_dim: width of a key, and of a query.
         value_dim: width of a value, and of a head's output.
-        window: tokens that it looks back to, the newest among them. None: all there are.
+        window: tokens that it looks back to, the newest among them, or those of a chunk. None: all there are.
         latent: numbers of one token that keys and values of all heads are made from, where there is such a latent: what
             a digital cache keeps instead of them. 0: there is none.
     """
