@@ -1,6 +1,7 @@
 """A model's layers: of the decoders that people use, by hand from their published configs; and what is refused."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware import GPT2, Estimate, HardwareParameters, Layer, Workload, estimate, read_workload
 from gaincell.hardware.decoder import read_decoder
+from gaincell.hardware.digital import digital_attention
 from gaincell.hardware.find_config import find_config
 from gaincell.hardware.roofline import H100_SXM, attention_roofline
 from gaincell.hardware.whole import estimate_whole
@@ -410,6 +412,21 @@ def test_bad_model_configs_are_told_in_one_sentence(kind, changes, complaint: st
 def test_layers_of_which_none_attends_are_refused(layers: tuple[Layer, ...], given: Any) -> None:
     with pytest.raises(InputError, match=rf"^model: none of its {len(layers)} layers attends"):
         estimate(given(layers), PAPER)
+
+
+@pytest.mark.parametrize(
+    "alone",
+    [
+        lambda found: digital_attention(found, PAPER, HardwareParameters(), "sram"),
+        lambda found: digital_attention(found, PAPER, HardwareParameters(), "dram"),
+        lambda found: attention_roofline(found, 1024, H100_SXM),
+    ],
+    ids=["sram", "dram", "roofline"],
+)
+def test_what_stands_beside_an_estimate_refuses_them_too(alone: Callable[[Workload], object]) -> None:
+    for layers in ((), (Layer("mamba"),)):
+        with pytest.raises(InputError, match=rf"^model: none of its {len(layers)} layers attends; .*\.$"):
+            alone(Workload(layers))
 
 
 def test_ambiguous_text_model_is_an_input_error() -> None:

@@ -68,8 +68,9 @@ def digital_attention(
         token_period_s: time for which static power is charged, if it is longer than the token's own.
 
     Raises:
-        InputError: a part has no rule that brings it to the node or supply.
+        InputError: a part has no rule that brings it to the node or supply, or no layer attends.
     """
+    workload.check_attends()
     p, parts, overhead = parameters, parameters.parts, parameters.digital.overhead
     work = [_layer(layer, layer.attends_to(config.window), config, p, memory) for layer in workload.attending]
     latency_s, kept_bits = sum(one.latency_s for one in work), sum(one.kept_bits for one in work)

@@ -397,11 +397,7 @@ def estimate(
             the cell.
     """
     workload, p = read_workload(model_config), parameters or HardwareParameters()
-    if not workload.attending:
-        raise InputError(
-            f"model: none of its {len(workload.layers)} layers attends; give one of them heads, kv_heads, key_dim and "
-            "value_dim."
-        )
+    workload.check_attends()
     watched = _reference(config) if activity is None else activity
     parts = components(config, p)
     arrays = placed(workload, config, p, parts)

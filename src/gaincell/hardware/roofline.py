@@ -65,8 +65,9 @@ def attention_roofline(
         bytes_per_number: of keys, values, query and output.
 
     Raises:
-        InputError: `window`, `batch` or `bytes_per_number` is not above 0.
+        InputError: `window`, `batch` or `bytes_per_number` is not above 0, or no layer attends.
     """
+    attention.check_attends()
     _check(window=window, batch=batch, bytes_per_number=bytes_per_number)
     flop = numbers = 0
     for layer in attention.attending:

@@ -101,6 +101,18 @@ class Workload:
         """The layers that attend."""
         return tuple(layer for layer in self.layers if layer.heads)
 
+    def check_attends(self) -> None:
+        """Refuse layers of which none attends: there is nothing to estimate.
+
+        Raises:
+            InputError: none of them has heads.
+        """
+        if not self.attending:
+            raise InputError(
+                f"model: none of its {len(self.layers)} layers attends; give one of them heads, kv_heads, key_dim and "
+                "value_dim."
+            )
+
     @property
     def cached(self) -> int:
         """Numbers that a cache keeps of one token, all layers."""
