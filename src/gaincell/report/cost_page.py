@@ -10,7 +10,6 @@ from gaincell.hardware.roofline import ROOFLINE_CAVEAT
 from gaincell.report.energy import layer_bars, phase_bars
 from gaincell.report.numbers import number, scaled
 from gaincell.report.template import filled
-from gaincell.version import __version__
 
 _SCRIPTS = ("core.js", "charts.js", "cost.js", "theme.js")
 
@@ -40,6 +39,7 @@ def render_cost(
         "cost.html",
         _SCRIPTS,
         page_data(found, rivals),
+        kind="gaincell cost",
         title=f"Attention of {model} at '{found.config.name}'",
         summary=f"One token of one sequence over a full window of {found.config.window:,}, all layers; the rest of the "
         "model is not in it.",
@@ -66,7 +66,6 @@ def render_cost(
             }
             for name, part in figures
         ],
-        version=__version__,
     )
 
 

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from gaincell.report.numbers import number, scaled
 from gaincell.report.template import filled
-from gaincell.version import __version__
 
 _SCRIPTS = ("core.js", "charts.js", "tables.js", "sweep.js", "theme.js")
 
@@ -50,6 +49,7 @@ def render_sweep(model: str, names: Sequence[str], points: Sequence[Point], refu
         "sweep.html",
         _SCRIPTS,
         page_data(points),
+        kind="gaincell cost --sweep",
         title=f"Attention of {model}: {' and '.join(names)}",
         summary=f"One token, all layers. Of {len(points)} choices {len(best)} are beaten by no other in latency, "
         f"energy and area together{f'; {refused} more were refused' if refused else ''}.",
@@ -64,7 +64,6 @@ def render_sweep(model: str, names: Sequence[str], points: Sequence[Point], refu
             }
             for point in points
         ],
-        version=__version__,
     )
 
 

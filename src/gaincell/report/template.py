@@ -8,13 +8,16 @@ from typing import Any
 
 from gaincell.report.numbers import number, unit
 from gaincell.report.palette import variables
+from gaincell.version import __version__
 
 
 def filled(template: str, scripts: Sequence[str], data: dict[str, Any], **fields: Any) -> str:
     """The page's text.
 
+    Every page is `base.html`, with `kind`, `title` and `summary`; `headline` and `note` may be missing.
+
     Args:
-        template: its file in this folder.
+        template: its file in this folder, which fills the base.
         scripts: files of `script`, in the order in which each needs those before.
         data: what they draw from.
         fields: what else the template shows.
@@ -36,7 +39,12 @@ def filled(template: str, scripts: Sequence[str], data: dict[str, Any], **fields
     # In a script element only "<" could end what is data.
     text = json.dumps(_finite(data), separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     return pages.get_template(template).render(
-        data=data, style=Markup(style), script=Markup(script), json=Markup(text), **fields
+        data=data,
+        style=Markup(style),
+        script=Markup(script),
+        json=Markup(text),
+        version=__version__,
+        **{"headline": (), "note": "", **fields},
     )
 
 
