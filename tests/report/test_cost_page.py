@@ -11,6 +11,7 @@ from opened import Opened
 from gaincell.config import GainCellConfig
 from gaincell.hardware import GPT2, HardwareParameters, estimate
 from gaincell.hardware.opponents import OURS, opponents
+from gaincell.hardware.pricing import Priced
 from gaincell.report.cost_page import page_data, render_cost
 
 COST = estimate(GPT2, GainCellConfig.preset("leroux2025").replace(window=8192), HardwareParameters(refresh="rewrite"))
@@ -18,8 +19,7 @@ RIVALS = opponents(COST)
 
 
 def rendered(name: str = "gpt2") -> str:
-    table = (("on", "energy"), [(each.name, str(each.energy_j)) for each in RIVALS])
-    return render_cost(name, COST, COST.table(), ["a note"], RIVALS, table)
+    return render_cost(name, Priced(COST, COST.table(), ["a note"], RIVALS))
 
 
 def test_what_is_drawn_adds_up_to_the_estimate() -> None:

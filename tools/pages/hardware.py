@@ -9,7 +9,6 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import NamedTuple
 
-from gaincell.cli.cost_against import COLUMNS, opponent_row
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware import GPT2, Activity, Components, Estimate, HardwareParameters, estimate, paper_table
@@ -20,6 +19,7 @@ from gaincell.hardware.digital_design import DigitalDesign
 from gaincell.hardware.opponents import OURS, opponents
 from gaincell.hardware.timeline import timeline
 from gaincell.hardware.whole import estimate_whole
+from gaincell.report.cost_table import OPPONENT_COLUMNS, opponent_row
 from gaincell.report.numbers import number, scaled, unit
 from gaincell.report.plots import as_file, layers_plot, timeline_plot
 from tools.pages.data import DATA, kept
@@ -264,7 +264,7 @@ def elsewhere() -> str:
         (OURS, scaled(ours.latency_s, "s"), scaled(ours.energy_j, "J"), f"{number(ours.area_m2 * 1e6)} mm²", "", "", "")
     ]
     rows += [opponent_row(ours, each) for each in opponents(ours)]
-    return table(("GPT-2, window 1,024, attention of one token on", *COLUMNS[1:]), rows)
+    return table(("GPT-2, window 1,024, attention of one token on", *OPPONENT_COLUMNS[1:]), rows)
 
 
 def digital() -> str:

@@ -1,13 +1,13 @@
 """An estimate beside the same attention elsewhere, and who wins."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gaincell.hardware.accelerators import ACCELERATORS, Accelerator
 from gaincell.hardware.digital import digital_attention
 from gaincell.hardware.estimation import Estimate
-from gaincell.hardware.roofline import attention_roofline
+from gaincell.hardware.roofline import ROOFLINE_CAVEAT, attention_roofline
 
 #: What to know before quoting the digital opponent.
 DIGITAL_CAVEAT = (
@@ -103,3 +103,17 @@ def opponents(
         fits = bound.moved_bytes <= each.memory_bytes
         found.append(Opponent(each.name, bound.latency_s, bound.energy_range_j, None, fits, each.source))
     return found
+
+
+def opponent_notes(ours: Estimate, rivals: Sequence[Opponent]) -> list[str]:
+    """What to know before quoting them, in sentences."""
+    notes = [DIGITAL_CAVEAT, *([ROOFLINE_CAVEAT] if any(each.area_m2 is None for each in rivals) else [])]
+    for each in rivals:
+        if not each.fits:
+            notes.append(f"One {each.name} cannot hold this cache: its figures are of a fiction.")
+        if each.energy_winner(ours) is None:
+            least, most = (f"{ratio:.3g}" for ratio in each.thriftier(ours))
+            notes.append(
+                f"Who takes less energy, gain cells or {each.name}, is open: it takes x{least} to x{most} of ours."
+            )
+    return notes

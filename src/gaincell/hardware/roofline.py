@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gaincell.errors import InputError
 from gaincell.hardware.accelerators import H100_SXM, Accelerator
 from gaincell.hardware.decoder import DecoderShape
+from gaincell.hardware.estimation import Row
 from gaincell.hardware.workload import Workload
 
 #: What to know before quoting a roofline.
@@ -205,6 +206,38 @@ class WholeToken:
     def fits(self) -> bool:
         """Whether one accelerator's memory holds the weights and the cache; if not, its figures are of a fiction."""
         return self.rest.moved_bytes + self.digital_attention.moved_bytes <= self.accelerator.memory_bytes
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know before quoting it, in sentences."""
+        notes, gains = [ROOFLINE_CAVEAT], (self.energy_gain, self.idle_free_gain)
+        if min(gains) < 1 < max(gains):
+            notes.append(
+                f"Whether gain cells save energy over the whole token is open: x{self.energy_gain:.3g} less at rated "
+                f"power, x{self.idle_free_gain:.3g} less of operations and bytes alone."
+            )
+        if not self.fits:
+            name = self.accelerator.name
+            notes.append(f"One {name} cannot hold this model and its cache: its figures are of a fiction.")
+        return notes
+
+    def table(self) -> list[Row]:
+        """Rows to print."""
+        name = self.accelerator.name
+        figures = [
+            (f"whole token, all on {name} (roofline)", self.digital_latency_s * 1e6, "us"),
+            ("whole token, attention in gain cells", self.latency_s * 1e6, "us"),
+            (f"share of attention in it, all on {name}", self.attention_share, "-"),
+            ("whole token, times faster", self.latency_gain, "x"),
+            ("whole token, times faster if attention took no time", self.latency_bound, "x"),
+            (f"energy of the whole token, all on {name}, at rated power", self.digital_energy_j * 1e3, "mJ"),
+            ("energy of the whole token, attention in gain cells, at rated power", self.energy_j * 1e3, "mJ"),
+            ("whole token, times less energy, at rated power", self.energy_gain, "x"),
+            (f"energy of the whole token, all on {name}, idle-free", self.digital_idle_free_j * 1e3, "mJ"),
+            ("energy of the whole token, attention in gain cells, idle-free", self.idle_free_j * 1e3, "mJ"),
+            ("whole token, times less energy, idle-free", self.idle_free_gain, "x"),
+        ]
+        return [Row(text, value, unit, None, None) for text, value, unit in figures]
 
 
 def whole_token(

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gaincell.hardware import Estimate, Row
+from gaincell.hardware import Estimate
 from gaincell.hardware.energy import Parts, components
 from gaincell.hardware.opponents import DIGITAL_CAVEAT, OURS, Opponent
+from gaincell.hardware.pricing import Priced
 from gaincell.hardware.roofline import ROOFLINE_CAVEAT
+from gaincell.report.cost_table import OPPONENT_COLUMNS, opponent_row
 from gaincell.report.energy import layer_bars, phase_bars
 from gaincell.report.numbers import number, scaled
 from gaincell.report.template import filled
@@ -14,26 +16,15 @@ from gaincell.report.template import filled
 _SCRIPTS = ("core.js", "charts.js", "cost.js", "theme.js")
 
 
-def render_cost(
-    model: str,
-    found: Estimate,
-    rows: Sequence[Row],
-    notes: Sequence[str],
-    rivals: Sequence[Opponent],
-    rival_table: tuple[Sequence[str], Sequence[Sequence[str]]],
-) -> str:
+def render_cost(model: str, priced: Priced) -> str:
     """The page's text.
 
     Args:
         model: what it is called.
-        found: its estimate.
-        rows: the table of the estimate.
-        notes: sentences on what to know of it.
-        rivals: the same attention elsewhere.
-        rival_table: columns and rows that tell of them.
+        priced: what is told of it.
     """
+    found, rivals = priced.found, priced.rivals
     figures = components(found.config, found.parameters)
-    columns, cells = rival_table
     sram = rivals[0]
     return filled(
         "cost.html",
@@ -52,9 +43,9 @@ def render_cost(
         ],
         activity=found.activity,
         elsewhere_notes=[DIGITAL_CAVEAT, ROOFLINE_CAVEAT],
-        rivals={"columns": columns, "rows": cells},
-        notes=notes,
-        rows=rows,
+        rivals={"columns": OPPONENT_COLUMNS, "rows": [opponent_row(found, each) for each in rivals]},
+        notes=priced.notes,
+        rows=priced.rows,
         catalogue=[
             {
                 "name": name,
