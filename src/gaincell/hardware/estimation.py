@@ -265,66 +265,21 @@ class Estimate:
 
     def table(self) -> list[Row]:
         """Rows to print; 'published' only where this is the design that the paper has figures of."""
-        known, layers = self.is_published, len(self.arrays)
-
-        def row(name: str, value: float, unit: str, paper: published.Published | None = None, over: int = 1) -> Row:
-            if paper is None or not known:
-                return Row(name, value, unit, None, None)
-            return Row(name, value, unit, paper.value / over, value * over / paper.value, paper.basis)
-
-        if len(self.kinds) == 1:
-            head, one_layer, cells = self.per_head, self.per_layer, self.head_cells_m2
-            heads = self.arrays[0].layer.heads
-            one_gpt2_layer = published.LAYER_ENERGY if heads == GPT2.layers[0].heads else None
-            rows = [
-                row("latency, one layer", one_layer.latency_s * 1e9, "ns", published.LATENCY),
-                row("latency, all layers", self.latency_s * 1e9, "ns"),
-                row("between tokens of a prompt, one layer", self.prompt_interval_s * 1e9, "ns"),
-                row("energy, one head", head.energy_j * 1e9, "nJ", published.HEAD_ENERGY),
-                *(
-                    row(f"energy, one head: {part}", energy / self.heads * 1e9, "nJ", published.PARTS.get(part))
-                    for part, energy in self.parts.items()
-                ),
-                row("energy, one layer", one_layer.energy_j * 1e9, "nJ", one_gpt2_layer),
-                row("energy, all layers", self.energy_j * 1e9, "nJ"),
-                row("area, one head", head.area_m2 * 1e6, "mm2", published.HEAD_AREA),
-                row("area, all layers", self.area_m2 * 1e6, "mm2"),
-                *(row(f"area, all layers: {name}", part * 1e6, "mm2") for name, part in self.area_parts.items()),
-                row("cells of one head: CMOS", cells["cmos"] * 1e6, "mm2", published.CELLS_AREA),
-                row("cells of one head: oxide", cells["oxide"] * 1e6, "mm2", published.OXIDE_AREA),
-                row(
-                    "cells of one head: all layers stacked",
-                    cells["stacked"] * 1e6,
-                    "mm2",
-                    published.STACKED_AREA,
-                    layers,
-                ),
-            ]
-        else:
-            named = [(numbers, _named(self.arrays[numbers[0]].layer, len(numbers))) for numbers in self.kinds]
-            rows = [
-                *(row(f"latency, {name}", self.arrays[n[0]].latency_s * 1e9, "ns") for n, name in named),
-                row("latency, all layers", self.latency_s * 1e9, "ns"),
-                *(row(f"energy, {name}, mean", self._mean_j(n) * 1e9, "nJ") for n, name in named),
-                *(row(f"energy, all layers: {part}", energy * 1e9, "nJ") for part, energy in self.parts.items()),
-                row("energy, all layers", self.energy_j * 1e9, "nJ"),
-                *(row(f"area, {name}", total(self.layer_areas[n[0]]) * 1e6, "mm2") for n, name in named),
-                *(row(f"area, all layers: {part}", area * 1e6, "mm2") for part, area in self.area_parts.items()),
-                row("area, all layers", self.area_m2 * 1e6, "mm2"),
-            ]
-        rows += [
-            row("pairs of arrays", self.pairs_built, "-"),
-            row("output lines in use", self.geometry.utilisation, "-"),
-            row("chips", self.chips, "-"),
-            row("segments of a word line", self.geometry.lines.word.segments, "-"),
-            row("delay of word and bit lines", self.geometry.lines.delay_s * 1e9, "ns"),
-            row("of it, beyond the published array's", added_delay_s(self.geometry.lines) * 1e9, "ns"),
-            row("age of the oldest token / time constant", self.retention_ratio, "-"),
-            row("times a token is refreshed", self.retention.refreshes, "-"),
-            row("share of the time spent refreshing", self.retention.busy, "-"),
-            row("left of the oldest voltage, by time constant", math.exp(-self.oldest_ratio), "-"),
-            row("left of the oldest voltage, as simulated", self.remaining_fraction, "-"),
+        rows = self._alike_rows() if len(self.kinds) == 1 else self._kind_rows()
+        figures = [
+            ("pairs of arrays", self.pairs_built, "-"),
+            ("output lines in use", self.geometry.utilisation, "-"),
+            ("chips", self.chips, "-"),
+            ("segments of a word line", self.geometry.lines.word.segments, "-"),
+            ("delay of word and bit lines", self.geometry.lines.delay_s * 1e9, "ns"),
+            ("of it, beyond the published array's", added_delay_s(self.geometry.lines) * 1e9, "ns"),
+            ("age of the oldest token / time constant", self.retention_ratio, "-"),
+            ("times a token is refreshed", self.retention.refreshes, "-"),
+            ("share of the time spent refreshing", self.retention.busy, "-"),
+            ("left of the oldest voltage, by time constant", math.exp(-self.oldest_ratio), "-"),
+            ("left of the oldest voltage, as simulated", self.remaining_fraction, "-"),
         ]
+        rows += [Row(name, value, unit, None, None) for name, value, unit in figures]
         for g in self.gpu_ratios:
             for what, ours, quoted in (
                 ("latency", g.latency, g.quoted_latency),
@@ -334,6 +289,51 @@ class Estimate:
                     Row(f"{g.name} {what} / ours, one GPT-2 layer", ours, "x", quoted, ours / quoted, "flawed baseline")
                 )
         return rows
+
+    def _alike_rows(self) -> list[Row]:
+        """One head, one layer and all of them, where layers are alike."""
+        known, layers = self.is_published, len(self.arrays)
+
+        def row(name: str, value: float, unit: str, paper: published.Published | None = None, over: int = 1) -> Row:
+            if paper is None or not known:
+                return Row(name, value, unit, None, None)
+            return Row(name, value, unit, paper.value / over, value * over / paper.value, paper.basis)
+
+        head, one_layer, cells = self.per_head, self.per_layer, self.head_cells_m2
+        like_gpt2 = self.arrays[0].layer.heads == GPT2.layers[0].heads
+        return [
+            row("latency, one layer", one_layer.latency_s * 1e9, "ns", published.LATENCY),
+            row("latency, all layers", self.latency_s * 1e9, "ns"),
+            row("between tokens of a prompt, one layer", self.prompt_interval_s * 1e9, "ns"),
+            row("energy, one head", head.energy_j * 1e9, "nJ", published.HEAD_ENERGY),
+            *(
+                row(f"energy, one head: {part}", energy / self.heads * 1e9, "nJ", published.PARTS.get(part))
+                for part, energy in self.parts.items()
+            ),
+            row("energy, one layer", one_layer.energy_j * 1e9, "nJ", published.LAYER_ENERGY if like_gpt2 else None),
+            row("energy, all layers", self.energy_j * 1e9, "nJ"),
+            row("area, one head", head.area_m2 * 1e6, "mm2", published.HEAD_AREA),
+            row("area, all layers", self.area_m2 * 1e6, "mm2"),
+            *(row(f"area, all layers: {name}", part * 1e6, "mm2") for name, part in self.area_parts.items()),
+            row("cells of one head: CMOS", cells["cmos"] * 1e6, "mm2", published.CELLS_AREA),
+            row("cells of one head: oxide", cells["oxide"] * 1e6, "mm2", published.OXIDE_AREA),
+            row("cells of one head: all layers stacked", cells["stacked"] * 1e6, "mm2", published.STACKED_AREA, layers),
+        ]
+
+    def _kind_rows(self) -> list[Row]:
+        """One layer of each kind and all of them, where layers differ; the paper has no such model."""
+        named = [(numbers, _named(self.arrays[numbers[0]].layer, len(numbers))) for numbers in self.kinds]
+        figures = [
+            *((f"latency, {name}", self.arrays[n[0]].latency_s * 1e9, "ns") for n, name in named),
+            ("latency, all layers", self.latency_s * 1e9, "ns"),
+            *((f"energy, {name}, mean", self._mean_j(n) * 1e9, "nJ") for n, name in named),
+            *((f"energy, all layers: {part}", energy * 1e9, "nJ") for part, energy in self.parts.items()),
+            ("energy, all layers", self.energy_j * 1e9, "nJ"),
+            *((f"area, {name}", total(self.layer_areas[n[0]]) * 1e6, "mm2") for n, name in named),
+            *((f"area, all layers: {part}", area * 1e6, "mm2") for part, area in self.area_parts.items()),
+            ("area, all layers", self.area_m2 * 1e6, "mm2"),
+        ]
+        return [Row(name, value, unit, None, None) for name, value, unit in figures]
 
     def _mean_j(self, numbers: list[int]) -> float:
         return sum(total(self.layers[number]) for number in numbers) / len(numbers)
