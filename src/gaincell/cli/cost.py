@@ -124,7 +124,7 @@ def cost(
             )
         from gaincell.cli.cost_sweep import show_sweep
 
-        show_sweep(sweep, model, known.fields, point, parameters, json, out)
+        show_sweep(sweep, known, point, parameters, json, out)
         return
     beside = Beside(
         rest=None if rest is None else find_accelerator(rest),

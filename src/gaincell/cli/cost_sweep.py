@@ -1,9 +1,8 @@
 """`gaincell cost --sweep`: a number, or two of them, doubled from a value to another."""
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gaincell.cli import screen
 from gaincell.errors import InputError
@@ -11,6 +10,8 @@ from gaincell.errors import InputError
 if TYPE_CHECKING:
     from gaincell.config import GainCellConfig
     from gaincell.hardware import Estimate, HardwareParameters
+    from gaincell.hardware.named import NamedModel
+    from gaincell.hardware.sweep import Choice
 
 #: Steps that a sweep may have.
 MOST = 64
@@ -19,8 +20,7 @@ COLUMNS = ("latency", "energy", "area", "pairs", "chips", "age / tau", "refreshe
 
 def show_sweep(
     specs: Sequence[str],
-    model: str,
-    fields: Any,
+    model: "NamedModel",
     config: "GainCellConfig",
     parameters: "HardwareParameters",
     json: bool,
@@ -30,8 +30,7 @@ def show_sweep(
 
     Args:
         specs: one sweep or two, as NAME=FROM:TO.
-        model: what it is called.
-        fields: what `estimate` takes.
+        model: whose attention.
         config: the design point.
         parameters: the hardware.
         json: whether to print JSON.
@@ -40,82 +39,31 @@ def show_sweep(
     Raises:
         InputError: a sweep that cannot be read, more than two, or of which every value is refused.
     """
-    from gaincell.report.numbers import number
+    from gaincell.hardware.sweep import numbers_of, sweep
+    from gaincell.report.sweep_page import write_sweep
 
-    swept = [_values(spec, config, parameters) for spec in specs]
-    names = [name for name, _ in swept]
-    if len(specs) > 2 or len(set(names)) < len(names):
+    numbers = numbers_of(config, parameters)
+    swept = dict(_values(spec, numbers) for spec in specs)
+    if len(specs) > 2 or len(swept) < len(specs):
         raise InputError("--sweep may be given twice, of two different numbers; drop the others.")
-    found = [
-        (point, _estimated(dict(zip(names, point, strict=True)), fields, config, parameters))
-        for point in itertools.product(*(values for _, values in swept))
-    ]
-    if all(isinstance(result, InputError) for _, result in found):
-        raise InputError(f"--sweep {' --sweep '.join(specs)}: no value works; the first says: {found[0][1]}")
+    found = sweep(swept, model.fields, config, parameters)
+    if all(isinstance(choice.found, InputError) for choice in found):
+        raise InputError(f"--sweep {' --sweep '.join(specs)}: no value works; the first says: {found[0].found}")
     if out is not None:
-        _write_page(out, model, names, found)
+        write_sweep(out, model.name, list(swept), found)
+        screen.say(f"wrote sweep.html into {out}; open {out / 'sweep.html'} in a browser")
     if json:
-        rows = [
-            {
-                **dict(zip(names, point, strict=True)),
-                **({"refused": str(x)} if isinstance(x, InputError) else x.to_dict()),
-            }
-            for point, x in found
-        ]
-        screen.show_json({"model": model, "sweep": names[0] if len(names) == 1 else names, "rows": rows})
-        return
-    table = [(*(number(value, 7) for value in point), *_cells(x)) for point, x in found]
-    screen.show_table((*names, *COLUMNS), table, f"Attention of {model}", len(names))
-    for point, result in found:
-        if isinstance(result, InputError):
-            screen.show(f"{_words(names, point)}: {result}")
+        names = list(swept)
+        rows = [{**choice.values, **_told(choice)} for choice in found]
+        screen.show_json({"model": model.name, "sweep": names[0] if len(names) == 1 else names, "rows": rows})
+    else:
+        _show(model.name, list(swept), found)
 
 
-def _estimated(
-    here: dict[str, float], fields: Any, config: "GainCellConfig", parameters: "HardwareParameters"
-) -> "Estimate | InputError":
-    """The estimate with some numbers of the design point or the hardware changed, or why there is none."""
-    from gaincell.hardware import estimate
-
-    own = {name: value for name, value in here.items() if name in type(config).model_fields}
-    others = {name: value for name, value in here.items() if name not in own}
-    try:
-        changed = type(parameters)(**{**dict(parameters), **others}) if others else parameters
-        return estimate(fields, config.replace(**own), changed)
-    except InputError as error:
-        return error
-
-
-def _write_page(
-    folder: Path, model: str, names: list[str], found: "list[tuple[tuple[float, ...], Estimate | InputError]]"
-) -> None:
-    from gaincell.aside import written_aside
-    from gaincell.report.sweep_page import Point, render_sweep
-
-    points = [
-        Point(_words(names, point), x.latency_s, x.energy_j, x.area_m2)
-        for point, x in found
-        if not isinstance(x, InputError)
-    ]
-    folder.mkdir(parents=True, exist_ok=True)
-    with written_aside(folder / "sweep.html") as path:
-        path.write_text(render_sweep(model, names, points, len(found) - len(points)), "utf-8")
-    screen.say(f"wrote sweep.html into {folder}; open {folder / 'sweep.html'} in a browser")
-
-
-def _words(names: Sequence[str], point: Sequence[float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in zip(names, point, strict=True))
-
-
-def _values(spec: str, config: "GainCellConfig", parameters: "HardwareParameters") -> tuple[str, list[float]]:
+def _values(spec: str, numbers: Mapping[str, float]) -> tuple[str, list[float]]:
+    """NAME=FROM:TO as a name and its values."""
     name, equals, span = spec.partition("=")
     first, colon, last = span.partition(":")
-    numbers = {
-        field: value
-        for fields in (config, parameters)
-        for field, value in fields
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
     if not (equals and colon):
         raise InputError(f"--sweep '{spec}' is not NAME=FROM:TO, as in window=256:8192.")
     if name not in numbers:
@@ -131,6 +79,20 @@ def _values(spec: str, config: "GainCellConfig", parameters: "HardwareParameters
     while values[-1] * 2 <= end:
         values.append(values[-1] * 2)
     return name, values
+
+
+def _told(choice: "Choice") -> dict[str, object]:
+    return {"refused": str(choice.found)} if isinstance(choice.found, InputError) else choice.found.to_dict()
+
+
+def _show(model: str, names: list[str], found: "list[Choice]") -> None:
+    from gaincell.report.numbers import number
+
+    table = [(*(number(value, 7) for value in x.values.values()), *_cells(x.found)) for x in found]
+    screen.show_table((*names, *COLUMNS), table, f"Attention of {model}", len(names))
+    for choice in found:
+        if isinstance(choice.found, InputError):
+            screen.show(f"{choice}: {choice.found}")
 
 
 def _cells(result: "Estimate | InputError") -> tuple[str, ...]:

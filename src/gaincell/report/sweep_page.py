@@ -1,8 +1,12 @@
 """Two swept numbers as one HTML page: latency, energy and area of every pair, and those that no other beats."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from gaincell.aside import written_aside
+from gaincell.errors import InputError
+from gaincell.hardware.sweep import Choice
 from gaincell.report.numbers import number, scaled
 from gaincell.report.template import filled
 
@@ -33,6 +37,25 @@ def pareto(points: Sequence[Point]) -> list[Point]:
         )
 
     return [point for point in points if not beaten(point)]
+
+
+def write_sweep(folder: Path, model: str, names: Sequence[str], found: Sequence[Choice]) -> None:
+    """Write sweep.html into a folder, which is made where it is missing.
+
+    Args:
+        folder: where to.
+        model: what it is called.
+        names: the swept numbers.
+        found: every choice of their values; those that were refused are counted only.
+    """
+    points = [
+        Point(str(choice), choice.found.latency_s, choice.found.energy_j, choice.found.area_m2)
+        for choice in found
+        if not isinstance(choice.found, InputError)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_aside(folder / "sweep.html") as path:
+        path.write_text(render_sweep(model, names, points, len(found) - len(points)), "utf-8")
 
 
 def render_sweep(model: str, names: Sequence[str], points: Sequence[Point], refused: int) -> str:
