@@ -390,6 +390,11 @@ class GainCellConfig(BaseModel, frozen=True):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        self._check_arrays()
+        self._check_cell()
+        return self
+
+    def _check_arrays(self) -> None:
         if self.window % self.subtile_columns:
             below = self.window - self.window % self.subtile_columns
             raise ValueError(
@@ -403,36 +408,18 @@ class GainCellConfig(BaseModel, frozen=True):
                 raise ValueError("storage 'linearised' spaces DAC levels, so it needs stored_levels.")
             if not self._law_is_increasing():
                 raise ValueError("storage 'linearised' needs a charge law that increases over the stored range.")
+
+    def _check_cell(self) -> None:
+        """What some options need of the cell."""
         if self.mismatch_seed is not None and None in self._mismatch:
             raise ValueError(
                 f"mismatch_seed asks for cells that differ, but cell '{self.cell.name}' has no mismatch figures; "
                 "set mismatch_gain and mismatch_zero_v, or characterise the cell with --mismatch."
             )
         if self.retention == "table":
-            table = self.cell.retention.table
-            if table is None or len({row[0] for row in table.stored}) < max(2, len(table.stored)):
-                raise ValueError(
-                    f"retention 'table' needs a cell with a table of two or more written voltages, each once; cell "
-                    f"'{self.cell.name}' has none."
-                )
-            if self.leak_per_token is not None or self.stored_levels is None or self.leak_form == "factored":
-                raise ValueError(
-                    "retention 'table' needs stored_levels, leak_form 'cell', and leak_per_token null, so that a "
-                    "token's age follows from token_period_s."
-                )
-        circuit = self.cell.circuit
-        figures = circuit and circuit.charge_to_pulse
+            self._check_table()
         if self.charge_to_pulse == "cell":
-            if not (circuit and figures and circuit.signed_charge_to_pulse):
-                raise ValueError(
-                    "charge_to_pulse 'cell' needs a cell whose charge-to-pulse circuits were characterised, of both "
-                    f"kinds; cell '{self.cell.name}' has no such figures."
-                )
-            if (offset := figures.offset_s / self.pulse_max_s) >= 1.0:
-                raise ValueError(
-                    f"the charge-to-pulse circuits of cell '{self.cell.name}' have an offset of {offset:.3g} times "
-                    "pulse_max_s, so that every pulse would be a full one; use longer pulses."
-                )
+            self._check_converters()
         if self.pulse_law == "cell" and self.cell.pulse is None:
             raise ValueError(
                 f"pulse_law 'cell' needs a cell whose file has a pulse law; cell '{self.cell.name}' has none."
@@ -441,7 +428,33 @@ class GainCellConfig(BaseModel, frozen=True):
             raise ValueError(
                 f"feedthrough needs a cell that was characterised, with a law in C/s; cell '{self.cell.name}' was not."
             )
-        return self
+
+    def _check_table(self) -> None:
+        table = self.cell.retention.table
+        if table is None or len({row[0] for row in table.stored}) < max(2, len(table.stored)):
+            raise ValueError(
+                f"retention 'table' needs a cell with a table of two or more written voltages, each once; cell "
+                f"'{self.cell.name}' has none."
+            )
+        if self.leak_per_token is not None or self.stored_levels is None or self.leak_form == "factored":
+            raise ValueError(
+                "retention 'table' needs stored_levels, leak_form 'cell', and leak_per_token null, so that a "
+                "token's age follows from token_period_s."
+            )
+
+    def _check_converters(self) -> None:
+        circuit = self.cell.circuit
+        figures = circuit and circuit.charge_to_pulse
+        if not (circuit and figures and circuit.signed_charge_to_pulse):
+            raise ValueError(
+                "charge_to_pulse 'cell' needs a cell whose charge-to-pulse circuits were characterised, of both "
+                f"kinds; cell '{self.cell.name}' has no such figures."
+            )
+        if (offset := figures.offset_s / self.pulse_max_s) >= 1.0:
+            raise ValueError(
+                f"the charge-to-pulse circuits of cell '{self.cell.name}' have an offset of {offset:.3g} times "
+                "pulse_max_s, so that every pulse would be a full one; use longer pulses."
+            )
 
     @property
     def _mismatch(self) -> tuple[float | None, float | None]:

@@ -162,36 +162,24 @@ def characterize(
         cells, seed = work.settings.mismatch, work.settings.seed
         mismatch, spread = mismatch_of(circuit, work.conditions, work.ngspice, law, cells=cells, seed=seed)
         tell(6, steps)
-    converted = _charge_to_pulse(work, transfer, full, signed=False)
-    pulse = _pulse_law(
-        work,
-        [*transfer, *_columns(work, full, [(work.conditions.vdd_v, code) for code in _TOE_CODES], signed=False)],
-        full,
+    toe = _columns(work, full, [(work.conditions.vdd_v, code) for code in _TOE_CODES], signed=False)
+    found = CircuitFigures(
+        read=figures,
+        charge_to_pulse=_charge_to_pulse(work, transfer, full, signed=False),
+        signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True),
+        write=_write(work, writes),
+        energy=_energy(work, reads, transfer, full, writes.energy_j),
+        mismatch=mismatch,
     )
-    cell = Cell(
-        name=circuit.name,
-        description=f"Characterised with ngspice: {circuit.source}.",
-        law=law,
-        retention=decay.retention(),
-        pulse=pulse,
-        circuit=CircuitFigures(
-            read=figures,
-            charge_to_pulse=converted,
-            signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True),
-            write=_write(work, writes),
-            energy=_energy(work, reads, transfer, full, writes.energy_j),
-            mismatch=mismatch,
-        ),
-    )
-    y, slope = work.stored_v - work.conditions.zero_v, _slope(reads, work.widths_s)
+    y = work.stored_v - work.conditions.zero_v
     return Characterisation(
         circuit=circuit,
         card=card,
         conditions=work.conditions,
         settings=work.settings,
-        cell=cell,
+        cell=_cell(circuit, law, decay, _pulse_law(work, [*transfer, *toe], full), found),
         stored_v=y,
-        slope_c_per_s=slope,
+        slope_c_per_s=_slope(reads, work.widths_s),
         rms_difference=rms_difference(law, y),
         transfer=tuple(transfer),
         transfer_signed=tuple(signed),
@@ -201,6 +189,17 @@ def characterize(
         writes=writes,
         decay=decay,
         spread=spread,
+    )
+
+
+def _cell(circuit: CellCircuit, law: PolynomialLaw, decay: Decay, pulse: PulseLaw, found: CircuitFigures) -> Cell:
+    return Cell(
+        name=circuit.name,
+        description=f"Characterised with ngspice: {circuit.source}.",
+        law=law,
+        retention=decay.retention(),
+        pulse=pulse,
+        circuit=found,
     )
 
 

@@ -70,11 +70,39 @@ def perplexity(
             the model's positions.
     """
     stride = length // 2 if stride is None else stride
+    prefix, ids = _checked(model, tokenizer, text, length, stride, tokens)
+    own = length - len(prefix)  # tokens of the text in a window
+    starts = list(range(0, max(1, len(ids) - own + stride), stride))
+    was_training = model.training
+    model.eval()
+    scored: list[float] = []
+    try:
+        for i in range(0, len(starts), batch):
+            group = starts[i : i + batch]
+            windows = [prefix + ids[s : s + own] for s in group]
+            alike = len({len(w) for w in windows}) == 1  # only the text's last window is shorter: on its own
+            parts = [slice(None)] if alike else [slice(-1), slice(-1, None)]
+            for part in parts:
+                losses = _losses(model, torch.tensor(windows[part], device=model.device))
+                for s, row in zip(group[part], losses, strict=True):
+                    new = row[length - stride - 1 if s else max(len(prefix) - 1, 0) :]
+                    scored += new.double().tolist()
+            if progress is not None:
+                progress(min(i + batch, len(starts)), len(starts))
+    finally:
+        model.train(was_training)
+    mean = math.fsum(scored) / len(scored)
+    return Perplexity(math.exp(min(mean, 700.0)), len(scored), length, stride, tuple(scored))
+
+
+def _checked(
+    model: PreTrainedModel, tokenizer: Any, text: str | None, length: int, stride: int, tokens: int
+) -> tuple[list[int], list[int]]:
+    """What stands in front of every window, and the ids of as much of the text as is scored."""
     if not 0 < stride < length or tokens < 1:
         raise InputError(f"perplexity needs 0 < stride < length and tokens >= 1; got {stride}, {length} and {tokens}.")
     prefix = prefix_of(tokenizer)
-    own = length - len(prefix)  # tokens of the text in a window
-    if prefix and own < stride:
+    if prefix and length - len(prefix) < stride:
         raise InputError(
             f"windows of {length} tokens that move by {stride} leave no room for the {len(prefix)} tokens that the "
             "tokenizer puts in front of every text; use longer ones."
@@ -86,29 +114,7 @@ def perplexity(
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions is not None and min(length, len(prefix) + len(ids)) > positions:
         raise InputError(f"windows of length {length} exceed the model's {positions} positions; use shorter ones.")
-    starts = list(range(0, max(1, len(ids) - own + stride), stride))
-    was_training = model.training
-    model.eval()
-    scored: list[float] = []
-    try:
-        for i in range(0, len(starts), batch):
-            group = starts[i : i + batch]
-            windows = [prefix + ids[s : s + own] for s in group]
-            if len({len(w) for w in windows}) > 1:  # only the text's last window is shorter: on its own
-                parts = [(group[:-1], windows[:-1]), (group[-1:], windows[-1:])]
-            else:
-                parts = [(group, windows)]
-            for part_starts, part in parts:
-                losses = _losses(model, torch.tensor(part, device=model.device))
-                for s, row in zip(part_starts, losses, strict=True):
-                    new = row[length - stride - 1 if s else max(len(prefix) - 1, 0) :]
-                    scored += new.double().tolist()
-            if progress is not None:
-                progress(min(i + batch, len(starts)), len(starts))
-    finally:
-        model.train(was_training)
-    mean = math.fsum(scored) / len(scored)
-    return Perplexity(math.exp(min(mean, 700.0)), len(scored), length, stride, tuple(scored))
+    return prefix, ids
 
 
 def encode(tokenizer: Any, text: str, at_least: int | None = None) -> list[int]:

@@ -66,7 +66,8 @@ def convert_untried_(model: PreTrainedModel, config: GainCellConfig) -> PreTrain
     return _converted(model, config, tried=False)
 
 
-def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: bool) -> PreTrainedModel:
+def _checked(model: PreTrainedModel, config: GainCellConfig | str) -> GainCellConfig:
+    """The design point, if both are what `convert_` takes."""
     if not isinstance(model, nn.Module) or not hasattr(model, "config"):
         raise InputError(f"convert_ takes a transformers model, not {type(model).__name__}; load one first.")
     if hasattr(model, "peft_config"):
@@ -79,7 +80,11 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
     if not isinstance(config, GainCellConfig):
         kind = type(config).__name__
         raise InputError(f"convert_ takes a GainCellConfig or a preset's name, not {kind}; GainCellConfig(**fields).")
-    modules = check_servable(model)
+    return config
+
+
+def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: bool) -> PreTrainedModel:
+    config, modules = _checked(model, config), check_servable(model)
     config = config.for_layers(len(modules))
     check_design(config)
     before, fresh = design_point(model), not scalers_of(model)
@@ -104,13 +109,7 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
             undo += [handle.remove for handle in hooks]
             for scalers in layers.values():
                 scalers.hook_numbers = HookNumbers()
-        others = _other_towers(model, modules)
-        model.set_attn_implementation(IMPLEMENTATION)
-        restore(others)
-        if model.config._attn_implementation != IMPLEMENTATION:
-            raise InputError(
-                f"{type(model).__name__} does not use transformers' attention interface; use another model."
-            )
+        _attend_here(model, modules)
         base = base_section(getattr(model.config, "quantization_config", None))
         section = GainCellCheckpointConfig(config.model_dump(mode="json"), base)
         model.config.quantization_config = section
@@ -124,6 +123,15 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
     if before is not None and before != config:
         logger.warning("design point changed from %s to %s", before.name, config.name)
     return model
+
+
+def _attend_here(model: PreTrainedModel, modules: dict[str, nn.Module]) -> None:
+    """Let the model's own attention, and no other tower's, be the gain cells'."""
+    others = _other_towers(model, modules)
+    model.set_attn_implementation(IMPLEMENTATION)
+    restore(others)
+    if model.config._attn_implementation != IMPLEMENTATION:
+        raise InputError(f"{type(model).__name__} does not use transformers' attention interface; use another model.")
 
 
 @contextmanager

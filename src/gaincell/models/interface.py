@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,10 +12,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from gaincell.errors import InputError
 from gaincell.models.arguments import check_arguments, learned_sinks
-from gaincell.models.cache import first_value
+from gaincell.models.cache import RingLayer, first_value
 from gaincell.models.intake import attends_with_softmax, layer_input, running
 from gaincell.models.rows import PACKED
-from gaincell.models.scalers import fetched, scalers_in
+from gaincell.models.scalers import HeadScalers, fetched, scalers_in
 from gaincell.models.softmax import softmax_attention
 from gaincell.ops import attention, attention_map
 from gaincell.ops.precision import without_autocast
@@ -59,8 +60,80 @@ def gaincell_attention(
     if attends_with_softmax():
         scale = query.shape[3] ** -0.5 if scaling is None else scaling
         return softmax_attention(query, key, value, scale, learned_sinks(module, kwargs)), None
+    _check_operands(query, key, value)
     module_running = running(scalers)
-    ring_layer = None if module_running is None else module_running.ring
+    ring = None if module_running is None else module_running.ring
+    if ring is not None:
+        ring.arrive(key, value)
+    real = _real_tokens(attention_mask, query.shape[2], cached=ring is not None)
+    follows = ring is not None and ring.started and query.shape[2] == 1
+    want_map = bool(kwargs.get("output_attentions")) or _attentions_are_captured()
+    attending = _Attending(scalers, ring, real, follows=follows, want_map=want_map)
+    # Where one token follows others, most of the time goes into starting operations: inference mode saves some.
+    inference = torch.inference_mode() if follows and not torch.is_grad_enabled() else nullcontext()
+    x = [layer_input(scalers)] if scalers.reads_input else []
+    with inference, without_autocast(query.device.type), fetched(scalers):
+        # Through the scalers' own call, so that hooks that fetch their weights find them.
+        out, phi = scalers(attending, query, key, value, *x)
+    return out.transpose(1, 2).contiguous().to(query.dtype), phi
+
+
+@dataclass(slots=True)
+class _Attending:
+    """One module's attention in one forward pass.
+
+    Attributes:
+        scalers: the module's.
+        ring: its layer of the cache, if there is one.
+        real: (B, n), false at left pads; None where there are none.
+        follows: whether one token follows others in the ring.
+        want_map: whether phi is asked for.
+    """
+
+    scalers: HeadScalers
+    ring: RingLayer | None
+    real: Tensor | None
+    follows: bool
+    want_map: bool
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, *x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, Hq, n, D) after output scaling, zero at pads, and phi; `x` is the layer's input, where it is read."""
+        scalers, ring, real = self.scalers, self.ring, self.real
+        q, k, v = scalers.scale("q", query), scalers.scale("k", key), scalers.scale("v", value)
+        preset, absent, mix = self._from_input(query, value, *x) if x else (None, None, None)
+        if scalers.observer is not None:
+            scalers.observer(q, k, v, preset, absent)
+        pad = None if real is None else (~real).sum(1)
+        phi = None
+        if self.want_map:
+            if ring is not None and ring.length:
+                raise InputError("output_attentions needs the whole sequence in one forward pass, without a cache.")
+            phi = attention_map(q, k, scalers.config, pad=pad, preset=preset, absent=absent).to(query.dtype)
+        if ring is not None:
+            out = ring.extend(q, k, v, real, preset, absent)
+        else:
+            out = attention(q, k, v, scalers.config, pad=pad, preset=preset, absent=absent, validate=False)
+        out = scalers.scale("out", out)
+        if mix is not None:
+            out = mix(out)
+        return (out if real is None else out * real[:, None, :, None]), phi
+
+    def _from_input(
+        self, query: Tensor, value: Tensor, x: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Callable[[Tensor], Tensor] | None]:
+        """What is predicted from the layer's input: score preset, absent tokens, and how first tokens are mixed in."""
+        scalers, ring = self.scalers, self.ring
+        before = _tokens_before(query, self.real, None if ring is None else ring.written)
+        seen = before.clamp(max=scalers.config.window)
+        preset = None if scalers.preset is None else scalers.preset(x, seen)
+        if scalers.sinks is None:
+            return preset, None, None
+        absent = scalers.sinks.absent(value, None if self.follows else before)
+        first = first_value(value, before) if ring is None else ring.keep_first(value, before)
+        return preset, absent, partial(scalers.sinks.mix, first=first, x=x, before=seen)
+
+
+def _check_operands(query: Tensor, key: Tensor, value: Tensor) -> None:
     if key.shape[2] != query.shape[2]:
         raise InputError(
             f"a converted model stores keys in its ring: {key.shape[2]} keys arrived for {query.shape[2]} queries; "
@@ -71,47 +144,6 @@ def gaincell_attention(
             f"keys {tuple(key.shape)} and values {tuple(value.shape)} differ in shape; gain cells serve models whose "
             "keys and values share one head_dim."
         )
-    if ring_layer is not None:
-        ring_layer.arrive(key, value)
-    real = _real_tokens(attention_mask, query.shape[2], cached=ring_layer is not None)
-    want_map = bool(kwargs.get("output_attentions")) or _attentions_are_captured()
-    # Where one token follows others, most of the time goes into starting operations: inference mode saves some.
-    follows = ring_layer is not None and ring_layer.started and query.shape[2] == 1
-    inference = torch.inference_mode() if follows and not torch.is_grad_enabled() else nullcontext()
-    x = [layer_input(scalers)] if scalers.reads_input else []
-
-    def attend(query: Tensor, key: Tensor, value: Tensor, *x: Tensor) -> tuple[Tensor, Tensor | None]:
-        q, k, v = scalers.scale("q", query), scalers.scale("k", key), scalers.scale("v", value)
-        pad = None if real is None else (~real).sum(1)
-        preset = absent = mix = phi = None
-        if scalers.reads_input:
-            before = _tokens_before(query, real, None if ring_layer is None else ring_layer.written)
-            seen = before.clamp(max=scalers.config.window)
-            preset = None if scalers.preset is None else scalers.preset(*x, seen)
-            if scalers.sinks is not None:
-                absent = scalers.sinks.absent(value, None if follows else before)
-                first = first_value(value, before) if ring_layer is None else ring_layer.keep_first(value, before)
-                mix = partial(scalers.sinks.mix, first=first, x=x[0], before=seen)
-        if scalers.observer is not None:
-            scalers.observer(q, k, v, preset, absent)
-        if want_map:
-            if ring_layer is not None and ring_layer.length:
-                raise InputError("output_attentions needs the whole sequence in one forward pass, without a cache.")
-            phi = attention_map(q, k, scalers.config, pad=pad, preset=preset, absent=absent).to(query.dtype)
-        if ring_layer is not None:
-            out = ring_layer.extend(q, k, v, real, preset, absent)
-        else:
-            out = attention(q, k, v, scalers.config, pad=pad, preset=preset, absent=absent, validate=False)
-        out = scalers.scale("out", out)
-        if mix is not None:
-            out = mix(out)
-        if real is not None:
-            out = out * real[:, None, :, None]
-        return out, phi
-
-    with inference, without_autocast(query.device.type), fetched(scalers):
-        out, phi = scalers(attend, query, key, value, *x)
-    return out.transpose(1, 2).contiguous().to(query.dtype), phi
 
 
 def _attentions_are_captured() -> bool:

@@ -73,10 +73,34 @@ def softmax_calls(model: PreTrainedModel, modules: dict[str, nn.Module], reach: 
             puts out something else than with softmax of the scaled products alone; a model that cannot read two tokens,
             or whose layers of another kind do not read token by token.
     """
-    names = {module: name for name, module in modules.items()}
-    calls: dict[nn.Module, list[Call]] = {module: [] for module in names}
+    listening = _Listening(model, {module: name for name, module in modules.items()}, reach)
+    with ExitStack() as hooks:
+        for module in listening.names:
+            hooks.callback(module.register_forward_hook(listening.compare, with_kwargs=True).remove)
+        with _tried(model, listening.attend, listening.mask, "two tokens with softmax"):
+            model.base_model(input_ids=_ids(model)[:, :2], use_cache=False)
+    what = "a text in parts with its own cache"
+    with _tried(model, listening.attend, listening.mask, what), _attending(model, "eager"):
+        check_states(model)
+    return listening.heard()
+
+
+class _Listening:
+    """Softmax attention that notes how it is called.
+
+    Attributes:
+        model: the model that calls it.
+        names: its attention modules, and what each is called.
+        reach: a window of so many tokens or more is none.
+        calls: by module, what was heard.
+    """
+
+    def __init__(self, model: PreTrainedModel, names: dict[nn.Module, str], reach: int) -> None:
+        self.model, self.names, self.reach = model, names, reach
+        self.calls: dict[nn.Module, list[Call]] = {module: [] for module in names}
 
     def attend(
+        self,
         module: nn.Module,
         query: Tensor,
         key: Tensor,
@@ -85,52 +109,51 @@ def softmax_calls(model: PreTrainedModel, modules: dict[str, nn.Module], reach: 
         scaling: Any = None,
         **kwargs: Any,
     ) -> tuple[Tensor, None]:
-        if module not in calls:
+        """What transformers calls in place of attention."""
+        if module not in self.calls:
             raise _UnservedError(f"attends in {type(module).__name__}, which is not among its attention layers")
-        scale = _scale(query, scaling, names[module])
-        _check_operands(query, key, value, attention_mask, names[module])
+        name = self.names[module]
+        scale = _scale(query, scaling, name)
+        _check_operands(query, key, value, attention_mask, name)
         if (argument := unserved_argument(module, kwargs)) is not None:
-            raise _UnservedError(f"attends in {names[module]} with {argument}")
+            raise _UnservedError(f"attends in {name} with {argument}")
         check_arguments(module, kwargs)
         if getattr(attention_mask, "chunked", False):
-            raise _UnservedError(f"attends in chunks of fixed position in {names[module]}")
+            raise _UnservedError(f"attends in chunks of fixed position in {name}")
         windows = [getattr(attention_mask, "window", None), kwargs.get("sliding_window")]
-        window = min((w for w in windows if isinstance(w, int) and 0 < w < reach), default=None)
-        calls[module].append(Call(query.shape[1], key.shape[1], query.shape[3], scale, window))
+        window = min((w for w in windows if isinstance(w, int) and 0 < w < self.reach), default=None)
+        self.calls[module].append(Call(query.shape[1], key.shape[1], query.shape[3], scale, window))
         return softmax_attention(query, key, value, scale, learned_sinks(module, kwargs)), None
 
-    def compare(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        with _attending(model, "eager"):
+    def compare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """A forward hook: what the module put out with softmax as it is here, beside its own eager attention."""
+        with _attending(self.model, "eager"):
             expected, found = _first(module.forward(*args, **kwargs)), _first(output)
         error = (found - expected).double().norm() / expected.double().norm().clamp(min=1e-30)
         # Softmax is in float32 at the widest, and both round.
         if bool(error > max(torch.finfo(dtype).eps for dtype in (expected.dtype, torch.float32)) ** 0.5):
-            raise _UnservedError(f"computes more in {names[module]} than softmax of scaled products")
+            raise _UnservedError(f"computes more in {self.names[module]} than softmax of scaled products")
 
-    def mask(*args: Any, mask_function: Callable[..., Any] = causal_mask_function, **kwargs: Any) -> Any:
+    def mask(self, *args: Any, mask_function: Callable[..., Any] = causal_mask_function, **kwargs: Any) -> Any:
+        """An eager mask that carries how far it lets a query see."""
         found: Any = eager_mask(*args, mask_function=mask_function, **kwargs)
         if found is not None:
-            found.window, found.chunked = _reach_of(mask_function, reach, found.device)
+            found.window, found.chunked = _reach_of(mask_function, self.reach, found.device)
         return found
 
-    with ExitStack() as hooks:
-        for module in names:
-            hooks.callback(module.register_forward_hook(compare, with_kwargs=True).remove)
-        with _tried(model, attend, mask, "two tokens with softmax"):
-            model.base_model(input_ids=_ids(model)[:, :2], use_cache=False)
-    what = "a text in parts with its own cache"
-    with _tried(model, attend, mask, what), _attending(model, "eager"):
-        check_states(model)
-    for module, name in names.items():
-        if not calls[module]:
-            raise InputError(
-                f"{_kind(model)} does not use transformers' attention interface ({name}); gain cells cannot serve it."
-            )
-        if len(calls[module]) > 1:
-            raise InputError(
-                f"{_kind(model)} attends {len(calls[module])} times in {name}; gain cells serve one a layer."
-            )
-    return {name: calls[module][0] for module, name in names.items()}
+    def heard(self) -> dict[str, Call]:
+        """The one call of each module, by its name."""
+        kind = _kind(self.model)
+        for module, name in self.names.items():
+            if not self.calls[module]:
+                raise InputError(
+                    f"{kind} does not use transformers' attention interface ({name}); gain cells cannot serve it."
+                )
+            if len(self.calls[module]) > 1:
+                raise InputError(
+                    f"{kind} attends {len(self.calls[module])} times in {name}; gain cells serve one a layer."
+                )
+        return {name: self.calls[module][0] for module, name in self.names.items()}
 
 
 @torch.no_grad()

@@ -336,6 +336,20 @@ class _Heads:
             charge.add_(self.onto_lines("through", pulses, block, self.through_values, through))
         return charge
 
+    def unclamped(
+        self, slope: Tensor, phi: Tensor, block: _Block, values: list[_Factor], opened: list[Tensor]
+    ) -> Tensor:
+        """The read-outs' gradient (n, r, D) where a block's sub-tiles stayed open, zero where they were clamped.
+
+        `phi` (n, r, C) are its pulses; `opened` tells it for the block's `shared` rows.
+        """
+        charge = self.charge(self.buffer("spare", *phi.shape).copy_(phi), block, values)
+        charge = self.with_readout_noise_(charge, block)
+        passed = self.plan.model.readout.gradient(slope, charge, out=self.buffer("slope", *slope.shape))
+        for rows, both in zip(block.shared, opened, strict=True):
+            torch.mul(slope[:, rows], both, out=passed[:, rows])
+        return passed
+
     def onto_columns(self, name: str, x: Tensor, block: _Block, factors: list[_Factor], terms: Terms) -> Tensor:
         """sum_p decay_p (x factor_p^T): x (n, r, D) -> (n, r, C). By Horner's rule, from the fastest decay down."""
         plan, rows = self.plan, x.shape[1]
@@ -438,9 +452,9 @@ class _Products(torch.autograd.Function):
     def backward(ctx, *grads):  # pyright: ignore[reportIncompatibleMethodOverride]
         q, k, v, preset, absent, opened = ctx.saved_tensors
         model: ArrayModel = ctx.model
-        whole, readout = _Plan(model, q, ctx.converted, ctx.place), model.readout
+        whole = _Plan(model, q, ctx.converted, ctx.place)
         # d read-out / d charge in counts is one count, straight through.
-        grad_outs, grad_zs = grads[0] / readout.full, grads[1][..., None]
+        grad_outs, grad_zs = grads[0] / model.readout.full, grads[1][..., None]
         grad_q, grad_k, grad_v = torch.zeros_like(q), torch.empty_like(k), torch.empty_like(v)
         grad_preset = torch.zeros_like(preset)
         for piece, (plan, queries, stored) in enumerate(whole.pieces(len(q) // len(k), len(k))):
@@ -458,26 +472,15 @@ class _Products(torch.autograd.Function):
                 heads.mask_(phi, block)
                 slope = grad_out[:, block.rows]
                 if any((piece, index) in ctx.clamped for index, _ in block.parts):
-                    # No gradient passes where the sub-tile was clamped.
-                    charge = heads.charge(heads.buffer("spare", *phi.shape).copy_(phi), block, values)
-                    charge = heads.with_readout_noise_(charge, block)
-                    passed = readout.gradient(slope, charge, out=heads.buffer("slope", *slope.shape))
-                    for rows in block.shared:
-                        torch.mul(slope[:, rows], opened[queries][:, block.rows][:, rows], out=passed[:, rows])
-                    slope = passed
+                    shared = [opened[queries][:, block.rows][:, rows] for rows in block.shared]
+                    slope = heads.unclamped(slope, phi, block, values, shared)
                 for p, _, steep in heads.weigh_(phi, plan.back_value):
                     matmul(steep.mT, slope, grad_values[p][block.index], plan.rounding)
                 gradient = heads.onto_columns("gradient", slope, block, back_values, plan.back_value)
                 if plan.back_value.constant:
                     gradient.add_(slope.sum(2, keepdim=True), alpha=plan.back_value.constant)
                 if model.normaliser is not None:
-                    pulses = grad_z[:, block.rows]
-                    for index, rows in block.parts:
-                        lost, part = ctx.beyond.get((piece, index)), pulses[:, rows]
-                        if lost is not None and part.shape[1]:
-                            pulses = pulses.clone()
-                            pulses[:, rows].masked_fill_(lost[:, : part.shape[1], None], 0.0)
-                    gradient.add_(pulses)
+                    gradient.add_(_counted_gradient(grad_z[:, block.rows], block, piece, ctx.beyond))
                 plan.gate.gradient(gradient, gate, out=phi)
                 heads.mask_(phi, block)
                 if plan.back_key.constant or preset.numel():
@@ -500,6 +503,16 @@ class _Products(torch.autograd.Function):
             grad_q = query_gradient(grad_q, q, model.config)
             grad_k, grad_v = (stored_gradient(x, y, model.config) for x, y in ((grad_k, k), (grad_v, v)))
         return grad_q, grad_k, grad_v, grad_preset, *[None] * 5
+
+
+def _counted_gradient(pulses: Tensor, block: _Block, piece: int, beyond: dict[tuple[int, int], Tensor]) -> Tensor:
+    """The gradient (n, r, 1) that Z hands to a block's pulses: none where more fired than the normaliser holds."""
+    for index, rows in block.parts:
+        lost, part = beyond.get((piece, index)), pulses[:, rows]
+        if lost is not None and part.shape[1]:
+            pulses = pulses.clone()
+            pulses[:, rows].masked_fill_(lost[:, : part.shape[1], None], 0.0)
+    return pulses
 
 
 def blocked_products(operands: Operands, model: ArrayModel) -> tuple[Tensor, Tensor]:

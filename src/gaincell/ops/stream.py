@@ -287,48 +287,57 @@ class Ring:
                 self._write(k, v, real, absent)
                 out = self._read(q, preset)
             return out if real is None else out * real[:, None, :, None]
-        config, (batch, _, n, _) = self.config, q.shape
-        start = self.count
-        few = real is None and not learning and n * _COLUMNS_A_READ <= min(int(start.max()), config.window)
+        n, longest = q.shape[2], min(int(self.count.max()), self.config.window)
+        few = real is None and not learning and n * _COLUMNS_A_READ <= longest
         if few and not self.packed and path_of(q, self.model) == "blocked":
             presets, absents = ([None] * n if x is None else x.split(1, 2) for x in (preset, absent))
             tokens = zip(q.split(1, 2), k.split(1, 2), v.split(1, 2), presets, absents, strict=True)
             reads = [self.extend(*x[:3], None, *x[3:], validate=False) for x in tokens]
             return torch.cat(reads, 2)
-        # The stored tokens in order, from a sub-tile's first column on, then the new ones: the parallel form of the
-        # ring for a row whose tokens begin at a multiple of subtile_columns.
+        out = self._in_parallel(Operands(q, k, v, preset, absent), real, learning=learning)
+        self.write(k, v, real, absent, validate=False)
+        return out
+
+    def _in_parallel(self, new: Operands, real: Tensor | None, *, learning: bool) -> Tensor:
+        """What a chunk reads, (B, Hq, n, D): the parallel form, of the stored tokens in their order and the new ones.
+
+        A row begins at a sub-tile's first column, as the ring does for a row whose tokens begin at a multiple of
+        subtile_columns. `real` is as in `extend`; `learning`: gradients reach what is new.
+        """
+        q, config, (batch, _, n, _), start = new.q, self.config, new.q.shape, self.count
         base = (start - config.window).clamp(min=0) // config.subtile_columns * config.subtile_columns
         rank = torch.arange(n, device=q.device).expand(batch, n) if real is None else real.cumsum(1) - 1
         place = start[:, None] - base[:, None] + rank.clamp(min=0)
         length = int((start - base).max()) + n
-        old = base[:, None] + torch.arange(length, device=q.device)
-        stored = self._unpack(self.codes).movedim(0, 2)  # (B, Hkv, 2, W, D)
-        column = (old % config.window)[:, None, None, :, None].expand(*stored.shape[:3], -1, stored.shape[4])
-        new = stored_code(torch.stack((k, v), 2), config)
-        codes = stored.gather(3, column).to(new.dtype)
+        column = (base[:, None] + torch.arange(length, device=q.device)) % config.window
         rows, tokens = (torch.ones_like(place, dtype=torch.bool) if real is None else real).nonzero(as_tuple=True)
         at = place[rows, tokens]
-        codes[rows, :, :, at] = new[rows, :, :, tokens]
-        queries = widen(q).new_zeros(batch, q.shape[1], length, q.shape[3])
-        queries[rows, :, at] = query_pulse(q, config)[rows, :, tokens]
-        offsets = None
-        if preset is not None:
-            offsets = preset.new_zeros(queries.shape[:3])
-            offsets[rows, :, at] = preset[rows, :, tokens]
-        gone = None
-        if self.absent is not None or absent is not None:
-            gone = torch.zeros(*k.shape[:2], length, dtype=torch.bool, device=k.device)
-            if self.absent is not None:
-                gone = self.absent.gather(2, column[:, :, 0, :, 0])
-            gone[rows, :, at] = False if absent is None else absent[rows, :, tokens]
-        y = code_voltage(codes, config, queries.dtype)
+
+        def placed(x: Tensor, into: Tensor) -> Tensor:
+            """The new tokens of (B, H, n, ...) where they stand among all."""
+            into[rows, :, at] = x[rows, :, tokens]
+            return into
+
+        stored = self._unpack(self.codes).movedim(0, 2)  # (B, Hkv, 2, W, D)
+        fresh = torch.stack((new.k, new.v), 2)
+        codes = stored_code(fresh, config)
+        there = stored.gather(3, column[:, None, None, :, None].expand(*stored.shape[:3], -1, stored.shape[4]))
+        codes = placed(codes.movedim(3, 2), there.to(codes.dtype).movedim(3, 2))
+        y = code_voltage(codes, config, widen(q).dtype)
         if learning:  # the same voltages, with the gradient that a code does not carry
-            y[rows, :, :, at] = stored_voltage(torch.stack((k, v), 2), config)[rows, :, :, tokens]
-        yk, yv = y.unbind(2)
-        full = attend(Operands(queries, yk, yv, offsets, gone, base, converted=True), self.model)
+            y = placed(stored_voltage(fresh, config).movedim(3, 2), y)
+        queries = placed(query_pulse(q, config), widen(q).new_zeros(batch, q.shape[1], length, q.shape[3]))
+        preset = None if new.preset is None else placed(new.preset, new.preset.new_zeros(queries.shape[:3]))
+        absent = None
+        if self.absent is not None or new.absent is not None:
+            absent = torch.zeros(*new.k.shape[:2], length, dtype=torch.bool, device=q.device)
+            if self.absent is not None:
+                absent = self.absent.gather(2, column[:, None].expand_as(absent))
+            absent[rows, :, at] = False if new.absent is None else new.absent[rows, :, tokens]
+        yk, yv = y.unbind(3)
+        full = attend(Operands(queries, yk, yv, preset, absent, base, converted=True), self.model)
         out = torch.zeros_like(q)
         out[rows, :, tokens] = full[rows, :, at].to(q.dtype)
-        self.write(k, v, real, absent, validate=False)
         return out
 
     def can_take_back(self, tokens: int) -> bool:

@@ -66,19 +66,20 @@ def run(context: Context) -> Findings:
         rows.append(Row(f"{what}, largest difference", None, 100 * _worst(found, expected), "% of its range"))
     ring = 100 * _worst(written[:, 0].numpy(), theirs["output"])
     rows.append(Row("output token by token, largest difference", None, ring, "% of its range", "", "gaincell.ops.Ring"))
-    plot = ""
-    if can_plot():
-        expected, found = theirs["output"].ravel(), ours["output"].numpy().ravel()
-        shown = np.linspace(0, len(expected) - 1, _SHOWN).astype(int)
-        ends = [float(expected.min()), float(expected.max())]
-        label = "published" if context.reference is not None else "published equations"
-        plot = xy_plot(
-            "subtile",
-            [Series("equal", ends, ends), Series("outputs", expected[shown].tolist(), found[shown].tolist(), "points")],
-            x=f"output, {label}",
-            y="output, ours",
-        )
+    label = "published" if context.reference is not None else "published equations"
+    plot = _plot(theirs["output"].ravel(), ours["output"].numpy().ravel(), label) if can_plot() else ""
     return Findings(tuple(rows), reach, plot)
+
+
+def _plot(expected: np.ndarray, found: np.ndarray, label: str) -> str:
+    shown = np.linspace(0, len(expected) - 1, _SHOWN).astype(int)
+    ends = [float(expected.min()), float(expected.max())]
+    return xy_plot(
+        "subtile",
+        [Series("equal", ends, ends), Series("outputs", expected[shown].tolist(), found[shown].tolist(), "points")],
+        x=f"output, {label}",
+        y="output, ours",
+    )
 
 
 def law_alone(seed: int = 0) -> dict[str, np.ndarray]:

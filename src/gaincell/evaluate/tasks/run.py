@@ -111,11 +111,7 @@ def evaluate_tasks(
                 answers=answers,
                 progress=None if progress is None else lambda done, asked, name=name: progress(name, done, asked),
             )
-            if scorer.prefix_token_id is None and any(TASKS[task].is_perplexity for task in tasks):
-                raise InputError(
-                    f"{name}: its tokenizer names neither a first nor a last token of texts, and WikiText-2's are read "
-                    "after one; name a bos_token in tokenizer_config.json, or leave wikitext out."
-                )
+            _check_prefix(name, scorer, tasks)
             scored[name], report = _score(scorer, found_tasks, chosen)
         if out is not None:
             _write(out / f"harness-{name}.json", report)
@@ -134,6 +130,14 @@ def evaluate_tasks(
     if out is not None:
         _write(out / "tasks.json", found)
     return found
+
+
+def _check_prefix(name: str, scorer: Scorer, tasks: Sequence[str]) -> None:
+    if scorer.prefix_token_id is None and any(TASKS[task].is_perplexity for task in tasks):
+        raise InputError(
+            f"{name}: its tokenizer names neither a first nor a last token of texts, and WikiText-2's are read after "
+            "one; name a bos_token in tokenizer_config.json, or leave wikitext out."
+        )
 
 
 def _load(tasks: Sequence[Task], online: bool) -> dict[str, Any]:
