@@ -177,7 +177,7 @@ class _Plan:
             x[:, block.tail :].triu_(1)
         return x
 
-    def fired(self, heads: int) -> Tensor:
+    def totals(self, heads: int) -> Tensor:
         """Zeros for the pulses of every block's sub-tile, by query from the block's first on: (blocks, heads, tail)."""
         return self.like.new_zeros(len(self.blocks), heads, max(block.tail for block in self.blocks))
 
@@ -294,25 +294,25 @@ class _Heads:
         keys = self.factors("key", self.yk, self.plan.key, self.key_cells)
         return keys, self.factors("value", self.yv, self.plan.value, self.value_cells)
 
-    def gate(self, block: _Block, keys: list[_Factor]) -> Tensor:
+    def scores(self, block: _Block, keys: list[_Factor]) -> Tensor:
         """S / S_sat + preset of a block, before the clamp: (n, r, C)."""
         terms = self.plan.key
-        gate, through = self.onto_columns("gate", self.q[:, block.rows], block, keys, terms), self.plan.through_key
+        score, through = self.onto_columns("score", self.q[:, block.rows], block, keys, terms), self.plan.through_key
         if through is not None:
             fired = self.fired[:, block.rows]
-            gate.add_(self.onto_columns("through", fired, block, self.through_keys, through))
-            gate.add_(fired.sum(2, keepdim=True), alpha=through.constant)
+            score.add_(self.onto_columns("through", fired, block, self.through_keys, through))
+            score.add_(fired.sum(2, keepdim=True), alpha=through.constant)
         if self.plan.place.noise is not None and self.plan.place.noise.score:
-            gate.add_(self.score_noise(self.plan.place.noise, block, gate))
-        return gate if self.offset is None else gate.add_(self.offset[:, block.rows])
+            score.add_(self.score_noise(self.plan.place.noise, block, score))
+        return score if self.offset is None else score.add_(self.offset[:, block.rows])
 
-    def score_noise(self, noise: Noise, block: _Block, gate: Tensor) -> Tensor:
+    def score_noise(self, noise: Noise, block: _Block, score: Tensor) -> Tensor:
         """Noise of S / S_sat of a block's columns, (n, r, C)."""
         plan, rows = self.plan, block.rows
-        token = self.start + torch.arange(rows.start, rows.stop, device=gate.device)
-        column = (self.start + torch.arange(rows.start, rows.start + plan.columns, device=gate.device)) % plan.window
+        token = self.start + torch.arange(rows.start, rows.stop, device=score.device)
+        column = (self.start + torch.arange(rows.start, rows.start + plan.columns, device=score.device)) % plan.window
         counters = self.head[..., None], token[..., None], column[:, None]
-        return noise.of_scores(*counters, gate).mul_(plan.gate.gain)
+        return noise.of_scores(*counters, score).mul_(plan.gate.gain)
 
     def with_readout_noise_(self, charge: Tensor, block: _Block) -> Tensor:
         """A block's charges in counts (n, r, D) for its first r queries, with the noise of its read-outs if any."""
@@ -412,17 +412,17 @@ class _Products(torch.autograd.Function):
         clamped: set[tuple[int, int]] = set()
         beyond: dict[tuple[int, int], Tensor] = {}  # where more pulses fired in a sub-tile than the normaliser holds
         for piece, (plan, queries, stored) in enumerate(whole.pieces(len(q) // len(k), len(k))):
-            heads = _Heads(plan, queries, stored, q, k, v, preset, absent, ("gate", "charge"))
+            heads = _Heads(plan, queries, stored, q, k, v, preset, absent, ("score", "charge"))
             read, counted = out[queries], z[queries]
             keys, values = heads.operands()
             charges, pulses = _Tails(), _Tails()
-            fired = plan.fired(heads.count) if normaliser is not None else None
+            totals = plan.totals(heads.count) if normaliser is not None else None
             extremes = []
             for block in plan.blocks:
-                gate = heads.gate(block, keys)
-                phi = heads.mask_(plan.gate.width(gate, out=gate), block)
-                if fired is not None:
-                    fired[block.index][:, : block.tail] = pulses.close(phi.sum(2), block)
+                score = heads.scores(block, keys)
+                phi = heads.mask_(plan.gate.width(score, out=score), block)
+                if totals is not None:
+                    totals[block.index][:, : block.tail] = pulses.close(phi.sum(2), block)
                 charge = charges.close(heads.charge(phi, block, values), block)
                 charge = heads.with_readout_noise_(charge, block)
                 rows = slice(block.rows.start, block.rows.start + block.tail)
@@ -435,11 +435,11 @@ class _Products(torch.autograd.Function):
             if extremes:
                 largest = torch.stack(extremes).abs_().view(-1, 2).amax(1).tolist()
                 clamped |= {(piece, n) for n, x in enumerate(largest) if x > edge}
-            if fired is not None and normaliser is not None:
-                lost = normaliser.beyond(fired) if grad and normaliser.ranges else None
+            if totals is not None and normaliser is not None:
+                lost = normaliser.beyond(totals) if grad and normaliser.ranges else None
                 if lost is not None and bool(lost.any()):
                     beyond |= {(piece, n): x for n, x in enumerate(lost) if bool(x.any())}
-                for block, found in zip(plan.blocks, normaliser(fired), strict=True):
+                for block, found in zip(plan.blocks, normaliser(totals), strict=True):
                     counted[:, block.rows][:, : block.tail].add_(found[:, : block.tail])
         ctx.save_for_backward(q, k, v, preset, absent, opened)
         ctx.model, ctx.converted, ctx.clamped, ctx.beyond = model, converted, clamped, beyond
@@ -467,8 +467,8 @@ class _Products(torch.autograd.Function):
                 back_values = heads.factors("back value", heads.yv, plan.back_value, heads.value_cells)
             grad_keys, grad_values = heads.blank("grad key", plan.back_key), heads.blank("grad value", plan.back_value)
             for block in plan.blocks:
-                gate = heads.gate(block, keys)
-                phi = plan.gate.width(gate, out=heads.buffer("phi", *gate.shape))
+                score = heads.scores(block, keys)
+                phi = plan.gate.width(score, out=heads.buffer("phi", *score.shape))
                 heads.mask_(phi, block)
                 slope = grad_out[:, block.rows]
                 if any((piece, index) in ctx.clamped for index, _ in block.parts):
@@ -481,7 +481,7 @@ class _Products(torch.autograd.Function):
                     gradient.add_(slope.sum(2, keepdim=True), alpha=plan.back_value.constant)
                 if model.normaliser is not None:
                     gradient.add_(_counted_gradient(grad_z[:, block.rows], block, piece, ctx.beyond))
-                plan.gate.gradient(gradient, gate, out=phi)
+                plan.gate.gradient(gradient, score, out=phi)
                 heads.mask_(phi, block)
                 if plan.back_key.constant or preset.numel():
                     total = phi.sum(2, keepdim=True)
@@ -506,7 +506,7 @@ class _Products(torch.autograd.Function):
 
 
 def _counted_gradient(pulses: Tensor, block: _Block, piece: int, beyond: dict[tuple[int, int], Tensor]) -> Tensor:
-    """The gradient (n, r, 1) that Z hands to a block's pulses: none where more fired than the normaliser holds."""
+    """The gradient (n, r, 1) that Z hands to a block's pulses: none where they sum to more than it holds."""
     for index, rows in block.parts:
         lost, part = beyond.get((piece, index)), pulses[:, rows]
         if lost is not None and part.shape[1]:

@@ -142,16 +142,16 @@ class Decoded:
         tiles = min(config.tiles, -(-max([*written, 1]) // config.subtile_columns))
         noise = None if model.noise is None else _Noise(model, model.noise.of_call(), written, tiles, pulse, rows)
         q, decay, through_decay = pulse.reshape(rows, -1, dim), self._decays(written, tiles), None
-        gate = self._scores(q, tiles, decay)
+        score = self._scores(q, tiles, decay)
         if self.through is not None:
             through_decay = self.through._decays(written, tiles)
-            gate.add_(self.through._scores(fired(q, config), tiles, through_decay))
+            score.add_(self.through._scores(fired(q, config), tiles, through_decay))
         preset = self.gate.start(preset, pulse)
         if preset is not None:
-            gate.add_(preset.to(self.dtype).reshape(rows, -1, 1))
+            score.add_(preset.to(self.dtype).reshape(rows, -1, 1))
         if noise is not None and noise.noise.score:
-            gate.add_(noise.of_scores())
-        phi = self.gate.width(gate, out=gate).mul_(self.present.narrow(0, 0, tiles))
+            score.add_(noise.of_scores())
+        phi = self.gate.width(score, out=score).mul_(self.present.narrow(0, 0, tiles))
         total = phi.sum(3, keepdim=True)
         charge = self._charges(phi, total, decay)
         if self.through is not None:
@@ -171,9 +171,9 @@ class Decoded:
         every_tile = q.expand(tiles, *q.shape).reshape(tiles * rows, -1, dim)
         if mode:
             every_tile, key = round_operand(every_tile, mode), round_operand(key, mode)
-        gate = torch.bmm(every_tile, key).view(tiles, rows, -1, len(self.terms[0].rates), self.config.subtile_columns)
-        gate = gate.squeeze(3) if decay is None else gate.mul_(decay).sum(3)
-        return gate.add_(torch.matmul(q, self.key_constant)) if self.terms[0].constant else gate
+        score = torch.bmm(every_tile, key).view(tiles, rows, -1, len(self.terms[0].rates), self.config.subtile_columns)
+        score = score.squeeze(3) if decay is None else score.mul_(decay).sum(3)
+        return score.add_(torch.matmul(q, self.key_constant)) if self.terms[0].constant else score
 
     def _charges(self, phi: Tensor, total: Tensor, decay: Tensor | None) -> Tensor:
         """Charges in counts (tiles, B Hkv, G, D) of pulses phi (tiles, B Hkv, G, C), whose sum is `total`."""

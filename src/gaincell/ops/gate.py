@@ -73,30 +73,30 @@ class Gate:
         exact = preset.to(torch.promote_types(preset.dtype, widen(q).dtype))  # rounded, zero might start a pulse
         return self.gain * exact + self.offset
 
-    def width(self, gate: Tensor, out: Tensor | None = None) -> Tensor:
-        """phi of gain x + offset; same shape, into `out` where it is given, which may be `gate`."""
+    def width(self, score: Tensor, out: Tensor | None = None) -> Tensor:
+        """phi of gain x + offset; same shape, into `out` where it is given, which may be `score`."""
         if self.is_ramp:
-            phi = torch.clamp(gate, 0.0, self.law.width[-1], out=out)
+            phi = torch.clamp(score, 0.0, self.law.width[-1], out=out)
             return torch.threshold_(phi, self.edge, 0.0) if self.edge else phi
-        phi = torch.zeros_like(gate)
+        phi = torch.zeros_like(score)
         for start, length, slope in self.law.ramps:
-            phi.add_((gate - start).clamp_(0.0, length), alpha=slope)
+            phi.add_((score - start).clamp_(0.0, length), alpha=slope)
         for start, height in self.law.jumps:
-            phi.add_(gate > start, alpha=height)
+            phi.add_(score > start, alpha=height)
         return phi if out is None else out.copy_(phi)
 
-    def gradient(self, gradient: Tensor, gate: Tensor, out: Tensor | None = None) -> Tensor:
-        """That of `width` with respect to `gate`, given that of phi.
+    def gradient(self, gradient: Tensor, score: Tensor, out: Tensor | None = None) -> Tensor:
+        """That of `width` with respect to `score`, given that of phi.
 
         It passes from the first point of the polyline to the last, both counted in: a query that rounds to zero still
         learns. A jump passes none of its own.
         """
         if self.is_ramp:
-            return clamp_backward(gradient, gate, self.edge, self.law.width[-1], out=out)
+            return clamp_backward(gradient, score, self.edge, self.law.width[-1], out=out)
         passed = torch.zeros_like(gradient)
         for n, (start, length, slope) in enumerate(self.law.ramps):
-            inside = (gate >= start) & (gate < start + length)
+            inside = (score >= start) & (score < start + length)
             if n == len(self.law.ramps) - 1:
-                inside = inside | (gate == start + length)
+                inside = inside | (score == start + length)
             passed.add_(gradient * inside, alpha=slope)
         return passed if out is None else out.copy_(passed)

@@ -95,26 +95,26 @@ class Normaliser:
         ranges = config.normaliser_ranges if config.normaliser == "column" else ()
         return cls(Readout.of(config), ranges, config.normaliser_epsilon)
 
-    def __call__(self, fired: Tensor) -> Tensor:
-        """What a sub-tile adds to Z for the sum of its phi, `fired`, in pulse widths; same shape.
+    def __call__(self, total: Tensor) -> Tensor:
+        """What a sub-tile adds to Z for the sum of its phi, `total`, in pulse widths; same shape.
 
-        Exactly that where the normaliser is ideal. From reference columns: R readout(fired / R) in the finest range R
+        Exactly that where the normaliser is ideal. From reference columns: R readout(total / R) in the finest range R
         that holds it, else the last, with gradient 1 up to the last range [assumption].
         """
         if not self.ranges:
-            return fired
+            return total
         *finer, last = self.ranges
         with torch.no_grad():
-            scale = torch.full_like(fired, last)
+            scale = torch.full_like(total, last)
             for finest in reversed(finer):
-                scale.masked_fill_(fired <= finest, finest)
-            counts = self.readout.count_((fired / scale).mul_(self.readout.scale))
+                scale.masked_fill_(total <= finest, finest)
+            counts = self.readout.count_((total / scale).mul_(self.readout.scale))
             counts.mul_(divide_(scale, self.readout.full))
-        return straight_through(fired, counts, lambda gradient, x: gradient.masked_fill(self.beyond(x), 0.0))
+        return straight_through(total, counts, lambda gradient, x: gradient.masked_fill(self.beyond(x), 0.0))
 
-    def beyond(self, fired: Tensor) -> Tensor:
+    def beyond(self, total: Tensor) -> Tensor:
         """Where it is clamped, and passes no gradient: no reference column holds so many pulses."""
-        return fired > self.ranges[-1] if self.ranges else torch.zeros_like(fired, dtype=torch.bool)
+        return total > self.ranges[-1] if self.ranges else torch.zeros_like(total, dtype=torch.bool)
 
     def divide(self, out: Tensor, z: Tensor) -> Tensor:
         """out / (Z + epsilon) of out (B, H, T, D) and Z (B, H, T)."""

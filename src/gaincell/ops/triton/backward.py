@@ -58,10 +58,10 @@ def _descend(
     """Add what the queries and their offsets get back from the block of keys that lies `gap` tokens before them."""
     w = decay(gap, leak, 0, BLOCK) if AGED else 1.0
     keys = load_terms(key, first - gap, tokens, KEY_STEPS, DIM, BLOCK, WIDTH)
-    gate = between(q, keys, w, KEY_STEPS, 0, BLOCK, MATMUL) + base[:, None]
+    score = between(q, keys, w, KEY_STEPS, 0, BLOCK, MATMUL) + base[:, None]
     values = load_terms(back_value, first - gap, tokens, BACK_STEPS, DIM, BLOCK, WIDTH)
     grad = between(slope, values, w, BACK_STEPS, 0, BLOCK, MATMUL) + extra[:, None]
-    grad = seen(steepness(grad, gate, GATE), MASK, 0, BLOCK)
+    grad = seen(steepness(grad, score, GATE), MASK, 0, BLOCK)
     grad = stored(grad, absent, first - gap, tokens, 0, BLOCK)
     keys = load_terms(back_key, first - gap, tokens, BACK_STEPS, DIM, BLOCK, WIDTH)
     return along(grad, keys, w, grad_q, BACK_STEPS, MATMUL), grad_base + tl.sum(grad, 1)
@@ -207,10 +207,10 @@ def _ascend(
     extra = _counted(load_vector(grad_z, first, tokens, BLOCK), counted, first, tokens, k, all_rows, BLOCK)
     extra += back_constant * tl.sum(slope.to(tl.float32), 1)
     w = decay(first - start, leak, 1, BLOCK) if AGED else 1.0
-    gate = between(rows, keys, w, KEY_STEPS, 1, BLOCK, MATMUL) + load_vector(base, first, tokens, BLOCK)[None, :]
-    phi = stored(seen(pulse_width(gate, GATE), MASK, 1, BLOCK), absent, start, tokens, 1, BLOCK)
+    score = between(rows, keys, w, KEY_STEPS, 1, BLOCK, MATMUL) + load_vector(base, first, tokens, BLOCK)[None, :]
+    phi = stored(seen(pulse_width(score, GATE), MASK, 1, BLOCK), absent, start, tokens, 1, BLOCK)
     grad = between(slope, values, w, BACK_STEPS, 1, BLOCK, MATMUL) + extra[None, :]
-    grad = seen(steepness(grad, gate, GATE), MASK, 1, BLOCK)
+    grad = seen(steepness(grad, score, GATE), MASK, 1, BLOCK)
     grad = stored(grad, absent, start, tokens, 1, BLOCK)
     if AGED:
         w = decay(first - start, leak * rate, 1, BLOCK)

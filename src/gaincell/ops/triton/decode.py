@@ -74,7 +74,7 @@ def read_kernel(
     kv_heads,
     leak,  # per token, in powers of two
     zero,
-    score,  # what the gate takes, per charge
+    per_charge,  # what the gate takes of a charge of one
     output,  # counts per charge
     full,
     GROUPS: tl.constexpr,
@@ -111,7 +111,7 @@ def read_kernel(
     total = tl.full((MEMBERS, WIDTH), 0.0, tl.float32)
     pulses = tl.full((MEMBERS,), 0.0, tl.float32)
     for tile in range(split, (used + COLUMNS - 1) // COLUMNS, splits):
-        charge, fired = tl.full((MEMBERS, WIDTH), 0.0, tl.float32), tl.full((MEMBERS,), 0.0, tl.float32)
+        charge, phi_sum = tl.full((MEMBERS, WIDTH), 0.0, tl.float32), tl.full((MEMBERS,), 0.0, tl.float32)
         for n in range(COLUMNS // BLOCK):
             column = tile * COLUMNS + n * BLOCK + tl.arange(0, BLOCK)
             held = column < used
@@ -120,13 +120,13 @@ def read_kernel(
             age = tl.where(column > newest, newest + WINDOW - column, newest - column)
             left = tl.exp2(-leak * age.to(tl.float32))
             stored = _charges(keys, table, law, zero, column, held, left, TABLE, ORDER, LEAK, PACKED, DIM, WIDTH)
-            gate = product(q, tl.trans(stored), tl.full((MEMBERS, BLOCK), 0.0, tl.float32), MATMUL)
-            phi = tl.where(held[None, :], pulse_width(gate * score + offset[:, None], GATE), 0.0)
+            score = product(q, tl.trans(stored), tl.full((MEMBERS, BLOCK), 0.0, tl.float32), MATMUL)
+            phi = tl.where(held[None, :], pulse_width(score * per_charge + offset[:, None], GATE), 0.0)
             stored = _charges(values, table, law, zero, column, held, left, TABLE, ORDER, LEAK, PACKED, DIM, WIDTH)
             charge = product(phi, stored, charge, MATMUL)
-            fired += tl.sum(phi, 1)
+            phi_sum += tl.sum(phi, 1)
         total += read_out(charge * output, full, READOUT)
-        pulses += count_pulses(fired, full, RANGES, READOUT)
+        pulses += count_pulses(phi_sum, full, RANGES, READOUT)
     row = partial + (split * all_kv * GROUPS + head) * (DIM + 1)
     tl.store(row[:, None] + line[None, :], total, mask=real)
     tl.store(row + DIM, pulses, mask=member < GROUPS)
@@ -190,7 +190,7 @@ def triton_read(
             kv_heads,
             leak=config.leak * log2(e),
             zero=config.zero_v,
-            score=model.gate.scale(config),
+            per_charge=model.gate.scale(config),
             output=model.readout.scale / config.output_scale,
             full=model.readout.full,
             GROUPS=groups,

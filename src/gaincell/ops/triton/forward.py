@@ -29,7 +29,7 @@ from gaincell.ops.triton.tile import (
 @triton.jit
 def _absorb(
     charge,
-    fired,
+    phi_sum,
     q,
     base,
     key,
@@ -49,19 +49,19 @@ def _absorb(
     WIDTH: tl.constexpr,
     MATMUL: tl.constexpr,
 ):
-    """Add the block of keys that lies `gap` tokens before the queries: to their charge, and to the pulses fired."""
+    """Add the block of keys that lies `gap` tokens before the queries: to their charge, and to the sum of phi."""
     w = decay(gap, leak, 0, BLOCK) if AGED else 1.0
     keys = load_terms(key, first - gap, tokens, KEY_STEPS, DIM, BLOCK, WIDTH)
-    gate = between(q, keys, w, KEY_STEPS, 0, BLOCK, MATMUL) + base[:, None]
-    phi = stored(seen(pulse_width(gate, GATE), MASK, 0, BLOCK), absent, first - gap, tokens, 0, BLOCK)
+    score = between(q, keys, w, KEY_STEPS, 0, BLOCK, MATMUL) + base[:, None]
+    phi = stored(seen(pulse_width(score, GATE), MASK, 0, BLOCK), absent, first - gap, tokens, 0, BLOCK)
     values = load_terms(value, first - gap, tokens, VALUE_STEPS, DIM, BLOCK, WIDTH)
-    return along(phi, values, w, charge, VALUE_STEPS, MATMUL), fired + tl.sum(phi, 1)
+    return along(phi, values, w, charge, VALUE_STEPS, MATMUL), phi_sum + tl.sum(phi, 1)
 
 
 @triton.jit
-def _within(fired, RANGES: tl.constexpr):
-    """Whether the normaliser's reference columns hold the pulses fired."""
-    return fired <= (RANGES[len(RANGES) - 1] if len(RANGES) > 0 else float("inf"))
+def _within(phi_sum, RANGES: tl.constexpr):
+    """Whether the normaliser's reference columns hold that sum of phi."""
+    return phi_sum <= (RANGES[len(RANGES) - 1] if len(RANGES) > 0 else float("inf"))
 
 
 @triton.jit
@@ -108,41 +108,41 @@ def forward_kernel(
     nothing = tl.full((BLOCK, WIDTH), 0.0, tl.float32)
 
     # The sub-tile that these queries are being written into: their own past, and what it held before.
-    charge, fired = nothing, tl.full((BLOCK,), 0.0, tl.float32)
-    charge, fired = _absorb(
-        charge, fired, rows, offset, key, value, absent, first, 0, tokens, leak,
+    charge, phi_sum = nothing, tl.full((BLOCK,), 0.0, tl.float32)
+    charge, phi_sum = _absorb(
+        charge, phi_sum, rows, offset, key, value, absent, first, 0, tokens, leak,
         KEY_STEPS, VALUE_STEPS, GATE, OWN, AGED, DIM, BLOCK, WIDTH, MATMUL,
     )  # fmt: skip
     if past:
-        charge, fired = _absorb(
-            charge, fired, rows, offset, key, value, absent, first, WINDOW, tokens, leak,
+        charge, phi_sum = _absorb(
+            charge, phi_sum, rows, offset, key, value, absent, first, WINDOW, tokens, leak,
             KEY_STEPS, VALUE_STEPS, GATE, OLD, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
     for n in range(1, tl.where(past, CHUNKS, own + 1)):
         gap = n * BLOCK + tl.where(n > own, WINDOW - COLUMNS, 0)
-        charge, fired = _absorb(
-            charge, fired, rows, offset, key, value, absent, first, gap, tokens, leak,
+        charge, phi_sum = _absorb(
+            charge, phi_sum, rows, offset, key, value, absent, first, gap, tokens, leak,
             KEY_STEPS, VALUE_STEPS, GATE, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
         )  # fmt: skip
-    charge += constant * fired[:, None]
+    charge += constant * phi_sum[:, None]
     total, bits = read_out(charge, full, READOUT), stays_open(charge, full, READOUT)
-    pulses, within = count_pulses(fired, full, RANGES, READOUT), _within(fired, RANGES).to(tl.int32)
+    pulses, within = count_pulses(phi_sum, full, RANGES, READOUT), _within(phi_sum, RANGES).to(tl.int32)
 
     # The others, 32 to a word of bits.
     for word in range((RING + 31) // 32):
         for k in range(tl.maximum(32 * word, 1), tl.minimum(32 * word + 32, tl.minimum(tile + 1, RING))):
-            charge, fired = nothing, tl.full((BLOCK,), 0.0, tl.float32)
+            charge, phi_sum = nothing, tl.full((BLOCK,), 0.0, tl.float32)
             for n in range(CHUNKS):
                 gap = k * COLUMNS + (own - n) * BLOCK
-                charge, fired = _absorb(
-                    charge, fired, rows, offset, key, value, absent, first, gap, tokens, leak,
+                charge, phi_sum = _absorb(
+                    charge, phi_sum, rows, offset, key, value, absent, first, gap, tokens, leak,
                     KEY_STEPS, VALUE_STEPS, GATE, ALL, AGED, DIM, BLOCK, WIDTH, MATMUL,
                 )  # fmt: skip
-            charge += constant * fired[:, None]
+            charge += constant * phi_sum[:, None]
             total += read_out(charge, full, READOUT)
             bits |= stays_open(charge, full, READOUT) << (k % 32)
-            pulses += count_pulses(fired, full, RANGES, READOUT)
-            within |= _within(fired, RANGES).to(tl.int32) << (k % 32)
+            pulses += count_pulses(phi_sum, full, RANGES, READOUT)
+            within |= _within(phi_sum, RANGES).to(tl.int32) << (k % 32)
         if opened is not None:
             store_rows(opened + word * plane + head * tokens * DIM, bits, first, tokens, DIM, BLOCK, WIDTH)
             bits = tl.full((BLOCK, WIDTH), 0, tl.int32)

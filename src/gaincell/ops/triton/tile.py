@@ -141,29 +141,29 @@ def round_half_even(x):
 
 
 @triton.jit
-def pulse_width(gate, GATE: tl.constexpr):
+def pulse_width(score, GATE: tl.constexpr):
     """phi of what the products give, as `gaincell.ops.gate.Gate.width`.
 
     GATE is how many ramps there are, then start, length and slope of each, then start and height of every jump.
     """
-    phi = tl.minimum(tl.maximum(gate - GATE[1], 0.0), GATE[2]) * GATE[3]
+    phi = tl.minimum(tl.maximum(score - GATE[1], 0.0), GATE[2]) * GATE[3]
     for n in tl.static_range(1, GATE[0]):
-        phi += tl.minimum(tl.maximum(gate - GATE[3 * n + 1], 0.0), GATE[3 * n + 2]) * GATE[3 * n + 3]
+        phi += tl.minimum(tl.maximum(score - GATE[3 * n + 1], 0.0), GATE[3 * n + 2]) * GATE[3 * n + 3]
     for n in tl.static_range((len(GATE) - 1 - 3 * GATE[0]) // 2):
-        phi += tl.where(gate > GATE[3 * GATE[0] + 2 * n + 1], GATE[3 * GATE[0] + 2 * n + 2], 0.0)
+        phi += tl.where(score > GATE[3 * GATE[0] + 2 * n + 1], GATE[3 * GATE[0] + 2 * n + 2], 0.0)
     return phi
 
 
 @triton.jit
-def steepness(grad, gate, GATE: tl.constexpr):
-    """`grad` times the slope of the ramp that `gate` lies on, as `gaincell.ops.gate.Gate.gradient`.
+def steepness(grad, score, GATE: tl.constexpr):
+    """`grad` times the slope of the ramp that `score` lies on, as `gaincell.ops.gate.Gate.gradient`.
 
     Where one ramp ends the next begins. Both ends of the polyline are counted in: a query that rounds to zero learns.
     """
-    passed = tl.where(gate >= GATE[1], grad * GATE[3], 0.0)
+    passed = tl.where(score >= GATE[1], grad * GATE[3], 0.0)
     for n in tl.static_range(1, GATE[0]):
-        passed = tl.where(gate >= GATE[3 * n + 1], grad * GATE[3 * n + 3], passed)
-    return tl.where(gate <= GATE[3 * GATE[0] - 2] + GATE[3 * GATE[0] - 1], passed, 0.0)
+        passed = tl.where(score >= GATE[3 * n + 1], grad * GATE[3 * n + 3], passed)
+    return tl.where(score <= GATE[3 * GATE[0] - 2] + GATE[3 * GATE[0] - 1], passed, 0.0)
 
 
 @triton.jit
@@ -188,12 +188,12 @@ def stays_open(charge, full, READOUT: tl.constexpr):
 
 
 @triton.jit
-def count_pulses(fired, full, RANGES: tl.constexpr, READOUT: tl.constexpr):
+def count_pulses(total, full, RANGES: tl.constexpr, READOUT: tl.constexpr):
     """What a sub-tile adds to Z for the sum of its phi, as `gaincell.ops.readout.Normaliser`; () where it is ideal."""
     if len(RANGES) > 0:
-        scale = tl.full(fired.shape, RANGES[len(RANGES) - 1], tl.float32)
+        scale = tl.full(total.shape, RANGES[len(RANGES) - 1], tl.float32)
         for n in tl.static_range(1, len(RANGES)):
             finest = RANGES[len(RANGES) - 1 - n]
-            scale = tl.where(fired <= finest, finest, scale)
-        fired = read_out(tl.div_rn(fired, scale) * (READOUT[1] * full), full, READOUT) * (scale / full)
-    return fired
+            scale = tl.where(total <= finest, finest, scale)
+        total = read_out(tl.div_rn(total, scale) * (READOUT[1] * full), full, READOUT) * (scale / full)
+    return total
