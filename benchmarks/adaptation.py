@@ -33,7 +33,7 @@ from gaincell.adapt.distil.loop import Loop, make_accelerator
 from gaincell.adapt.distil.rows import Share
 from gaincell.adapt.distil.teacher import Lesson, from_model, probing
 from gaincell.adapt.distil.trained import groups, training_only
-from gaincell.adapt.leak import leaking
+from gaincell.adapt.learning_leak import leaking
 from gaincell.models import load_adapter
 
 Step = Callable[[], object]

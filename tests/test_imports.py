@@ -14,7 +14,7 @@ SOURCE = Path(gaincell.__file__).parent
 
 # Nothing imports from a later row than its own.
 ROWS = (
-    ("errors", "version", "aside", "kept", "progress", "wheel", "cell", "config"),
+    ("errors", "version", "atomic", "files", "progress", "wheel", "cell", "config"),
     ("ops", "circuit", "hardware"),
     ("models",),
     ("adapt", "autoload", "evaluate"),
@@ -26,8 +26,8 @@ HEAVY = {"torch", "transformers"}
 LIGHT = (
     "errors",
     "version",
-    "aside",
-    "kept",
+    "atomic",
+    "files",
     "progress",
     "wheel",
     "cell",
@@ -135,10 +135,10 @@ def test_unknown_public_name_is_an_attribute_error() -> None:
 def test_the_rule_sees_every_form_of_import(tmp_path: Path) -> None:
     path = SOURCE / "ops" / "example.py"
     tree = ast.parse(
-        "from ..models import cache\nfrom . import blocked\nimport gaincell.cli.main\nfrom gaincell import adapt"
+        "from ..models import ring_cache\nfrom . import blocked\nimport gaincell.cli.main\nfrom gaincell import adapt"
     )
     names = [name for node in tree.body for name in imported_modules(node, path)]
-    assert names == ["gaincell.models.cache", "gaincell.ops.blocked", "gaincell.cli.main", "gaincell.adapt"]
+    assert names == ["gaincell.models.ring_cache", "gaincell.ops.blocked", "gaincell.cli.main", "gaincell.adapt"]
 
 
 def test_the_page_on_architecture_has_the_rule_and_every_room() -> None:

@@ -131,7 +131,7 @@ def source_code(folder: Path) -> str:
 def own(folder: Path) -> str:
     """What the demo model writes by itself, temperature 1, after a word or from amid a text; no answers."""
     from gaincell import load_demo_model
-    from gaincell.adapt.text.own import MIX, write_text
+    from gaincell.adapt.text.own_text import MIX, write_text
 
     model, tokenizer = load_demo_model()
     ids = write_text(model, tokenizer, OWN_ROWS, 1024, OWN_SEED, lambda done, total: print(f"{done} of {total}"))

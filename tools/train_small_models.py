@@ -26,7 +26,7 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.evaluate.perplexity import encode, perplexity
 from gaincell.evaluate.text import default_text, library, novel
 

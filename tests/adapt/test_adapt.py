@@ -27,7 +27,7 @@ import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.adapt import AdaptSettings, adapt
 from gaincell.adapt.text.cut import read_sequences
-from gaincell.adapt.text.own import write_text
+from gaincell.adapt.text.own_text import write_text
 from gaincell.models import convert_, scalers_of
 
 BY_LAYER = ("statistics", "transfer")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gaincell.adapt import AdaptSettings, adapt, paper_recipe
-from gaincell.adapt.text.panel import check_panel
+from gaincell.adapt.text.panel_refused import check_panel
 from gaincell.errors import InputError
 from gaincell.evaluate.panel import GENRES
 from gaincell.evaluate.perplexity import encode
@@ -62,7 +62,7 @@ def test_who_gives_it_to_learn_from_is_refused_before_anything_is_written(
 def test_own_text_is_looked_at_too(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = load_model(tiny)
     held = rows_of(tokenizer, GENRES[1].text())[:16]
-    monkeypatch.setattr("gaincell.adapt.text.own.own_text", lambda *_, **__: held)
+    monkeypatch.setattr("gaincell.adapt.text.own_text.own_text", lambda *_, **__: held)
     settings = AdaptSettings(sequences=16, length=256)
     with pytest.raises(InputError, match=r"\(novel\)"):
         adapt(

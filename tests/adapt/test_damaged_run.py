@@ -14,7 +14,7 @@ from gaincell.adapt.run.checkpoints import Checkpoints
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.text.held_out import keep_learned, share_learned
 from gaincell.errors import InputError
-from gaincell.kept import read_object, with_hash
+from gaincell.files import read_object, with_hash
 from gaincell.models.tensorfile import write_tensors
 from gaincell.study.record import Record, Step
 

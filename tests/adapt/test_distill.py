@@ -27,7 +27,7 @@ from gaincell.adapt import AdaptResult, AdaptSettings, adapt
 from gaincell.adapt.distil.rows import Permuted, shares
 from gaincell.adapt.distil.teacher import Lesson, divergence
 from gaincell.adapt.distil.trained import rate
-from gaincell.adapt.leak import leaking
+from gaincell.adapt.learning_leak import leaking
 from gaincell.adapt.run.checkpoints import Checkpoints
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.settings import named

@@ -15,7 +15,7 @@ from gaincell.adapt.stages.statistics import Moments
 from gaincell.cell import Cell, PolynomialLaw, load_cell
 from gaincell.models import load_adapter, save_adapter, scalers_of
 from gaincell.models.interface import gaincell_attention
-from gaincell.ops.convert import stored_voltage
+from gaincell.ops.quantise import stored_voltage
 
 # The published law, but lower and weaker where it is negative: a head's sum moves.
 LAW = PolynomialLaw(coefficients=(-0.6, 12.0, 1.5, 40.0), unit="model", source="a test")

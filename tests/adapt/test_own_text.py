@@ -23,7 +23,7 @@ from gaincell.adapt.run.folder import Run
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.text.cut import cut_rows, read_sequences, text_rows
 from gaincell.adapt.text.held_out import keep_learned, share_learned
-from gaincell.adapt.text.own import LEFT_OUT, OPENERS, check_written, own_text, write_text
+from gaincell.adapt.text.own_text import LEFT_OUT, OPENERS, check_written, own_text, write_text
 from gaincell.evaluate import default_text, library, novel
 from gaincell.models.tensorfile import read_metadata, write_tensors
 

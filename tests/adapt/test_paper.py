@@ -31,7 +31,7 @@ from gaincell.adapt.run.folder import Run
 from gaincell.adapt.stages.matching import match_model, show
 from gaincell.cell import Cell, load_cell
 from gaincell.models import scalers_of
-from gaincell.models.parts import design_point
+from gaincell.models.attention_modules import design_point
 
 STEPS = 24
 TOKENS = STEPS * 4 * 48  # of 4 rows of 48

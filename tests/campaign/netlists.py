@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from gaincell.circuit import CircuitError, Deck, Ngspice
-from gaincell.circuit.confine import is_confined
 from gaincell.circuit.decks.cell import Conditions, cell_from_netlist
 from gaincell.circuit.decks.read import read_deck
+from gaincell.circuit.sandbox import is_confined
 from gaincell.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "circuit"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gaincell.aside import folder_written_aside, written_aside
+from gaincell.atomic import folder_written_aside, written_aside
 
 
 def write(path: Path, text: str) -> None:
@@ -27,7 +27,7 @@ def test_many_writers_at_once_and_the_last_ones_file_stays_whole(tmp_path: Path)
 def test_processes_at_once(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 for i in range(50):
     with written_aside(Path({str(tmp_path / "shared")!r})) as aside:
         aside.write_text(str(i) * 1000)
@@ -57,7 +57,7 @@ def test_what_a_kill_left_is_removed_by_the_next_writer_and_what_another_writes_
     code = f"""
 import os
 from pathlib import Path
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 with written_aside(Path({str(path)!r})) as aside:
     aside.write_text("half")
     os._exit(9)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.polynomial import Polynomial
 
-from gaincell.cell.rising import falls, rising_fit
+from gaincell.cell.rising_law import falls, rising_fit
 
 Y = np.linspace(-0.45, 0.45, 19)
 

@@ -9,12 +9,12 @@ import pytest
 
 from gaincell.circuit import Ngspice
 from gaincell.circuit.cards import generic_card
+from gaincell.circuit.decay import decay_of
 from gaincell.circuit.decks.bench import word_line
 from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, Write, cell_from_netlist, gain_cell
-from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
+from gaincell.circuit.decks.converter import ColumnCell, Conversion, Converter, column_deck, conversion
 from gaincell.circuit.decks.read import mismatch_deck, read_deck, read_results
 from gaincell.circuit.decks.store import hold_deck, write_deck, write_results
-from gaincell.circuit.retention import decay_of
 
 CARD = generic_card()
 CELL = gain_cell(CARD)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from spellings import FOOTER, HEADER, prepare, spellings, written
 
 from gaincell.circuit import CircuitError, Deck, Ngspice, NoData
-from gaincell.circuit.confine import is_confined
 from gaincell.circuit.decks.cell import cell_from_netlist
 from gaincell.circuit.netlist import read_netlist
+from gaincell.circuit.sandbox import is_confined
 from gaincell.errors import InputError
 
 ALLOWED = (".subckt", ".ends", ".model", ".param", ".func", ".if", ".elseif", ".else", ".endif")

@@ -9,9 +9,9 @@ from gaincell import InputError
 from gaincell.circuit import Ngspice
 from gaincell.circuit.cards import generic_card
 from gaincell.circuit.characterize import characterize
+from gaincell.circuit.decay import decay_of
 from gaincell.circuit.decks.cell import CellCircuit, Conditions, cell_from_netlist, gain_cell
 from gaincell.circuit.decks.read import Reads, read_deck, read_results
-from gaincell.circuit.retention import decay_of
 
 HEADER = ".subckt mine rbl store wbl wwl rwl\n"
 

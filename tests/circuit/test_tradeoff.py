@@ -9,9 +9,9 @@ import pytest
 
 from gaincell.circuit import Ngspice
 from gaincell.circuit.cards import generic_card
+from gaincell.circuit.decay import Decay, decay_of
 from gaincell.circuit.decks import store
 from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, Write, gain_cell
-from gaincell.circuit.retention import Decay, decay_of
 from gaincell.circuit.tradeoff import trade_offs
 from gaincell.cli.app import run
 

@@ -178,7 +178,7 @@ def test_demo_puts_adapters_on_without_learning(
     def forbidden(*args: Any, **kwargs: Any) -> Any:
         raise AssertionError("nothing is to be learned")
 
-    monkeypatch.setattr("gaincell.adapt.plan.perform", forbidden)
+    monkeypatch.setattr("gaincell.adapt.adaptation.perform", forbidden)
     plan = PointPlan("extended", ("adapter",), str(tmp_path / "mine.safetensors"))
     settings = dataclasses.replace(LITTLE, plans=(plan,))
     results, _ = run_demo(settings, tmp_path / "demo", "tiny", original_is(tiny))

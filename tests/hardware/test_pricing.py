@@ -10,7 +10,7 @@ from gaincell.hardware.named import SHAPES, find_model
 from gaincell.hardware.opponents import opponents
 from gaincell.hardware.pricing import Beside, price
 from gaincell.hardware.throughput import throughput
-from gaincell.hardware.whole import estimate_whole
+from gaincell.hardware.whole_token import estimate_whole
 
 PAPER = GainCellConfig.preset("leroux2025")
 REFRESHED = HardwareParameters(refresh="rewrite")

@@ -12,7 +12,7 @@ from gaincell.hardware import GPT2, HardwareParameters, Workload, estimate
 from gaincell.hardware.decoder import LLAMA3_8B
 from gaincell.hardware.roofline import H100_SXM, attention_roofline, decoder_roofline, whole_token
 from gaincell.hardware.throughput import throughput
-from gaincell.hardware.whole import estimate_whole
+from gaincell.hardware.whole_token import estimate_whole
 
 PAPER = GainCellConfig.preset("leroux2025")
 TURNS = HardwareParameters(array_pairs=12)

@@ -19,7 +19,7 @@ from gaincell.hardware.decoder import read_decoder
 from gaincell.hardware.digital import digital_attention
 from gaincell.hardware.find_config import find_config
 from gaincell.hardware.roofline import H100_SXM, attention_roofline
-from gaincell.hardware.whole import estimate_whole
+from gaincell.hardware.whole_token import estimate_whole
 
 PAPER = GainCellConfig.preset("leroux2025")
 #: What changes with a layer: how many of them, query heads, key/value heads, head_dim, window.

@@ -15,7 +15,7 @@ from gaincell import GainCellConfig, InputError
 from gaincell.hardware.activity import Activity
 from gaincell.models import attention_activity, interface, scalers_of
 from gaincell.ops import naive_attention
-from gaincell.ops.convert import query_pulse, stored_code, stored_voltage
+from gaincell.ops.quantise import query_pulse, stored_code, stored_voltage
 from gaincell.ops.readout import Readout
 
 SMALL = {"window": 8, "subtile_columns": 4, "score_saturation": 3.7, "output_scale": 2.3, "leak_per_token": 0.02}

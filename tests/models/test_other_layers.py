@@ -15,8 +15,8 @@ from transformers.cache_utils import LinearAttentionLayer
 import gaincell
 from gaincell import InputError
 from gaincell.models import RingCache, attention_modules, scalers_of
-from gaincell.models.cache import RingAndStatesLayer, RingLayer
 from gaincell.models.intake import attends_with_softmax
+from gaincell.models.ring_cache import RingAndStatesLayer, RingLayer
 
 #: A delta rule, a state space, one beside attention in the same layer, a convolution: four layers where they can be.
 MIXED: dict[str, dict[str, Any]] = {

@@ -17,7 +17,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 import gaincell
 from gaincell import InputError
 from gaincell.models import RingCache, attention_modules, scalers_of
-from gaincell.models.cache import RingLayer
+from gaincell.models.ring_cache import RingLayer
 
 
 def tokens(rows: int, length: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 import gaincell
 from gaincell import GainCellConfig
 from gaincell.ops import Ring, blocked
-from gaincell.ops.convert import query_pulse, stored_voltage
+from gaincell.ops.quantise import query_pulse, stored_voltage
 from gaincell.ops.readout import Readout
 
 

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.ops import Ring, attention_map, naive_attention
-from gaincell.ops.convert import code_voltage, query_pulse, stored_code, stored_voltage
+from gaincell.ops.quantise import code_voltage, query_pulse, stored_code, stored_voltage
 from gaincell.ops.readout import Readout
 
 PATHS = {

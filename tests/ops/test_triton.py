@@ -15,10 +15,10 @@ from torch import Tensor
 from gaincell import GainCellConfig
 from gaincell.cell import PulseLaw
 from gaincell.ops import Ring
-from gaincell.ops.convert import query_pulse
 from gaincell.ops.dense import dense
 from gaincell.ops.model import array_model
 from gaincell.ops.operands import Operands
+from gaincell.ops.quantise import query_pulse
 from gaincell.ops.triton import unsupported
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,7 +8,7 @@ import pytest
 
 from gaincell.cell import Cell
 from gaincell.cell.fit import fit_law, fit_retention, read_decay
-from gaincell.circuit.retention import Decay
+from gaincell.circuit.decay import Decay
 from gaincell.report import plots
 from gaincell.report.cell_page import NO_PLOTS, CellPage, Group, Panel, render_cell_page, write_cell_page
 from gaincell.report.characterised import _retention_warnings

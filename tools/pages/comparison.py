@@ -16,7 +16,7 @@ from gaincell.hardware.decoder import DecoderShape, read_decoder
 from gaincell.hardware.opponents import OURS, Opponent, opponents
 from gaincell.hardware.roofline import attention_roofline
 from gaincell.hardware.throughput import throughput
-from gaincell.hardware.whole import estimate_whole
+from gaincell.hardware.whole_token import estimate_whole
 from gaincell.hardware.workload import Workload
 from gaincell.report.numbers import number, scaled
 from tools.model_configs import CONFIGS

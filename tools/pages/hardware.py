@@ -18,7 +18,7 @@ from gaincell.hardware.decoder import LLAMA3_8B, LLAMA3_70B, SMOLLM2_135M
 from gaincell.hardware.digital_design import DigitalDesign
 from gaincell.hardware.opponents import OURS, opponents
 from gaincell.hardware.timeline import timeline
-from gaincell.hardware.whole import estimate_whole
+from gaincell.hardware.whole_token import estimate_whole
 from gaincell.report.cost_table import OPPONENT_COLUMNS, opponent_row
 from gaincell.report.numbers import number, scaled, unit
 from gaincell.report.plots import as_file, layers_plot, timeline_plot

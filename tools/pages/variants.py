@@ -22,7 +22,7 @@ import torch
 
 import gaincell
 from gaincell.adapt import AdaptSettings
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.cell import load_cell
 from gaincell.evaluate import default_training_text, load_text
 from gaincell.hardware import estimate

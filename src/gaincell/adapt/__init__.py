@@ -4,14 +4,14 @@ import inspect
 import sys
 from types import ModuleType
 
+from gaincell.adapt.adaptation import adapt
 from gaincell.adapt.outcome import Outcome
 from gaincell.adapt.paper import paper_recipe
-from gaincell.adapt.plan import adapt
 from gaincell.adapt.settings import AdaptSettings, DistillSettings, TransferSettings
+from gaincell.adapt.stage import AdaptResult
 from gaincell.adapt.text import mixture_rows
 from gaincell.adapt.text.held_out import check_held_out
 from gaincell.adapt.text.sources import load_source
-from gaincell.adapt.work import AdaptResult
 
 __all__ = [
     "AdaptResult",

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from gaincell.adapt.distil.teacher import head_of
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.text.cut import begins
-from gaincell.adapt.text.own import opening
+from gaincell.adapt.text.own_text import opening
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models import check_servable, positions_of, scalers_of

@@ -15,7 +15,7 @@ from gaincell.adapt.precision import computing
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.seeds import drawing, number_of, seeded
 from gaincell.adapt.settings import AdaptSettings
-from gaincell.adapt.text.own import own_text
+from gaincell.adapt.text.own_text import own_text
 from gaincell.config import GainCellConfig
 from gaincell.evaluate.prefix import prefix_of
 from gaincell.models import positions_of

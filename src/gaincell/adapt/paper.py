@@ -19,11 +19,11 @@ from typing import Any, Unpack
 from transformers import PreTrainedModel
 
 from gaincell.adapt.distil.stage import Training
-from gaincell.adapt.perform import Plan, perform, source_identity
 from gaincell.adapt.request import Further, Request, fit_length
+from gaincell.adapt.run_stages import Plan, perform, source_identity
 from gaincell.adapt.settings import MANNER, AdaptSettings, named
+from gaincell.adapt.stage import AdaptResult, Stage
 from gaincell.adapt.stages.matching import MatchModel
-from gaincell.adapt.work import AdaptResult, Stage
 from gaincell.cell import Cell, load_cell
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError

@@ -11,8 +11,8 @@ from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from gaincell.adapt.settings import AdaptSettings, named
-from gaincell.aside import written_aside
-from gaincell.kept import read_object
+from gaincell.atomic import written_aside
+from gaincell.files import read_object
 
 Precision = Literal["no", "bf16"]
 

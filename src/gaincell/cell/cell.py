@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.cell.figures import CircuitFigures
 from gaincell.cell.law import PolynomialLaw
 from gaincell.cell.pulse import PulseLaw

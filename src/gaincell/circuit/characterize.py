@@ -10,15 +10,15 @@ import numpy as np
 from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, PulseLaw, load_cell
 from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
-from gaincell.cell.rising import nearest_law
+from gaincell.cell.rising_law import nearest_law
 from gaincell.circuit.cards import Card
+from gaincell.circuit.decay import Decay, decay_of
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
-from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
+from gaincell.circuit.decks.converter import ColumnCell, Conversion, Converter, column_deck, conversion
 from gaincell.circuit.decks.read import DRIVEN, DRIVEN_V, Reads, read_deck, read_results
 from gaincell.circuit.mismatch import Spread, mismatch_of
 from gaincell.circuit.ngspice import Ngspice
 from gaincell.circuit.pulse import measured_law
-from gaincell.circuit.retention import Decay, decay_of
 from gaincell.circuit.writes import Writes, writes_of
 from gaincell.errors import InputError
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gaincell.circuit.cards import Card
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
-from gaincell.circuit.decks.convert import ColumnCell, Conversion, Converter, column_deck, conversion
+from gaincell.circuit.decks.converter import ColumnCell, Conversion, Converter, column_deck, conversion
 from gaincell.circuit.decks.read import read_deck, read_results
 from gaincell.circuit.ngspice import Ngspice
 from gaincell.circuit.subtile import SubTile
@@ -202,8 +202,8 @@ def behaviour(codes: Sequence[int], ages: Sequence[int], config: GainCellConfig)
     """
     import torch
 
-    from gaincell.ops.convert import code_voltage
-    from gaincell.ops.retention import aged_voltage
+    from gaincell.ops.leak import aged_voltage
+    from gaincell.ops.quantise import code_voltage
     from gaincell.ops.terms import Terms
 
     config, age = config.ideal(), torch.tensor(ages)

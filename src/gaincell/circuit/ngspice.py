@@ -16,7 +16,6 @@ from pathlib import Path
 import platformdirs
 
 from gaincell.circuit.cache import LIMIT_BYTES, Cache, content_key, included_files
-from gaincell.circuit.confine import start
 from gaincell.circuit.errors import (
     NoData,
     NotConverged,
@@ -26,6 +25,7 @@ from gaincell.circuit.errors import (
     UnknownSignal,
 )
 from gaincell.circuit.rawfile import Plot, read_raw
+from gaincell.circuit.sandbox import start
 
 HOW_TO_INSTALL = "Debian, Ubuntu: apt-get install ngspice; macOS: brew install ngspice"
 

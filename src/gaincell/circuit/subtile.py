@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.cell.cell import read_json
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError

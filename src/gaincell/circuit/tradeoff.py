@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gaincell.circuit.cards import Card
+from gaincell.circuit.decay import Decay, decay_of
 from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, Write, gain_cell
 from gaincell.circuit.ngspice import Ngspice
-from gaincell.circuit.retention import Decay, decay_of
 from gaincell.circuit.writes import Writes, writes_of
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from gaincell.errors import one_sentence
 from gaincell.hardware.components.units import in_si
-from gaincell.hardware.described import described
+from gaincell.hardware.parameter_field import described
 
 _ASSUMED = "assumption"
 _HBM2 = "JEDEC JESD235A, HBM2: 1,024 lines of 2 Gb/s"

@@ -17,7 +17,7 @@ from gaincell.hardware.hops import HOP
 from gaincell.hardware.parameters import HardwareParameters
 from gaincell.hardware.placement import Arrays, placed
 from gaincell.hardware.read_workload import read_workload
-from gaincell.hardware.retention import RetentionBudget
+from gaincell.hardware.refresh import RetentionBudget
 from gaincell.hardware.timeline import Timeline
 from gaincell.hardware.wires import added_delay_s
 from gaincell.hardware.workload import GPT2, Layer, Workload

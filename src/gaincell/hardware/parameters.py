@@ -9,8 +9,8 @@ from gaincell.cell.cell import read_text, read_yaml
 from gaincell.errors import InputError, one_sentence
 from gaincell.hardware.components import Components
 from gaincell.hardware.components.units import in_si
-from gaincell.hardware.described import described as _field
 from gaincell.hardware.digital_design import DigitalDesign
+from gaincell.hardware.parameter_field import described as _field
 
 _PAPER = "Leroux et al., Nature Computational Science 5, 813-824 (2025)"
 _INFERRED = "inferred from published figures"

@@ -9,7 +9,7 @@ from gaincell.hardware.components import Components
 from gaincell.hardware.geometry import Geometry, geometry
 from gaincell.hardware.hops import Hops, hops
 from gaincell.hardware.parameters import HardwareParameters
-from gaincell.hardware.retention import RetentionBudget, retention_budget
+from gaincell.hardware.refresh import RetentionBudget, retention_budget
 from gaincell.hardware.timeline import Timeline, timeline
 from gaincell.hardware.workload import Layer, Workload
 

@@ -16,7 +16,7 @@ from gaincell.hardware.opponents import Opponent, opponents
 from gaincell.hardware.parameters import HardwareParameters
 from gaincell.hardware.roofline import WholeToken
 from gaincell.hardware.throughput import OPERATIONS_CAVEAT, throughput
-from gaincell.hardware.whole import estimate_whole
+from gaincell.hardware.whole_token import estimate_whole
 
 if TYPE_CHECKING:
     from gaincell.hardware.activity import Activity

@@ -17,9 +17,9 @@ from transformers import PreTrainedModel
 from gaincell.cell.cell import is_file
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
+from gaincell.models.attention_modules import design_point, scalers_of
 from gaincell.models.convert import convert_
 from gaincell.models.fingerprint import CONVERTED, base_hash, own_weights
-from gaincell.models.parts import design_point, scalers_of
 from gaincell.models.tensorfile import check_hash, read_metadata, read_tensors, write_tensors
 from gaincell.version import __version__
 from gaincell.wheel import file_sha256

@@ -9,8 +9,8 @@ from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_
 from transformers.quantizers.base import HfQuantizer
 
 from gaincell.config import GainCellConfig
+from gaincell.models.config_section import METHOD, GainCellCheckpointConfig, check_scalers
 from gaincell.models.convert import convert_untried_
-from gaincell.models.section import METHOD, GainCellCheckpointConfig, check_scalers
 
 
 class GainCellQuantizer(HfQuantizer):

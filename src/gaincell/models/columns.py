@@ -10,9 +10,9 @@ from transformers import PreTrainedModel
 from gaincell.circuit.subtile import SubTile
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.models.parts import scalers_of
+from gaincell.models.attention_modules import scalers_of
 from gaincell.ops import attention_map
-from gaincell.ops.convert import query_pulse, stored_code
+from gaincell.ops.quantise import query_pulse, stored_code
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from gaincell.errors import InputError
-from gaincell.models.parts import attention_modules
+from gaincell.models.attention_modules import attention_modules
 
 if TYPE_CHECKING:
     import numpy as np

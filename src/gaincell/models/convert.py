@@ -12,15 +12,15 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.models.cache import RingCache
-from gaincell.models.caching import check_cache, watch_caches
+from gaincell.models.attention_modules import attention_modules, design_point, scalers_of
+from gaincell.models.config_section import GainCellCheckpointConfig, base_section, save_pretrained
 from gaincell.models.intake import HookNumbers, hand_on
 from gaincell.models.interface import IMPLEMENTATION
-from gaincell.models.parts import attention_modules, design_point, scalers_of
+from gaincell.models.ring_cache import RingCache
 from gaincell.models.rows import watch_rows
 from gaincell.models.scalers import HeadScalers, scalers_in
-from gaincell.models.section import GainCellCheckpointConfig, base_section, save_pretrained
 from gaincell.models.trial import Call, can_run, dry_run, implementations, restore, softmax_calls
+from gaincell.models.use_cache import check_cache, watch_caches
 from gaincell.ops.check import check_design
 
 logger = logging.getLogger("gaincell")

@@ -14,7 +14,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForImageTextToText, AutoTokenizer, PreTrainedModel
 
-from gaincell.aside import folder_written_aside
+from gaincell.atomic import folder_written_aside
 from gaincell.cell.cell import fields_of, read_json, read_text
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError

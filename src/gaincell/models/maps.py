@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
-from gaincell.models.parts import scalers_of
+from gaincell.models.attention_modules import scalers_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,11 +9,11 @@ from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.activity import UNQUANTISED_LEVELS, Activity
-from gaincell.models.parts import scalers_of
-from gaincell.ops.convert import code_voltage, query_pulse, stored_code
+from gaincell.models.attention_modules import scalers_of
 from gaincell.ops.dense import dense
 from gaincell.ops.model import array_model
 from gaincell.ops.operands import Operands
+from gaincell.ops.quantise import code_voltage, query_pulse, stored_code
 from gaincell.ops.terms import Terms
 
 

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.errors import InputError
 
 #: Where a file says the SHA-256 of all its bytes, this one counted as zeros.

@@ -13,9 +13,9 @@ from transformers.masking_utils import causal_mask_function, eager_mask
 
 from gaincell.errors import InputError
 from gaincell.models.arguments import check_arguments, learned_sinks, unserved_argument
-from gaincell.models.cache import RingCache
 from gaincell.models.intake import running, taking_in
 from gaincell.models.interface import gaincell_attention, gaincell_mask
+from gaincell.models.ring_cache import RingCache
 from gaincell.models.scalers import HeadScalers, scalers_in
 from gaincell.models.softmax import softmax_attention
 from gaincell.models.states import check_states

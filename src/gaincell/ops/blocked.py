@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gaincell.ops.convert import fired, query_gradient, query_pulse, stored_gradient, stored_voltage
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.operands import Operands
 from gaincell.ops.precision import matmul, outside_autocast, rounding, widen
+from gaincell.ops.quantise import fired, query_gradient, query_pulse, stored_gradient, stored_voltage
 from gaincell.ops.terms import TabledTerms, Terms
 from gaincell.ops.variation import Cells, Noise, arrays
 

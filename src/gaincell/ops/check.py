@@ -6,9 +6,9 @@ from torch import Tensor
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.ops.dispatch import check_path
+from gaincell.ops.leak import check_retention
 from gaincell.ops.model import array_model
 from gaincell.ops.operands import Operands
-from gaincell.ops.retention import check_retention
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

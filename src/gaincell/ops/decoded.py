@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from gaincell.ops.convert import code_voltage, fired
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.precision import round_operand, rounding
+from gaincell.ops.quantise import code_voltage, fired
 from gaincell.ops.terms import Terms
 from gaincell.ops.variation import Cells, Noise, arrays
 

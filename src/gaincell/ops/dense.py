@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from gaincell.ops.convert import fired
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.operands import Operands
 from gaincell.ops.precision import without_autocast
+from gaincell.ops.quantise import fired
 from gaincell.ops.terms import TabledTerms, Terms
 from gaincell.ops.variation import Cells, arrays
 

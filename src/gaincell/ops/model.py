@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.gate import Gate
+from gaincell.ops.leak import decay_table
 from gaincell.ops.readout import Normaliser, Readout
-from gaincell.ops.retention import decay_table
 from gaincell.ops.terms import Terms, backward_law
 from gaincell.ops.variation import Noise
 

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from gaincell.ops.convert import fired
+from gaincell.ops.leak import aged_voltage
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.operands import Operands
-from gaincell.ops.retention import aged_voltage
+from gaincell.ops.quantise import fired
 from gaincell.ops.variation import arrays
 
 #: What it computes; see `gaincell.ops.model.ArrayModel.needs`.

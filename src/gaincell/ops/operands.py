@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
-from gaincell.ops.convert import query_pulse, stored_voltage
+from gaincell.ops.quantise import query_pulse, stored_voltage
 
 
 @dataclass(frozen=True, eq=False)

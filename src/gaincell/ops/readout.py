@@ -1,6 +1,6 @@
 """What becomes of the second product's charges: the read-out of a sub-tile, and the normaliser that counts its pulses.
 
-As in `gaincell.ops.convert`, every path calls these on the same values in float32 or wider, and rounding is
+As in `gaincell.ops.quantise`, every path calls these on the same values in float32 or wider, and rounding is
 half-to-even.
 """
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
-from gaincell.ops.convert import divide_
+from gaincell.ops.quantise import divide_
 from gaincell.ops.straight_through import clamp_backward, straight_through
 
 

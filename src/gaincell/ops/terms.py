@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gaincell.cell import PolynomialLaw
 from gaincell.config import GainCellConfig
-from gaincell.ops.retention import decay_table, written_voltages
+from gaincell.ops.leak import decay_table, written_voltages
 from gaincell.ops.variation import Cells
 
 

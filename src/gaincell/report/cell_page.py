@@ -6,7 +6,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.report import plots
 
 NO_PLOTS = "the cell's report has no plots, since matplotlib is not installed; pip install matplotlib."

@@ -8,9 +8,9 @@ import numpy as np
 from gaincell.cell import PolynomialLaw
 from gaincell.cell.figures import Energy
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
-from gaincell.circuit.decks.convert import Conversion
+from gaincell.circuit.decay import Decay
+from gaincell.circuit.decks.converter import Conversion
 from gaincell.circuit.mismatch import Spread
-from gaincell.circuit.retention import Decay
 from gaincell.circuit.tradeoff import TradeOff
 from gaincell.report.numbers import number
 from gaincell.report.plots import _INK, _LINE, _SERIES, _svg

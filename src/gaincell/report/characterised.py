@@ -7,12 +7,12 @@ import numpy as np
 from gaincell.cell import load_cell
 from gaincell.cell.figures import ChargeToPulse, CircuitFigures, Read
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
-from gaincell.cell.rising import nearest_law
+from gaincell.cell.rising_law import nearest_law
 from gaincell.circuit.characterize import HELD, Characterisation
+from gaincell.circuit.decay import EXPONENTIAL, Decay
 from gaincell.circuit.decks.bench import OPTIONS
 from gaincell.circuit.decks.store import HOLD_OPTIONS
 from gaincell.circuit.mismatch import Spread
-from gaincell.circuit.retention import EXPONENTIAL, Decay
 from gaincell.report import cell_plots, plots
 from gaincell.report.cell_page import CellPage, Group, Panel
 from gaincell.report.numbers import number

@@ -7,7 +7,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.hardware import Row
 from gaincell.hardware.pricing import Priced
 from gaincell.report.cost_page import render_cost

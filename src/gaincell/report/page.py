@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.config import GainCellConfig
 from gaincell.report import curves, energy, heads, tasks
 from gaincell.report.numbers import number

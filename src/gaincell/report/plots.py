@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.report.numbers import number
 from gaincell.report.palette import variables
 from gaincell.report.results import PerplexityRow

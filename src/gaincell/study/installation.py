@@ -96,7 +96,7 @@ def _ngspice() -> Finding:
             "Debian, Ubuntu: apt-get install ngspice; macOS: brew install ngspice",
         )
     from gaincell.circuit.cache import LIMIT_BYTES, Cache
-    from gaincell.circuit.confine import is_confined
+    from gaincell.circuit.sandbox import is_confined
 
     folder = _cache() / "ngspice"
     kept, limit = Cache(folder).size_bytes() / 1e9, LIMIT_BYTES / 1e9

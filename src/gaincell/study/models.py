@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaincell.errors import InputError
-from gaincell.kept import read_object
+from gaincell.files import read_object
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.errors import InputError
-from gaincell.kept import read_object, with_hash
+from gaincell.files import read_object, with_hash
 from gaincell.progress import Listener, Progress, Silence
 from gaincell.version import __version__
 

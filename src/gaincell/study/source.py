@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gaincell.cell.cell import read_json
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.kept import read_object
+from gaincell.files import read_object
 from gaincell.study.measure import Adapted, Source, model_identity
 from gaincell.study.models import Load, Loaded, load_model
 from gaincell.study.record import Record

@@ -156,7 +156,7 @@ class Workbench:
     def write_calibration(self, progress: Progress) -> dict[str, Any]:
         """Let the original model write the text that all design points learn from."""
         from gaincell.adapt.text.cut import fingerprint
-        from gaincell.adapt.text.own import own_text
+        from gaincell.adapt.text.own_text import own_text
 
         s = self.settings
         model, tokenizer = self.loaded

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from gaincell.adapt.distil.rows import Rows, Share, shares
 from gaincell.adapt.distil.teacher import Probe, Teacher, divergence, probing, relative_error
 from gaincell.adapt.distil.trained import groups, rate, training_only
-from gaincell.adapt.leak import leaking
+from gaincell.adapt.learning_leak import leaking
 from gaincell.adapt.precision import computing
 from gaincell.adapt.run.checkpoints import Checkpoints
 from gaincell.adapt.run.folder import Run

@@ -18,9 +18,9 @@ from gaincell.adapt.request import Request
 from gaincell.adapt.run.folder import Run, check_same
 from gaincell.adapt.seeds import drawing
 from gaincell.adapt.settings import MANNER, AdaptSettings
+from gaincell.adapt.stage import Lessons, Stage, Work
 from gaincell.adapt.text.cut import fingerprint
 from gaincell.adapt.text.held_out import check_held_out, keep_learned
-from gaincell.adapt.work import Lessons, Stage, Work
 from gaincell.evaluate.perplexity import encode, perplexity
 from gaincell.models import base_hash
 from gaincell.progress import of_stage

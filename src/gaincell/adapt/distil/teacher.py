@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from gaincell.adapt.distil.rows import Share
-from gaincell.aside import written_aside
-from gaincell.kept import reading
+from gaincell.atomic import written_aside
+from gaincell.files import reading
 from gaincell.ops.precision import widen, without_autocast
 
 #: Rows of a file of cached outputs.

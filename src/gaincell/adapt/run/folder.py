@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from gaincell.adapt.settings import AdaptSettings, named
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.kept import read_lines, read_object, reading
+from gaincell.files import read_lines, read_object, reading
 from gaincell.models.tensorfile import read_tensors, write_tensors
 
 _KEY = "gaincell_run"

@@ -9,12 +9,12 @@ from torch import nn
 from gaincell.adapt.request import Request
 from gaincell.adapt.seeds import drawing
 from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.stage import Stage, Work
 from gaincell.adapt.stages.layers import LayerWalk, Teaching
 from gaincell.adapt.stages.score_preset import fit_layer
 from gaincell.adapt.stages.statistics import least_squares_layer, match_layer
 from gaincell.adapt.stages.transfer import transfer_layer
 from gaincell.adapt.text.held_out import keep_learned
-from gaincell.adapt.work import Stage, Work
 from gaincell.errors import InputError
 from gaincell.models import HeadScalers, attention_modules
 from gaincell.models.convert import softmax_scale

@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 from gaincell.adapt.request import Request
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.seeds import drawing
+from gaincell.adapt.stage import Stage, Work
 from gaincell.adapt.stages.layers import Heads, attending_by
 from gaincell.adapt.stages.statistics import Moments, match_layer
-from gaincell.adapt.work import Stage, Work
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models import HeadScalers, attention_modules, convert_, scalers_of
@@ -21,7 +21,7 @@ from gaincell.models.intake import layer_input
 from gaincell.models.interface import gaincell_attention
 from gaincell.models.scalers import scalers_in
 from gaincell.ops import attention
-from gaincell.ops.convert import stored_voltage
+from gaincell.ops.quantise import stored_voltage
 from gaincell.progress import Progress
 
 

@@ -10,7 +10,7 @@ from gaincell.adapt.stages.layers import Heads
 from gaincell.adapt.stages.rates import TINY
 from gaincell.config import GainCellConfig
 from gaincell.models import HeadScalers
-from gaincell.models.cache import first_value
+from gaincell.models.ring_cache import first_value
 from gaincell.models.sinks import DigitalSinks, HeadPredictor
 from gaincell.ops import attention
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gaincell.adapt.leak import leaking
+from gaincell.adapt.learning_leak import leaking
 from gaincell.adapt.precision import computing
 from gaincell.adapt.settings import AdaptSettings, TransferSettings
 from gaincell.adapt.stages.layers import Teaching, without_mask

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gaincell.adapt.run.folder import Run
 from gaincell.errors import InputError
-from gaincell.kept import reading
+from gaincell.files import reading
 from gaincell.models.tensorfile import read_tensors
 
 #: Tokens of a window: what two texts have in common by chance is shorter.

@@ -21,7 +21,7 @@ from gaincell.adapt.text.copied import copy_passages
 from gaincell.adapt.text.fetch import fetch, texts_folder
 from gaincell.adapt.text.mixture import Mixture, Source, load_mixture
 from gaincell.adapt.text.readers import documents
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode
 from gaincell.evaluate.prefix import prefix_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import platformdirs
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.circuit.cards.card import Card
 from gaincell.errors import InputError
 from gaincell.wheel import download_wheel, file_sha256, one_at_a_time

@@ -14,7 +14,7 @@ import platformdirs
 import torch
 from transformers import PreTrainedModel
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.errors import InputError
 from gaincell.evaluate.identity import identity
 from gaincell.evaluate.panel.copying import BLOCK, DISTANCES, Copying, copying
@@ -24,7 +24,7 @@ from gaincell.evaluate.panel.texts import GENRES, panel_hash
 from gaincell.evaluate.perplexity import encode
 from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.ratio import mean_ratio_interval, ratio_interval
-from gaincell.kept import read_object, reading, with_hash
+from gaincell.files import read_object, reading, with_hash
 from gaincell.models import positions_of
 from gaincell.progress import Progress
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import platformdirs
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.errors import InputError
 from gaincell.wheel import download_wheel, file_sha256, one_at_a_time
 

@@ -21,7 +21,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable
 from transformers import PreTrainedModel
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.errors import InputError
 from gaincell.evaluate.identity import identity
 from gaincell.evaluate.tasks.names import TASKS, Task, paper_tasks, refuse_offline

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from textwrap import fill
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.hardware.components import Component
 from gaincell.hardware.estimation import Estimate
 from gaincell.hardware.export.figures import figures, parts_in_use

@@ -12,9 +12,9 @@ import triton.language as tl
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
-from gaincell.ops.convert import code_voltage
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.precision import outside_autocast
+from gaincell.ops.quantise import code_voltage
 from gaincell.ops.triton.limits import NARROWEST, width
 from gaincell.ops.triton.products import circuits, precision
 from gaincell.ops.triton.tile import count_pulses, product, pulse_width, read_out

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.ops.convert import code_voltage
+from gaincell.ops.quantise import code_voltage
 
 
 def aged_voltage(y: Tensor, age: Tensor, config: GainCellConfig) -> Tensor:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
-from gaincell.aside import written_aside
+from gaincell.atomic import written_aside
 from gaincell.errors import InputError
 from gaincell.models.fingerprint import CONVERTED
 

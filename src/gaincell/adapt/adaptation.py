@@ -7,12 +7,12 @@ from typing import Any, Literal, Unpack
 from transformers import PreTrainedModel
 
 from gaincell.adapt.distil.stage import Training
-from gaincell.adapt.perform import Plan, perform, source_identity
 from gaincell.adapt.request import FurtherOfStages, Request, fit_length
+from gaincell.adapt.run_stages import Plan, perform, source_identity
 from gaincell.adapt.settings import MANNER, AdaptSettings
+from gaincell.adapt.stage import AdaptResult, Stage
 from gaincell.adapt.stages.layerwise import Statistics, Transfer
 from gaincell.adapt.stages.matching import MatchCell
-from gaincell.adapt.work import AdaptResult, Stage
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models import convert_, load_adapter

@@ -8,8 +8,8 @@ from transformers.cache_utils import Cache, CacheLayerMixin, LinearAttentionLaye
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
+from gaincell.models.attention_modules import scalers_of
 from gaincell.models.intake import note_ring
-from gaincell.models.parts import scalers_of
 from gaincell.models.states import cache_layers, holds_states
 from gaincell.ops import Ring
 

@@ -19,10 +19,10 @@ from gaincell.adapt.request import Request
 from gaincell.adapt.run.claim import claimed
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.settings import AdaptSettings
+from gaincell.adapt.stage import AdaptResult, Stage, Work
 from gaincell.adapt.text.cut import begins, cut_rows, read_sequences, source_of, text_rows
-from gaincell.adapt.text.own import own_rows
-from gaincell.adapt.text.panel import check_panel
-from gaincell.adapt.work import AdaptResult, Stage, Work
+from gaincell.adapt.text.own_text import own_rows
+from gaincell.adapt.text.panel_refused import check_panel
 from gaincell.errors import InputError
 from gaincell.models import base_hash, check_servable
 from gaincell.ops.check import check_design

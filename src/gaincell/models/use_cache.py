@@ -11,8 +11,8 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
-from gaincell.models.cache import RingCache
 from gaincell.models.intake import attends_with_softmax
+from gaincell.models.ring_cache import RingCache
 from gaincell.models.states import check_chunks, holds_states, positions_from
 
 #: The converted model that the caller called: what it hands to models in it, for itself, is nobody's wish.

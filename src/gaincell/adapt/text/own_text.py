@@ -15,12 +15,12 @@ from gaincell.adapt.precision import computing
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.text.cut import fingerprint
-from gaincell.adapt.text.panel import check_panel
+from gaincell.adapt.text.panel_refused import check_panel
 from gaincell.errors import InputError
 from gaincell.evaluate.prefix import prefix_of
+from gaincell.models.attention_modules import positions_of
 from gaincell.models.chat import apply_chat_template
 from gaincell.models.fingerprint import base_hash
-from gaincell.models.parts import positions_of
 from gaincell.models.tensorfile import read_metadata, read_tensors, write_tensors
 from gaincell.progress import Progress, of_stage
 

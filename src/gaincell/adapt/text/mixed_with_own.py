@@ -14,7 +14,7 @@ from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.text.cut import fingerprint
 from gaincell.adapt.text.fetch import texts_folder
 from gaincell.adapt.text.mixture import Mixture
-from gaincell.adapt.text.own import check_written, own_text
+from gaincell.adapt.text.own_text import check_written, own_text
 from gaincell.adapt.text.rows import mix
 from gaincell.models.fingerprint import base_hash
 from gaincell.progress import Progress, of_stage
