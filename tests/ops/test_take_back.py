@@ -8,7 +8,7 @@ from ops_cases import TRIED, Case, cases
 from torch import Tensor
 
 from gaincell import GainCellConfig, InputError
-from gaincell.ops import Ring, stream
+from gaincell.ops import Ring
 
 
 def check_same(ring: Ring, other: Ring) -> None:
@@ -27,8 +27,8 @@ def check_same(ring: Ring, other: Ring) -> None:
 def test_what_was_taken_back_was_never_there(case: Case, data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch:
         # 1: chunks are read one by one, and decoded contents are put right, in rings as small as these, too.
-        patch.setattr(stream, "_COLUMNS_A_READ", data.draw(st.sampled_from((1, 32))))
-        patch.setattr(stream, "_TAKEN_BACK", 1)  # no more is kept than the window's number of tokens
+        patch.setattr("gaincell.ops.ring._COLUMNS_A_READ", data.draw(st.sampled_from((1, 32))))
+        patch.setattr("gaincell.ops.ring._TAKEN_BACK", 1)  # no more is kept than the window's number of tokens
         check_taken_back(case, data)
 
 
