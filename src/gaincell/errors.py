@@ -35,7 +35,7 @@ def one_sentence(error: "ValidationError", where: str, known: Iterable[str] = ()
     if first["type"] == "extra_forbidden":
         names = list(known)
         last = {name.rpartition(".")[2]: name for name in names}
-        close = difflib.get_close_matches(field, names, 1)
+        close = difflib.get_close_matches(field, [name for name in names if not field.startswith(f"{name}.")], 1)
         close += [last[name] for name in difflib.get_close_matches(field.rpartition(".")[2], last, 1)]
         advice = f"did you mean '{close[0]}'?" if close else "remove it or correct its name."
         return InputError(f"{where}: unknown field '{field}'; {advice}")

@@ -122,7 +122,9 @@ def test_a_setting_is_given_nested_or_by_its_full_or_older_name() -> None:
         ({"distill": {1: 2}}, "unknown field 'distill.1'"),
         ({"distill": 5, "distill_lr": 1e-3}, "field 'distill' is 5"),
         ({"seed": {}}, "field 'seed' is {}"),
-        ({"seed.x": 1}, "field 'seed' is {'x': 1}"),
+        ({"seed.x": 1}, "unknown field 'seed.x'"),
+        ({"seed": 0, "seed.x": 1}, "unknown field 'seed.x'"),
+        ({"length": 64, "length.foo": 3}, "unknown field 'length.foo'"),
         ({"distill.lr.x": 1}, "unknown field 'distill.lr.x'"),
     ],
 )
@@ -131,6 +133,12 @@ def test_what_is_no_setting_is_refused_in_one_sentence(fields: dict[str, Any], w
         AdaptSettings(**fields)
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_copy_is_not_given_what_it_would_ignore() -> None:
+    for update in ({"steps": 3}, {"distill.lr": 1e-3}):
+        with pytest.raises(InputError, match="model_copy knows no field"):
+            AdaptSettings().model_copy(update=update)
 
 
 def test_a_part_is_checked_by_itself_and_does_not_change() -> None:

@@ -438,6 +438,12 @@ def test_a_second_process_is_refused_and_a_killed_one_gone_on_from(
         (["--validate", "speeches", "--stages", "statistics"], "--validate is for the stage distill"),
         (["--set", "distill_leak=cell", "--stages", "transfer", "--set", "step=5"], "did you mean 'transfer.steps'?"),
         (["--set", "distill.tokens=5000", "--stages", "statistics"], "--set distill.tokens is for the stage distill"),
+        (
+            ["--set", "steps=5", "--stages", "statistics"],
+            "--set transfer.steps is for the stage transfer, which is not",
+        ),
+        (["--set", "transfer.steps=5", "--recipe", "paper"], "for the stage transfer, which no recipe has"),
+        (["--set", "transfer.steps=5", "--from", "extended"], "transfer, which is not among distill"),
         (["--stages", "transfer", "--statistics", "matching"], "--statistics is for that stage"),
         (["--set", "step=5"], "did you mean 'transfer.steps'?"),
     ],

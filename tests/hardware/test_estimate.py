@@ -720,6 +720,7 @@ PART = {"action": "an action", "energy_j": 1e-12, "kind": "assumption", "source"
         ({"node_m": "28 ns"}, "field 'node_m' is '28 ns': write a figure in meter, or in a unit of that kind."),
         ({"kv_sharing": "mixed"}, "field 'kv_sharing' is 'mixed'"),
         ({"energy": 1}, "unknown field 'energy'"),
+        ({"digital": {"nod_m": 1}}, r"unknown field 'digital.nod_m'; did you mean 'node_m'"),
         ({"self": 3}, "unknown field 'self'"),
         ({"clock_hz": "9**9**9 GHz"}, "write a figure in hertz"),
         ({"clock_hz": True}, "write a figure in hertz"),

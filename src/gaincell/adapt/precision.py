@@ -100,6 +100,6 @@ def _kept(folder: Path) -> Precision | None:
             precision = (named(found["settings"]) if inside else found)["precision"]
         except (AttributeError, LookupError, TypeError):
             continue
-        if precision in _NAMES:
+        if isinstance(precision, str) and precision in _NAMES:
             return precision
     return "no" if (folder / "config.json").is_file() else None

@@ -1,7 +1,7 @@
 """The knobs of adaptation."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -49,7 +49,7 @@ class TransferSettings(_Part):
     """How the stage `transfer` learns.
 
     Raises:
-        InputError: a value out of range.
+        InputError: the constructor is given a value out of range; pydantic's own ways raise its ValidationError.
     """
 
     batch: int = Field(default=1, ge=1, description="Sequences of a learning step of `transfer`.")
@@ -91,7 +91,7 @@ class DistillSettings(_Part):
     """How training end to end learns: the stage `distill`, and both trainings of the paper's recipe.
 
     Raises:
-        InputError: a value out of range.
+        InputError: the constructor is given a value out of range; pydantic's own ways raise its ValidationError.
     """
 
     loss: Literal["kl", "next-token"] = Field(
@@ -205,9 +205,9 @@ class AdaptSettings(BaseModel):
     def __init__(self, /, **fields: Any) -> None:
         nested: dict[str, Any] = {}
         for name, value in named(fields).items():
-            part, dot, inner = name.partition(".")
-            if not dot:
-                nested[part] = value
+            part, _, inner = name.partition(".")
+            if not inner or part not in _PARTS:
+                nested[name] = value
             elif isinstance(nested.setdefault(part, {}), dict):  # pydantic complains of anything else
                 nested[part][inner] = value
         try:
@@ -220,6 +220,17 @@ class AdaptSettings(BaseModel):
         if "length" in self.model_fields_set:
             return self
         return self.model_copy(update={"length": min(self.length, longest)})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """pydantic's copy, which takes `update` as it is.
+
+        Raises:
+            InputError: a name in it that is no field of these settings, such as one of a part's or an older one.
+        """
+        for name in update or {}:
+            if name not in type(self).model_fields:
+                raise InputError(f"adaptation settings: model_copy knows no field '{name}'; give a part as a whole.")
+        return super().model_copy(update=update, deep=deep)
 
 
 def every_setting() -> dict[str, FieldInfo]:

@@ -110,7 +110,8 @@ def adapt(
     chosen = () if recipe else parse_stages(",".join(default) if stages is None else stages)
     fields = parse_settings(given or [])
     if save is None:  # whose options are those of the run, whatever it has reached
-        check_stages(chosen, fields, recipe=recipe, validate=validate, statistics=statistics)
+        goes_on = start is None and (out / "config.json").is_file()
+        check_stages(chosen, fields, recipe=recipe, validate=validate, statistics=statistics, goes_on=goes_on)
     options.check_out(out)
     if save is not None and (save.suffix != ".safetensors" or save.is_dir()):
         raise InputError(f"--save-adapter {save} must be a file whose name ends in .safetensors.")
@@ -157,14 +158,22 @@ def check_stages(
     recipe: str | None,
     validate: str | None,
     statistics: str | None,
+    goes_on: bool,
 ) -> None:
-    """Raise InputError for what would be ignored, since the stage that it is for is not among those that run."""
+    """Raise InputError for what would be ignored, since the stage that it is for is not among those that run.
+
+    A run that `goes_on` in its folder is told by the settings of its earlier stages, too.
+    """
     distilled = ["--validate"] if validate is not None else []
     distilled += [f"--set {name}" for name in fields if name.startswith("distill.")]
     if recipe is None and "distill" not in stages and distilled:
         raise InputError(
             f"{distilled[0]} is for the stage distill, which is not among {','.join(stages)}; add it to --stages."
         )
+    transferred = [f"--set {name}" for name in fields if name.startswith("transfer.")]
+    if transferred and "transfer" not in stages and not goes_on:
+        among = f"is not among {','.join(stages)}" if recipe is None else "no recipe has"
+        raise InputError(f"{transferred[0]} is for the stage transfer, which {among}; leave it out.")
     if statistics is not None and "statistics" not in stages:
         raise InputError(f"--statistics is for that stage, which is not among {','.join(stages)}; leave it out.")
 
@@ -213,6 +222,8 @@ def parse_settings(given: list[str]) -> dict[str, Any]:
             raise InputError(f"--set '{part}' must be NAME=VALUE, and each name given once.")
         word = value.strip().lower() in ("yes", "no", "on", "off")
         fields |= {name: value.strip()} if word else read_yaml(f"{name}: {value}", f"--set '{part}'")
+    if not fields:
+        return {}
     from gaincell.adapt.settings import named  # what cannot be read is told without waiting for torch
 
     return named(fields)

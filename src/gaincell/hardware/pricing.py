@@ -112,7 +112,8 @@ def _users(found: Estimate, users: int, whole: WholeToken | None) -> tuple[list[
         return served.table(), [OPERATIONS_CAVEAT]
     if users > 1 and served.shared:
         raise InputError(
-            "a batch beside the rest of the model is of users with arrays of their own; leave array_pairs out."
+            "a batch (--batch) beside the rest of the model (--rest) is of users with arrays of their own; leave "
+            "array_pairs out."
         )
     step = "Times of the whole token are of a step that gives every user one; energies are of one token."
     return served.table(), [step, OPERATIONS_CAVEAT]

@@ -95,26 +95,26 @@ class Normaliser:
         ranges = config.normaliser_ranges if config.normaliser == "column" else ()
         return cls(Readout.of(config), ranges, config.normaliser_epsilon)
 
-    def __call__(self, total: Tensor) -> Tensor:
-        """What a sub-tile adds to Z for the sum of its phi, `total`, in pulse widths; same shape.
+    def __call__(self, phi_sum: Tensor) -> Tensor:
+        """What a sub-tile adds to Z for the sum of its phi, `phi_sum`, in pulse widths; same shape.
 
-        Exactly that where the normaliser is ideal. From reference columns: R readout(total / R) in the finest range R
+        Exactly that where the normaliser is ideal. From reference columns: R readout(phi_sum / R) in the finest range R
         that holds it, else the last, with gradient 1 up to the last range [assumption].
         """
         if not self.ranges:
-            return total
+            return phi_sum
         *finer, last = self.ranges
         with torch.no_grad():
-            scale = torch.full_like(total, last)
+            scale = torch.full_like(phi_sum, last)
             for finest in reversed(finer):
-                scale.masked_fill_(total <= finest, finest)
-            counts = self.readout.count_((total / scale).mul_(self.readout.scale))
+                scale.masked_fill_(phi_sum <= finest, finest)
+            counts = self.readout.count_((phi_sum / scale).mul_(self.readout.scale))
             counts.mul_(divide_(scale, self.readout.full))
-        return straight_through(total, counts, lambda gradient, x: gradient.masked_fill(self.beyond(x), 0.0))
+        return straight_through(phi_sum, counts, lambda gradient, x: gradient.masked_fill(self.beyond(x), 0.0))
 
-    def beyond(self, total: Tensor) -> Tensor:
+    def beyond(self, phi_sum: Tensor) -> Tensor:
         """Where it is clamped, and passes no gradient: no reference column holds so many pulses."""
-        return total > self.ranges[-1] if self.ranges else torch.zeros_like(total, dtype=torch.bool)
+        return phi_sum > self.ranges[-1] if self.ranges else torch.zeros_like(phi_sum, dtype=torch.bool)
 
     def divide(self, out: Tensor, z: Tensor) -> Tensor:
         """out / (Z + epsilon) of out (B, H, T, D) and Z (B, H, T)."""

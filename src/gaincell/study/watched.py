@@ -36,8 +36,8 @@ def watch_arrays(
     """
     if model.loads is None:
         raise InputError(
-            f"activity is of a model that runs, but '{model.name}' is a shape without weights; name a model folder or "
-            "a shipped adapter."
+            f"activity (--activity) is of a model that runs, but '{model.name}' is a shape without weights; name a "
+            "model folder or a shipped adapter."
         )
     import torch
 

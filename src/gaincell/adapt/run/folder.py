@@ -131,7 +131,10 @@ def check_same(folder: Path, config: dict[str, Any], *, part: bool = False) -> N
         return
     present = read_object(path, "it is not a run's config any more: choose another output folder")
     kept = present.get("settings")
-    config, present = _identity(config), _identity(present)
+    try:
+        config, present = _identity(config), _identity(present)
+    except InputError as error:
+        raise InputError(f"{path}: {str(error).rstrip('.')}; choose another output folder.") from None
     if isinstance(kept, dict) and "learning_leak" not in named(kept):
         # A run from before the setting: its layers learned with their own leak, and those that are left as is said now.
         present["settings"]["learning_leak"] = config["settings"]["learning_leak"]

@@ -188,12 +188,12 @@ def stays_open(charge, full, READOUT: tl.constexpr):
 
 
 @triton.jit
-def count_pulses(total, full, RANGES: tl.constexpr, READOUT: tl.constexpr):
+def count_pulses(phi_sum, full, RANGES: tl.constexpr, READOUT: tl.constexpr):
     """What a sub-tile adds to Z for the sum of its phi, as `gaincell.ops.readout.Normaliser`; () where it is ideal."""
     if len(RANGES) > 0:
-        scale = tl.full(total.shape, RANGES[len(RANGES) - 1], tl.float32)
+        scale = tl.full(phi_sum.shape, RANGES[len(RANGES) - 1], tl.float32)
         for n in tl.static_range(1, len(RANGES)):
             finest = RANGES[len(RANGES) - 1 - n]
-            scale = tl.where(total <= finest, finest, scale)
-        total = read_out(tl.div_rn(total, scale) * (READOUT[1] * full), full, READOUT) * (scale / full)
-    return total
+            scale = tl.where(phi_sum <= finest, finest, scale)
+        phi_sum = read_out(tl.div_rn(phi_sum, scale) * (READOUT[1] * full), full, READOUT) * (scale / full)
+    return phi_sum
