@@ -53,7 +53,7 @@ class TransferSettings(_Part):
     """
 
     batch: int = Field(default=1, ge=1, description="Sequences of a learning step of `transfer`.")
-    steps: int = Field(default=16, ge=1, description="Learning steps of a layer.")
+    steps: int = Field(default=48, ge=1, description="Learning steps of a layer.")
     inputs: Literal["student", "teacher"] = Field(
         default="student",
         description="What `transfer` learns on: the adapted layers' hidden states, or the original's.",
