@@ -12,7 +12,7 @@ from command_tools import Run, save_tiny
 from torch import nn
 
 BOS = 0
-WORDS = ("--set", "sequences=4", "--set", "length=40", "--set", "transfer.steps=2", "--set", "distill.tokens=320")
+WORDS = ("--set", "sequences=4", "--set", "length=40", "--set", "distill.tokens=320")
 WORDS += ("--set", "held_back=1")
 
 
@@ -41,7 +41,7 @@ def read() -> Iterator[list[list[int]]]:
 def test_all_that_is_read_begins_as_the_tokenizer_says(
     begins: Path, gaincell: Run, tmp_path: Path, text_file: Path, read: list[list[int]]
 ) -> None:
-    stages = ("--stages", "statistics,transfer,distill")
+    stages = ("--stages", "statistics,transfer,distill", "--set", "transfer.steps=2")
     commands = (
         ("adapt", begins, "--out", "own", *stages, *WORDS, "--validate", text_file),
         ("adapt", begins, "--out", "given", "--text", text_file, *stages, *WORDS, "--set", "distill.length=24"),

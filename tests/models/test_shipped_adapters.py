@@ -28,7 +28,7 @@ def test_an_adapter_is_for_its_preset_as_it_is(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "measured"), [("extended", 1.158), ("leroux2025", 4.025)])
+@pytest.mark.parametrize(("name", "measured"), [("extended", 1.158), ("leroux2025", 3.508)])
 def test_an_adapter_makes_the_demo_model_usable(name: str, measured: float) -> None:
     """Nothing is drawn at random; 3 % are left to other machines' rounding, which tips values into other levels."""
     model, tokenizer = gaincell.load_demo_model()

@@ -20,9 +20,13 @@ def contents(folder: str | None = None) -> dict[str, str]:
 
 def pictures(folder: str | None = None) -> dict[str, str]:
     """What every adapter that shipped reached, from docs/data/learned.json; what ships now is in `panel.json`, too."""
-    shipped = json.loads((DATA / "learned.json").read_text("utf-8"))["extended"]
-    names = {"mean": "extended, geometric mean", "worst": "extended, worst kind of text"}
-    curves = {title: [(one["tokens"], one[name]) for one in shipped] for name, title in names.items()}
+    shipped = json.loads((DATA / "learned.json").read_text("utf-8"))
+    names = {"mean": "geometric mean", "worst": "worst kind of text"}
+    curves = {
+        f"{adapter}, {title}": [(one["tokens"], one[name]) for one in points]
+        for adapter, points in shipped.items()
+        for name, title in names.items()
+    }
     what = "perplexity over the original's (logarithmic)"
     return {"panel-curve.svg": as_file(curve_plot(curves, 1.0, what))}
 

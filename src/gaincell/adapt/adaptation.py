@@ -19,7 +19,8 @@ from gaincell.models import convert_, load_adapter
 from gaincell.models.adapter import adapter_checksum
 from gaincell.progress import Progress
 
-DEFAULT_STAGES = ("statistics", "transfer", "distill")
+#: At equal time, what `transfer` gives is what more tokens of `distill` give.
+DEFAULT_STAGES = ("statistics", "distill")
 
 
 def adapt(
@@ -36,7 +37,7 @@ def adapt(
     progress: Progress | None = None,
     **further: Unpack[FurtherOfStages],
 ) -> AdaptResult:
-    """Convert a pre-trained softmax model in place and adapt it to the hardware, layer by layer and then as a whole.
+    """Convert a pre-trained softmax model in place and adapt it to the hardware.
 
     `statistics` chooses the scalers of every head, without gradients; `transfer` trains each layer's projections and
     scalers to put out what softmax put out there; `distill` trains the model end to end towards the original's

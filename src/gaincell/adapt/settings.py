@@ -99,7 +99,7 @@ class DistillSettings(_Part):
         description="What `distill` learns from: the original's distributions and hidden states, or the text's own "
         "next tokens (cross-entropy at all positions; no teacher, and what the settings say of one does not count).",
     )
-    tokens: int = Field(default=65_536, ge=1, description="Tokens that `distill` learns on, repeated ones counted.")
+    tokens: int = Field(default=81_920, ge=1, description="Tokens that `distill` learns on, repeated ones counted.")
     repeats: int = Field(
         default=4,
         ge=1,

@@ -13,7 +13,7 @@ from gaincell.cli import options, screen
 from gaincell.errors import InputError
 
 STAGES = ("matching", "statistics", "transfer", "distill")
-DEFAULT_STAGES = STAGES[1:]
+DEFAULT_STAGES = ("statistics", "distill")
 
 #: How much `--quick` takes: enough to see that everything works, too little to judge by.
 QUICK = {
