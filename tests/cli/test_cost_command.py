@@ -173,7 +173,7 @@ def test_a_batch_says_what_it_gives_per_watt_and_area(tmp_path: Path, gaincell: 
     assert "An operation is one multiplication or one addition" in text
     (tmp_path / "few.yaml").write_text("array_pairs: 12\n")
     gaincell("cost", "gpt2", "--batch", "2", "--rest", "h100", "--hardware", tmp_path / "few.yaml").assert_refused(
-        "a batch beside the rest of the model is of users with arrays of their own"
+        "a batch (--batch) beside the rest of the model (--rest) is of users with arrays of their own"
     )
 
 

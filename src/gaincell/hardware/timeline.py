@@ -119,8 +119,9 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters, lines: Wire
     counts = max((config.output_levels or 0) // 2 - 1, 0)
     steps = [
         (WRITE, write_s, ("DACs", "key array", "value array")),
-        ("reset", reset_s, ("charge-to-pulse",)),
+        # Just before the pulses arrive, so that shorter lines leave no gap that nothing fits into.
         *([(TRAVEL, travel_s, ("lines",))] if (travel_s := added_delay_s(lines)) else []),
+        ("reset", reset_s, ("charge-to-pulse",)),
         ("query pulses", query_s, ("key array", "charge-to-pulse")),
         *((f"query pulses, read {n + 2}", extra_s, ("key array", "charge-to-pulse")) for n in range(reads - 1)),
         ("first discharge", pulse_s, ("charge-to-pulse", "value array", "signed charge-to-pulse")),

@@ -7,7 +7,7 @@ reader sees what was put in.
 
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from gaincell.hardware.components.component import Component
 
@@ -31,6 +31,10 @@ _CONVERSION_J = 330e-12 - _LINES_J - 2 * _ROWS * 3 * _FLIP_J  # 3 bits of key an
 _DIGITAL_J = _READOUTS * (0.035 * 15 * _COUNT_J + _ADD_J) + _ROWS * (4 + 9) * _FLIP_J  # 4 bits of query, 9 of output
 _ANALOG_M2 = 2 * _COLUMNS * _ROWS * 1e-12 + 2 * _COLUMNS * 50e-12 + 3 * _ROWS * 100e-12
 _CONTROL_M2 = (0.5e-6 - _ANALOG_M2 - _READOUTS * (_COUNTER_M2 + _ADDER_M2)) / _READOUTS
+
+
+#: Parts whose `latency_s` a token can wait for.
+TIMED = ("cell", "dac", "charge_to_pulse", "adder", "driver")
 
 
 class Components(BaseModel):
@@ -163,6 +167,13 @@ class Components(BaseModel):
         source=f"energy: {_HOROWITZ} (64 bits of an 8-KB SRAM at 45 nm, 10 pJ), with the node; area: an SRAM cell of "
         "0.127 um2 at 28 nm (Wu et al., VLSI Technology 2009), and half as much again around it (assumption)",
     )
+
+    @model_validator(mode="after")
+    def _all_times_count(self) -> Self:
+        for name in type(self).model_fields:
+            if getattr(self, name).latency_s and name not in TIMED:
+                raise ValueError(f"latency_s of '{name}' would change nothing: time is that of {', '.join(TIMED)}.")
+        return self
 
     def at(self, node_m: float, supply_v: float) -> Self:
         """All parts at one node and supply, each by its own rule.

@@ -20,7 +20,8 @@ class Component(BaseModel):
         area_m2: area of one instance.
         latency_s: time of one action. The cell's is the pulse that its energy is for; the DAC's, the charge-to-pulse
             circuit's and the adder's are the least that writing, reset and a level of the digital sum take; the
-            driver's comes with every segment of a line beyond the first; those of other parts change nothing.
+            driver's comes with every segment of a line beyond the first. Other parts have none that counts
+            (`TIMED`), and are refused with one.
         node_m: the technology node that the figures are for.
         supply_v: the supply voltage that they are for.
         scaling: how they carry over to another node or supply. 'digital': capacitance and delay with the node,
