@@ -28,14 +28,6 @@ def show_sweep(
 ) -> None:
     """A row for every value, or for every pair of values of two numbers; one that the model cannot have says why.
 
-    Args:
-        specs: one sweep or two, as NAME=FROM:TO.
-        model: whose attention.
-        config: the design point.
-        parameters: the hardware.
-        json: whether to print JSON.
-        out: a folder for sweep.html, which shows what no other pair of values beats; None: no page.
-
     Raises:
         InputError: a sweep that cannot be read, more than two, or of which every value is refused.
     """
