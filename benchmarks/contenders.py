@@ -31,12 +31,12 @@ def operands(heads: int, tokens: int, head_dim: int, device: torch.device, seed:
 
 def design_points(window: int) -> dict[str, GainCellConfig]:
     """By name: what the operator is measured at."""
-    leaking = GainCellConfig.preset("leroux2025").replace(window=window)
+    leaking = GainCellConfig.named("leroux2025").replace(window=window)
     return {
         "no leak": leaking.replace(leak_per_token=0.0),
         "leak": leaking,
         "leak, factored": leaking.replace(leak_form="factored"),
-        "extended": GainCellConfig.preset("extended").replace(window=window).for_layers(30),
+        "extended": GainCellConfig.named("extended").replace(window=window).for_layers(30),
     }
 
 
@@ -202,7 +202,7 @@ def generating(tokens: int, device: torch.device, tiny: bool) -> list[Contender]
     models = {"softmax": original}
     for name in ("leroux2025", "extended"):
         models[name] = (gaincell.convert_ if tiny else gaincell.load_adapter)(deepcopy(original), name)
-    no_leak = GainCellConfig.preset("leroux2025").replace(leak_per_token=0.0)
+    no_leak = GainCellConfig.named("leroux2025").replace(leak_per_token=0.0)
     models["leroux2025, no leak"] = gaincell.convert_(deepcopy(original), no_leak)
     generator = torch.Generator().manual_seed(4)
     prompt = torch.randint(3, original.config.vocab_size, (1, tokens), generator=generator).to(device)

@@ -9,8 +9,8 @@ torch.manual_seed(0)
 torch.set_default_dtype(torch.float64)  # in float32 a read-out code in a million falls on its other side
 batch, heads, kv_heads, tokens, head_dim = 1, 4, 2, 200, 64
 
-for preset in gaincell.GainCellConfig.presets():
-    config = gaincell.GainCellConfig.preset(preset).replace(window=128)
+for name in gaincell.GainCellConfig.names():
+    config = gaincell.GainCellConfig.named(name).replace(window=128)
     q = torch.rand(batch, heads, tokens, head_dim)  # pulse widths in units of T_max
     k = 0.45 + 0.2 * torch.randn(batch, kv_heads, tokens, head_dim)  # volt; 0.45 V stands for zero
     v = 0.45 + 0.2 * torch.randn(batch, kv_heads, tokens, head_dim)
@@ -24,5 +24,5 @@ for preset in gaincell.GainCellConfig.presets():
         ring.write(k[:, :, now], v[:, :, now])
         outputs.append(ring.read(q[:, :, now]))
     difference = (torch.cat(outputs, 2) - parallel).abs().max()
-    print(f"{preset:18} output {tuple(parallel.shape)}, ring against parallel form: {difference:.1e}")
+    print(f"{name:18} output {tuple(parallel.shape)}, ring against parallel form: {difference:.1e}")
     assert difference < 1e-9

@@ -13,7 +13,7 @@ cache = RingCache(model, packed=True)
 print("gain cells:", tokenizer.decode(model.generate(**prompt, past_key_values=cache, **settings)[0]))
 print(f"cache: {cache.bytes_per_token:.0f} bytes a token, {cache.bf16_bytes_per_token:.0f} in bfloat16")
 
-cost = gaincell.estimate(model.config, gaincell.GainCellConfig.preset("extended"))
+cost = gaincell.estimate(model.config, gaincell.GainCellConfig.named("extended"))
 print(
     f"attention of one token: {cost.latency_s * 1e6:.2f} us, {cost.energy_j * 1e6:.2f} uJ, {cost.area_m2 * 1e6:.0f} mm2"
 )

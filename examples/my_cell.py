@@ -21,7 +21,7 @@ retention:
   source: simulated, 2026
 """
 
-published = gaincell.GainCellConfig.preset("leroux2025")
+published = gaincell.GainCellConfig.named("leroux2025")
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "my_cell.yaml"
     path.write_text(MY_CELL)

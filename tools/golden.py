@@ -4,8 +4,9 @@
     python tools/golden.py compare FILE [--cell CELL.yaml ...] [--adapters]
 
 For changes of form that must not change a result. FILE holds a hash of every output and gradient of the operator, on
-every path and under every option, of the ring, of the estimate of every preset; with --adapters also the perplexity of
-the adapters that ship (minutes). Bits hold on one machine with one build of torch, so nobody commits the file.
+every path and under every option, of the ring, of the estimate of every shipped design point; with --adapters also
+the perplexity of the adapters that ship (minutes). Bits hold on one machine with one build of torch, so nobody
+commits the file.
 """
 
 import argparse
@@ -76,7 +77,7 @@ def operands(dtype: torch.dtype) -> tuple[Tensor, ...]:
 def design_points(cells: list[Path]) -> Iterator[tuple[str, GainCellConfig]]:
     """By name."""
     size = {"window": 64, "subtile_columns": 16, "score_saturation": 20.0, "output_scale": 10.0}
-    base = GainCellConfig.preset("leroux2025").replace(**size)
+    base = GainCellConfig.named("leroux2025").replace(**size)
     for name, changes in OPTIONS.items():
         yield name, base.replace(**changes)
     for cell in (load_cell(path) for path in cells):
@@ -86,7 +87,7 @@ def design_points(cells: list[Path]) -> Iterator[tuple[str, GainCellConfig]]:
                 yield f"{cell.name}: {name}", base.replace(cell=cell, **changes)
             except gaincell.InputError:
                 continue
-    yield "extended", GainCellConfig.preset("extended").for_layers(30).replace(window=64, subtile_columns=16)
+    yield "extended", GainCellConfig.named("extended").for_layers(30).replace(window=64, subtile_columns=16)
 
 
 def of(*found: Any) -> str:
@@ -136,10 +137,10 @@ def everything(cells: list[Path], adapters: bool) -> Iterator[tuple[str, str]]:
         for dtype in (torch.float32, torch.float64):
             for what, found in operator(config, dtype, name in KERNELS):
                 yield f"{name}, {dtype}: {what}", found
-    for name in GainCellConfig.presets():
+    for name in GainCellConfig.names():
         for shape in ("gpt2", "HuggingFaceTB/SmolLM2-135M"):
             try:
-                yield f"estimate of {name}, {shape}", of(estimate(shape, GainCellConfig.preset(name)))
+                yield f"estimate of {name}, {shape}", of(estimate(shape, GainCellConfig.named(name)))
             except gaincell.InputError as error:
                 yield f"estimate of {name}, {shape}", str(error)
     if adapters:

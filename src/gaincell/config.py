@@ -16,7 +16,7 @@ from gaincell.cell.cell import is_file, read_json, read_text, read_yaml
 from gaincell.cell.pulse import HARD_SIGMOID, PulseLaw, circuit_law
 from gaincell.errors import InputError, one_sentence
 
-_PRESETS = resources.files("gaincell") / "presets"
+_SHIPPED = resources.files("gaincell") / "design_points"
 
 _PAPER = "Leroux et al., Nature Computational Science 5, 813-824 (2025)"
 _CODE = "released training code of Leroux et al. 2025"
@@ -550,34 +550,34 @@ class GainCellConfig(BaseModel, frozen=True):
         return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
 
     @classmethod
-    def presets(cls) -> list[str]:
+    def names(cls) -> list[str]:
         """Names of the design points that ship with the package."""
-        return sorted(p.name.removesuffix(".yaml") for p in _PRESETS.iterdir() if p.name.endswith(".yaml"))
+        return sorted(p.name.removesuffix(".yaml") for p in _SHIPPED.iterdir() if p.name.endswith(".yaml"))
 
     @classmethod
-    def preset(cls, name: str) -> Self:
+    def named(cls, name: str) -> Self:
         """A shipped design point by name.
 
         Raises:
-            InputError: no preset of that name.
+            InputError: no design point of that name.
         """
-        if name not in cls.presets():
-            raise InputError(f"unknown preset '{name}'; choose one of {', '.join(cls.presets())}.")
-        return cls(**read_yaml((_PRESETS / f"{name}.yaml").read_text("utf-8"), f"preset {name}"))
+        if name not in cls.names():
+            raise InputError(f"unknown design point '{name}'; choose one of {', '.join(cls.names())}.")
+        return cls(**read_yaml((_SHIPPED / f"{name}.yaml").read_text("utf-8"), f"design point {name}"))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a design point from a .yaml, .yml or .json file, or take a preset's name.
+        """Read a design point from a .yaml, .yml or .json file, or take a shipped one's name.
 
         Raises:
             InputError: no such file, not YAML or JSON, or a field that is unknown or out of range.
         """
-        if str(path) in cls.presets():
-            return cls.preset(str(path))
+        if str(path) in cls.names():
+            return cls.named(str(path))
         path = Path(path)
         if not is_file(path):
             raise InputError(
-                f"design point '{path}' is neither a preset ({', '.join(cls.presets())}) nor a file; check the name."
+                f"design point '{path}' is neither a shipped one ({', '.join(cls.names())}) nor a file; check the name."
             )
         fields = read_json(path) if path.suffix == ".json" else read_yaml(read_text(path), str(path))
         if "law" in fields:

@@ -29,4 +29,4 @@ def small_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_design() -> GainCellConfig:
-    return GainCellConfig.preset("extended").replace(window=64, subtile_columns=16)
+    return GainCellConfig.named("extended").replace(window=64, subtile_columns=16)

@@ -26,7 +26,7 @@ from transformers import (
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.adapt import AdaptSettings, adapt
-from gaincell.adapt.text.cut import read_sequences
+from gaincell.adapt.text.cut import read_rows
 from gaincell.adapt.text.own_text import write_text
 from gaincell.models import convert_, scalers_of
 
@@ -158,7 +158,7 @@ from gaincell import GainCellConfig
 from gaincell.adapt import AdaptSettings, adapt
 torch.set_num_threads(1)
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32)
-design = GainCellConfig.preset("extended").replace(window=64, subtile_columns=16)
+design = GainCellConfig.named("extended").replace(window=64, subtile_columns=16)
 ids = torch.randint(0, 97, (8, 48), generator=torch.Generator().manual_seed(1))
 adapt(model, design, tokenizer=None, out=sys.argv[2], calibration=ids, settings=AdaptSettings(steps=30),
       stages=("statistics", "transfer"))
@@ -293,7 +293,7 @@ def test_layers_learn_from_as_many_rows_as_the_settings_ask_for(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     def learned(name: str, ids: torch.Tensor) -> dict[str, torch.Tensor]:
-        model, settings = load(small_llama), AdaptSettings(sequences=4, transfer={"steps": 4})
+        model, settings = load(small_llama), AdaptSettings(rows=4, transfer={"steps": 4})
         adapt(
             model,
             small_design,
@@ -338,7 +338,7 @@ def test_the_model_writes_the_same_text_for_the_same_seed(small_llama: Path) -> 
 def test_self_written_text_is_kept_and_learned_from(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
-    settings = AdaptSettings(sequences=4, length=16, transfer={"steps": 3}, held_back=0)
+    settings = AdaptSettings(rows=4, length=16, transfer={"steps": 3}, held_back=0)
     model = load(small_llama)
     adapt(model, small_design, tokenizer=Letters(), out=tmp_path, settings=settings, stages=BY_LAYER)
     assert (tmp_path / "calibration.safetensors").is_file()
@@ -349,7 +349,7 @@ def test_the_model_writes_more_where_distillation_would_meet_its_text_too_often(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     settings = AdaptSettings(
-        sequences=4,
+        rows=4,
         length=16,
         transfer={"batch": 2, "steps": 1},
         distill={"tokens": 16 * 18, "batch": 2, "repeats": 2},
@@ -368,19 +368,19 @@ def test_the_model_writes_more_where_distillation_would_meet_its_text_too_often(
 
 def test_rows_come_from_all_over_a_text_and_more_begin_with_fewer() -> None:
     text = "".join(chr(ord("a") + i // 8) for i in range(8 * 20))
-    few, many = (read_sequences(Letters(), text, n, 8, seed=1) for n in (5, 20))
+    few, many = (read_rows(Letters(), text, n, 8, seed=1) for n in (5, 20))
     assert torch.equal(many[:5], few)
     starts = many[:, 0].tolist()
     assert (many == many[:, :1]).all()
     assert len(set(starts)) == 20
     assert starts != sorted(starts)
-    assert not torch.equal(many, read_sequences(Letters(), text, 20, 8, seed=2))
+    assert not torch.equal(many, read_rows(Letters(), text, 20, 8, seed=2))
 
 
 def test_a_short_text_is_refused() -> None:
-    assert read_sequences(Letters(), "abcd" * 8, 4, 8).shape == (4, 8)
+    assert read_rows(Letters(), "abcd" * 8, 4, 8).shape == (4, 8)
     with pytest.raises(InputError, match="32 tokens"):
-        read_sequences(Letters(), "abcd" * 8, 5, 8)
+        read_rows(Letters(), "abcd" * 8, 5, 8)
 
 
 @pytest.mark.parametrize(

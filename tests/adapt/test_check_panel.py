@@ -52,7 +52,7 @@ def test_who_gives_it_to_learn_from_is_refused_before_anything_is_written(
     model, tokenizer = load_model(tiny)
     text = GENRES[3].text()
     given: dict[str, Any] = {"calibration": rows_of(tokenizer, text)} if as_ids else {"text": text}
-    settings = AdaptSettings(sequences=16, length=256, distill={"tokens": 4096})
+    settings = AdaptSettings(rows=16, length=256, distill={"tokens": 4096})
     with pytest.raises(InputError, match=r"\(technical\)"):
         run(model, "leroux2025", tokenizer=tokenizer, out=tmp_path / "run", settings=settings, **given)
     assert not (tmp_path / "run").exists()
@@ -63,7 +63,7 @@ def test_own_text_is_looked_at_too(tiny: Path, tmp_path: Path, monkeypatch: pyte
     model, tokenizer = load_model(tiny)
     held = rows_of(tokenizer, GENRES[1].text())[:16]
     monkeypatch.setattr("gaincell.adapt.text.own_text.own_text", lambda *_, **__: held)
-    settings = AdaptSettings(sequences=16, length=256)
+    settings = AdaptSettings(rows=16, length=256)
     with pytest.raises(InputError, match=r"\(novel\)"):
         adapt(
             model, "extended", tokenizer=tokenizer, out=tmp_path, settings=settings, stages=("statistics", "transfer")

@@ -31,7 +31,7 @@ from gaincell.adapt.learning_leak import leaking
 from gaincell.adapt.run.checkpoints import Checkpoints
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.settings import named
-from gaincell.adapt.text.cut import read_sequences
+from gaincell.adapt.text.cut import read_rows
 from gaincell.cell import Cell
 from gaincell.models import save_adapter, scalers_of
 
@@ -134,7 +134,7 @@ from gaincell.adapt import AdaptSettings, adapt
 torch.set_num_threads(1)
 fields = json.loads(sys.argv[4])
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=getattr(torch, fields.pop("dtype", "float32")))
-design = GainCellConfig.preset("extended").replace(window=64, subtile_columns=16, **json.loads(sys.argv[5]))
+design = GainCellConfig.named("extended").replace(window=64, subtile_columns=16, **json.loads(sys.argv[5]))
 ids = torch.randint(0, 97, (8, 48), generator=torch.Generator().manual_seed(1))
 stages = fields.pop("stages", ["statistics", "distill"])
 adapt(model, design, tokenizer=None, out=sys.argv[2], calibration=ids, stages=stages, settings=AdaptSettings(**fields))
@@ -610,7 +610,7 @@ def test_a_validation_text_that_is_learned_from_is_refused(
     row = next(row for row in token_ids().tolist() if all(row))  # `Letters` has no letter for token 0
     text = "".join(chr(95 + token) for token in row)
     assert Letters()(text)["input_ids"] == row
-    with pytest.raises(InputError, match="training sequence"):
+    with pytest.raises(InputError, match="training row"):
         distilled(load(small_llama), small_design, tmp_path, validation=f"a line of its own, {text}")
 
 
@@ -706,10 +706,10 @@ def test_validation_must_not_be_what_an_earlier_stage_learns_from(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     text = "".join(random.Random(0).choices("abcdefghijklmnopqrstuvwxyz", k=2000))
-    few: dict[str, Any] = {"sequences": 8, "length": 48, "transfer.steps": 2, "distill.tokens": 48, "distill.batch": 1}
-    ids = read_sequences(Letters(), text, 8, 48, 0)
+    few: dict[str, Any] = {"rows": 8, "length": 48, "transfer.steps": 2, "distill.tokens": 48, "distill.batch": 1}
+    ids = read_rows(Letters(), text, 8, 48, 0)
     late = "".join(chr(95 + token) for token in ids[5].tolist())
-    with pytest.raises(InputError, match="training sequence 5"):
+    with pytest.raises(InputError, match="training row 5"):
         adapt(
             load(small_llama),
             small_design,
@@ -773,7 +773,7 @@ def test_a_run_with_another_budget_is_refused_before_text_is_written(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:
     def run(tokens: int, *, learn: bool = True) -> AdaptResult:
-        fields: dict[str, Any] = {"sequences": 2, "length": 16, "distill.tokens": tokens, "distill.batch": 2}
+        fields: dict[str, Any] = {"rows": 2, "length": 16, "distill.tokens": tokens, "distill.batch": 2}
         fields |= {"held_back": 0}
         return adapt(
             load(small_llama),

@@ -34,14 +34,14 @@ def matched(path: Path, out: Path, design: GainCellConfig, start: Path, **given:
     arguments = {
         "stages": ("matching",),
         "calibration": token_ids(),
-        "settings": AdaptSettings(statistics_sequences=8),
+        "settings": AdaptSettings(statistics_rows=8),
     } | given
     return adapt(load(path), design, tokenizer=None, out=out, start=start, **arguments)
 
 
 @pytest.fixture(scope="module", params=["leroux2025", "extended"])
 def design(request: pytest.FixtureRequest) -> GainCellConfig:
-    return GainCellConfig.preset(request.param).replace(window=64, subtile_columns=16)
+    return GainCellConfig.named(request.param).replace(window=64, subtile_columns=16)
 
 
 @pytest.fixture(scope="module")

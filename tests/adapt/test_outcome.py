@@ -18,7 +18,7 @@ from gaincell.adapt.outcome import AtLength, HeldBack, Outcome, behind
 from gaincell.report.curves import read_curve
 
 #: Little to learn from: a few rows of 48 tokens, while the window holds 64.
-FEW: dict[str, Any] = {"sequences": 4, "length": 48, "transfer.batch": 2, "transfer.steps": 2, "precision": "no"}
+FEW: dict[str, Any] = {"rows": 4, "length": 48, "transfer.batch": 2, "transfer.steps": 2, "precision": "no"}
 
 
 class Begins(Letters):
@@ -255,7 +255,7 @@ def test_one_sentence_says_where_and_what_to_try(outcome: Outcome, told: str | N
 
 
 def test_the_papers_recipe_says_it_too(small_llama: Path, tmp_path: Path) -> None:
-    design = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=16)
+    design = GainCellConfig.named("leroux2025").replace(window=64, subtile_columns=16)
     settings = AdaptSettings(**FEW, held_back=2, distill={"tokens": 4 * 2 * 48, "batch": 2})
     result = paper_recipe(
         load(small_llama), design, tokenizer=Letters(), out=tmp_path, calibration=token_ids(), settings=settings

@@ -21,7 +21,7 @@ from gaincell import InputError
 from gaincell.adapt import check_held_out, load_source
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.settings import AdaptSettings
-from gaincell.adapt.text.cut import cut_rows, read_sequences, text_rows
+from gaincell.adapt.text.cut import cut_rows, read_rows, text_rows
 from gaincell.adapt.text.held_out import keep_learned, share_learned
 from gaincell.adapt.text.own_text import LEFT_OUT, OPENERS, check_written, own_text, write_text
 from gaincell.evaluate import default_text, library, novel
@@ -126,9 +126,9 @@ def test_text_that_is_not_all_written_is_refused(small_llama: Path, tmp_path: Pa
     path = tmp_path / "text.safetensors"
     own_text(load(small_llama), Letters(), path, 4, 12, 0)
     check_written(path, 4)
-    for file, sequences in ((path, 5), (path.with_name("none.safetensors"), 1)):
-        with pytest.raises(InputError, match=f"has not {sequences} sequences of the model's own text yet"):
-            check_written(file, sequences)
+    for file, rows in ((path, 5), (path.with_name("none.safetensors"), 1)):
+        with pytest.raises(InputError, match=f"has not {rows} rows of the model's own text yet"):
+            check_written(file, rows)
 
 
 def test_text_kept_by_a_version_that_knew_neither_prefix_nor_pieces_is_taken_where_there_is_none(
@@ -149,7 +149,7 @@ def test_rows_of_a_text_hold_it_once_behind_what_every_text_begins_with(
     text = "".join(chr(97 + i % 26) for i in range(letters))
     ids = Begun()(text, add_special_tokens=False)["input_ids"]
     count = letters // (length - 1)
-    rows = read_sequences(Begun(), text, count, length)
+    rows = read_rows(Begun(), text, count, length)
     assert (rows[:, 0] == 2).all()
     assert sorted(rows[:, 1:].tolist()) == sorted(ids[i * (length - 1) :][: length - 1] for i in range(count))
     settings = AdaptSettings(length=length, distill={"length": distilled, "tokens": 10_000})
@@ -254,7 +254,7 @@ def test_one_copied_window_is_found_where_it_is() -> None:
     training, evaluation = ids(30, 100), ids(2000, seed=1)
     check_held_out(training, evaluation)
     training[17, 40:72] = evaluation[1234:1266]
-    with pytest.raises(InputError, match=r"^1 of 1969 .* token 1234, in training sequence 17 at token 40\)"):
+    with pytest.raises(InputError, match=r"^1 of 1969 .* token 1234, in training row 17 at token 40\)"):
         check_held_out(training, evaluation.tolist())
     training[17, 50] += 1
     check_held_out(training, evaluation)
@@ -372,5 +372,5 @@ def test_share_of_what_was_learned_is_unknown_where_rows_are_shorter_than_a_wind
 
 def test_a_copied_window_is_found_far_down_many_rows() -> None:
     rows = torch.randint(0, 50_000, (9000, 32), generator=torch.Generator().manual_seed(0))
-    with pytest.raises(InputError, match="training sequence 8500 at token 0"):
+    with pytest.raises(InputError, match="training row 8500 at token 0"):
         check_held_out(rows, [1, 2, 3, *rows[8500].tolist()])

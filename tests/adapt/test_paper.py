@@ -35,7 +35,7 @@ from gaincell.models.attention_modules import design_point
 
 STEPS = 24
 TOKENS = STEPS * 4 * 48  # of 4 rows of 48
-DESIGN = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=16)
+DESIGN = GainCellConfig.named("leroux2025").replace(window=64, subtile_columns=16)
 
 
 def load(path: Path, dtype: str = "float32") -> PreTrainedModel:
@@ -139,7 +139,7 @@ def test_matching_brings_every_layer_to_what_the_linear_model_showed(
 
 
 def test_a_law_that_is_linear_takes_the_first_stage_alone(small_llama: Path, tmp_path: Path) -> None:
-    design = GainCellConfig.preset("leroux2025-linear").replace(window=64, subtile_columns=16)
+    design = GainCellConfig.named("leroux2025-linear").replace(window=64, subtile_columns=16)
     result = adapted(load(small_llama), tmp_path, design)
     assert [line["stage"] for line in result.metrics] == ["linear"] * STEPS
     assert result.metrics[-1]["tokens"] == TOKENS
@@ -169,7 +169,7 @@ def test_validation_is_logged_in_both_trainings(small_llama: Path, tmp_path: Pat
 
 
 def test_it_learns_from_text_of_its_own(small_llama: Path, tmp_path: Path) -> None:
-    settings = {"sequences": 4, "length": 16, "distill.tokens": 4 * 4 * 16}
+    settings = {"rows": 4, "length": 16, "distill.tokens": 4 * 4 * 16}
     result = adapted(load(small_llama), tmp_path, calibration=None, settings=settings)
     assert (tmp_path / "calibration.safetensors").is_file()
     assert [line["tokens"] for line in result.metrics if line["stage"] != "matching"] == [64, 64, 128, 192]

@@ -16,7 +16,7 @@ from gaincell.adapt import AdaptSettings, adapt
 #: By what figures of two forms may differ, over their size: sums come out otherwise, codes flip, and steps go apart.
 #: Set from the spread of the forms below at one seed, 4 % at most; that of other seeds was not measured.
 NOISE = 0.05
-DESIGN = GainCellConfig.preset("extended").replace(window=64, subtile_columns=16)
+DESIGN = GainCellConfig.named("extended").replace(window=64, subtile_columns=16)
 
 
 @cache

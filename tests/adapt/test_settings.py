@@ -15,7 +15,7 @@ from gaincell.adapt.settings import OLDER_NAMES, every_setting
 
 #: Settings as `config.json` recorded them before they were nested; in the folder `distill` those that start with it.
 BY_LAYER: dict[str, Any] = {
-    **{"sequences": 4, "length": 48, "seed": 0, "statistics_sequences": 2, "batch": 2, "steps": 3},
+    **{"rows": 4, "length": 48, "seed": 0, "statistics_rows": 2, "batch": 2, "steps": 3},
     **{"learning_leak": "factored", "inputs": "student", "projection_lr": 0.016, "scaler_lr": 0.01},
     **{"predictor_lr": 0.003, "tries": 3, "sink_weight": 1.0},
 }
@@ -33,16 +33,16 @@ PAPER: dict[str, Any] = {
     **{"distill_warmup": 1 / 3, "learning_leak": None},
 }
 ASKED = AdaptSettings(
-    **{"sequences": 4, "length": 48, "precision": "no", "held_back": 0},
+    **{"rows": 4, "length": 48, "precision": "no", "held_back": 0},
     transfer={"batch": 2, "steps": 3},
     distill=DistillSettings(tokens=768, batch=2, checkpoint_every=2),
 )
 KINDS = [("stages", "extended"), ("paper", "leroux2025")]
 
 
-def learn(kind: str, preset: str, model: Path, out: Path, settings: AdaptSettings = ASKED, **more: Any) -> Any:
+def learn(kind: str, design: str, model: Path, out: Path, settings: AdaptSettings = ASKED, **more: Any) -> Any:
     network = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-    design = GainCellConfig.preset(preset).replace(window=64, subtile_columns=16)
+    design = GainCellConfig.named(design).replace(window=64, subtile_columns=16)
     rows = torch.randint(0, 97, (4, 48), generator=torch.Generator().manual_seed(1))
     given = {"tokenizer": Letters(), "out": out, "calibration": rows, "settings": settings, **more}
     return (adapt if kind == "stages" else paper_recipe)(network, design, **given).model
@@ -58,17 +58,17 @@ def record(path: Path, settings: dict[str, Any]) -> None:
     path.write_text(json.dumps(config | {"settings": settings}))
 
 
-@pytest.mark.parametrize(("kind", "preset"), KINDS)
+@pytest.mark.parametrize(("kind", "design"), KINDS)
 def test_a_run_that_recorded_older_names_goes_on_to_the_very_same_weights(
-    kind: str, preset: str, small_llama: Path, tmp_path: Path
+    kind: str, design: str, small_llama: Path, tmp_path: Path
 ) -> None:
     def interrupt(stage: str, done: int, _: int) -> None:
         if (stage, done) in (("distill", 4), ("cubic", 3)):
             raise KeyboardInterrupt
 
-    whole = learn(kind, preset, small_llama, tmp_path / "whole")
+    whole = learn(kind, design, small_llama, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        learn(kind, preset, small_llama, tmp_path / "run", progress=interrupt)
+        learn(kind, design, small_llama, tmp_path / "run", progress=interrupt)
     (tmp_path / "run" / "precision.json").unlink(missing_ok=True)
     if kind == "stages":
         record(tmp_path / "run" / "config.json", BY_LAYER)
@@ -77,14 +77,14 @@ def test_a_run_that_recorded_older_names_goes_on_to_the_very_same_weights(
         record(tmp_path / "run" / "config.json", BY_LAYER | TRAINING | PAPER)
     # Also where the precision is what the run began with.
     assert equal(
-        learn(kind, preset, small_llama, tmp_path / "run", ASKED.model_copy(update={"precision": "auto"})), whole
+        learn(kind, design, small_llama, tmp_path / "run", ASKED.model_copy(update={"precision": "auto"})), whole
     )
     for name, value in (("steps", 4), ("distill_lr", 1e-4)):
         full, there = OLDER_NAMES[name], (BY_LAYER | TRAINING | (PAPER if kind == "paper" else {}))[name]
         part, _, inner = full.partition(".")
         changed = getattr(ASKED, part).model_copy(update={inner: value})
         with pytest.raises(InputError, match=f"settings differ: {full} is {there} there"):
-            learn(kind, preset, small_llama, tmp_path / "run", ASKED.model_copy(update={part: changed}))
+            learn(kind, design, small_llama, tmp_path / "run", ASKED.model_copy(update={part: changed}))
 
 
 def test_every_older_name_is_one_of_a_setting_and_of_no_other() -> None:

@@ -118,10 +118,8 @@ def test_what_is_orthogonalised_has_singular_values_near_one() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_adaptation_holds_on_them(family: str, tmp_path: Path) -> None:
     model, tokenizer = load(family)
-    design = GainCellConfig.preset("extended").replace(window=512)
-    settings = AdaptSettings(
-        sequences=8, length=128, statistics_sequences=4, transfer={"batch": 4, "steps": 5}, held_back=2
-    )
+    design = GainCellConfig.named("extended").replace(window=512)
+    settings = AdaptSettings(rows=8, length=128, statistics_rows=4, transfer={"batch": 4, "steps": 5}, held_back=2)
     result = adapt(
         model, design, tokenizer=tokenizer, out=tmp_path / "run", settings=settings, stages=("statistics", "transfer")
     )

@@ -15,13 +15,13 @@ from gaincell.ops import attention
 
 #: Without and with the options that do not depend on a layer's input.
 DESIGNS = {
-    "leroux2025": GainCellConfig.preset("leroux2025"),
-    "leroux2025-linear": GainCellConfig.preset("leroux2025-linear"),
-    "options": GainCellConfig.preset("leroux2025").replace(
+    "leroux2025": GainCellConfig.named("leroux2025"),
+    "leroux2025-linear": GainCellConfig.named("leroux2025-linear"),
+    "options": GainCellConfig.named("leroux2025").replace(
         normaliser="column", query_sign="differential", storage="linearised"
     ),
-    "offset-binary": GainCellConfig.preset("leroux2025").replace(normaliser="column", query_sign="offset_binary"),
-    "equalisation": GainCellConfig.preset("leroux2025").replace(normaliser="ideal", equalisation=True),
+    "offset-binary": GainCellConfig.named("leroux2025").replace(normaliser="column", query_sign="offset_binary"),
+    "equalisation": GainCellConfig.named("leroux2025").replace(normaliser="ideal", equalisation=True),
 }
 
 
@@ -47,7 +47,7 @@ def error_of(scalers: HeadScalers, heads: Heads) -> torch.Tensor:
 )
 def test_matching_reaches_the_targets(before: tuple[float, float], after: tuple[float, float], name: str) -> None:
     (mean, std), (target_mean, target_std) = before, after
-    scalers = HeadScalers(4, 2, GainCellConfig.preset("leroux2025"))
+    scalers = HeadScalers(4, 2, GainCellConfig.named("leroux2025"))
     n = 4 if name in ("q", "out") else 2
     seen = Moments(torch.full((n,), mean), torch.full((n,), std))
     target = Moments(torch.full((n,), target_mean), torch.full((n,), target_std))
@@ -99,8 +99,8 @@ def test_a_fit_with_preset_and_sinks_beats_scalers_alone_and_reports_what_the_mo
     window: int, sign: str
 ) -> None:
     heads, x = teaching_heads(window=window)
-    preset = GainCellConfig.preset("extended")
-    design = preset.replace(window=window, subtile_columns=min(64, window), query_sign=sign)
+    shipped = GainCellConfig.named("extended")
+    design = shipped.replace(window=window, subtile_columns=min(64, window), query_sign=sign)
     alone = HeadScalers(4, 2, design.replace(score_preset=False, sinks="none"), 0.25, head_dim=16)
     without = least_squares_layer(alone, heads)
     scalers = HeadScalers(4, 2, design, 0.25, head_dim=16, hidden=x.shape[2])
@@ -164,7 +164,7 @@ def test_softmax_sums_are_those_of_softmax() -> None:
 def test_short_values_are_sinks_only_where_they_attract() -> None:
     heads, x = teaching_heads()
     heads.v[:, :, 7] *= 0.1
-    config = GainCellConfig.preset("extended")
+    config = GainCellConfig.named("extended")
     scalers = HeadScalers(4, 2, config, 0.25, head_dim=16, hidden=x.shape[2])
     fit_layer(scalers, heads, x, 0.25)
     assert scalers.sinks is not None

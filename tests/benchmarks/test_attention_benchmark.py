@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("fields", [{"leak_per_token": 0.0}, {"leak_per_token": 0.02}, {"gradient": "true-law"}])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
 def test_eager_form_is_the_operator(tokens: int, fields: dict, dtype: torch.dtype, tolerance: float) -> None:
-    config = GainCellConfig.preset("leroux2025").replace(
+    config = GainCellConfig.named("leroux2025").replace(
         window=32, subtile_columns=8, score_saturation=20.0, output_scale=20.0, output_levels=None, **fields
     )
     found = []

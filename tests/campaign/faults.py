@@ -48,7 +48,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 def adapt(model: Path, out: Path) -> tuple[int | str, str]:
     """Adapt, or go on; the exit code, or the exception that came through, and what was said on stderr."""
     settings = (
-        "sequences=4",
+        "rows=4",
         "length=24",
         "transfer.steps=1",
         "distill.tokens=192",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gaincell import InputError
-from gaincell.cell import Cell, Retention, cell_presets, load_cell, save_cell
+from gaincell.cell import Cell, Retention, cell_names, load_cell, save_cell
 
 GOOD = """\
 name: mine
@@ -31,8 +31,8 @@ def cell_file(tmp_path: Path):
 
 
 def test_shipped_cells() -> None:
-    assert cell_presets() == ["leroux2025", "leroux2025-linear"]
-    for name in cell_presets():
+    assert cell_names() == ["leroux2025", "leroux2025-linear"]
+    for name in cell_names():
         cell = load_cell(name)
         assert cell.name == name
         assert cell.law.unit == "model"

@@ -61,7 +61,7 @@ def test_our_cell_becomes_a_cell_file(no_cache: Path, capsys: pytest.CaptureFixt
     assert cell.circuit.energy.read_full_j == pytest.approx(0.9 * slope[-1] * 15e-9, rel=0.05)
     assert cell.circuit.mismatch is not None
     assert 0.001 < cell.circuit.mismatch.zero_crossing_v < 0.02
-    config = GainCellConfig.preset("leroux2025").replace(cell="cell.yaml", leak_per_token=None)
+    config = GainCellConfig.named("leroux2025").replace(cell="cell.yaml", leak_per_token=None)
     assert config.cell.model_law(0.45) == pytest.approx(10.313)
     page = Path("cell.html").read_text("utf-8")
     assert page.count("<svg") == 9
@@ -94,7 +94,7 @@ def test_a_law_of_any_order_rises_where_the_cell_does(order: int, tmp_path: Path
     assert (HELD in law.source) == (order == 5)
     assert figures.law_residual < {3: 0.06, 5: 0.03, 7: 0.01}[order]
     cell = load_cell("leroux2025").model_copy(update={"law": law})
-    GainCellConfig.preset("extended").replace(cell=cell)  # refuses a law that falls
+    GainCellConfig.named("extended").replace(cell=cell)  # refuses a law that falls
 
 
 @needs_ngspice

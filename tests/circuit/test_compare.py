@@ -53,7 +53,7 @@ def test_real_columns_agree_within_two_percent(ngspice: Ngspice) -> None:
 
 def test_wires_and_driven_pulses_are_told_apart(ngspice: Ngspice) -> None:
     """A sub-tile of four tokens with all its keys: the circuit's own pulses drive its second product."""
-    config = GainCellConfig.preset("leroux2025").replace(
+    config = GainCellConfig.named("leroux2025").replace(
         cell=simulated_cell(ngspice), window=4, subtile_columns=4, score_saturation=20.0, output_scale=8.0
     )
     (tile,) = random_subtiles(config, dim=8, count=1, seed=3)
@@ -78,7 +78,7 @@ def test_wires_and_driven_pulses_are_told_apart(ngspice: Ngspice) -> None:
 
 
 def test_energy_of_a_window_is_that_of_its_columns(ngspice: Ngspice) -> None:
-    config = GainCellConfig.preset("leroux2025").replace(
+    config = GainCellConfig.named("leroux2025").replace(
         cell=simulated_cell(ngspice), window=64, subtile_columns=4, output_scale=8.0
     )
     tiles = random_subtiles(config, dim=4, count=3)
@@ -105,13 +105,13 @@ def test_energy_of_a_window_is_that_of_its_columns(ngspice: Ngspice) -> None:
 def test_what_no_deck_has_is_refused(changes: dict[str, object], words: str) -> None:
     law = PolynomialLaw(coefficients=(0.0, 7e-6), unit="C/s", source="a line")
     cell = Cell(name="line", law=law, retention=load_cell("leroux2025").retention)
-    config = GainCellConfig.preset("leroux2025").replace(**{"cell": cell, **changes})
+    config = GainCellConfig.named("leroux2025").replace(**{"cell": cell, **changes})
     with pytest.raises(InputError, match=words):
         compare([], config, CIRCUIT, CARD)
 
 
 def test_what_is_computed_beside_a_circuit_is_ideal() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(token_period_s=1e-6)
+    config = GainCellConfig.named("leroux2025").replace(token_period_s=1e-6)
     deviant = config.replace(mismatch_seed=1, mismatch_gain=0.1, mismatch_zero_v=0.02, score_noise=0.1)
     for found, expected in zip(
         behaviour([0, 3, 7], [0, 5, 99], deviant), behaviour([0, 3, 7], [0, 5, 99], config), strict=True

@@ -10,7 +10,7 @@ from gaincell import GainCellConfig, InputError
 from gaincell.circuit.compare import random_subtiles
 from gaincell.circuit.subtile import load_subtiles, save_subtiles
 
-CONFIG = GainCellConfig.preset("extended")
+CONFIG = GainCellConfig.named("extended")
 
 
 def test_a_file_reads_back_as_it_was_written(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from gaincell.cli import adapt as command
 from gaincell.models import adapter_info
 
 QUICK = command.QUICK
-QUICKER = {"sequences": 4, "length": 24, "transfer.steps": 1, "distill.tokens": 192, "distill.batch": 4, "held_back": 0}
+QUICKER = {"rows": 4, "length": 24, "transfer.steps": 1, "distill.tokens": 192, "distill.batch": 4, "held_back": 0}
 COMMAND = [sys.executable, "-m", "gaincell.cli"]
 
 
@@ -58,7 +58,7 @@ def test_adapt_saves_a_model_that_other_commands_take(
 
 def test_adapt_ends_with_what_came_out(tiny: Path, gaincell: Run, tmp_path: Path) -> None:
     point = tmp_path / "point.yaml"
-    point.write_text(GainCellConfig.preset("extended").replace(window=128).to_yaml())
+    point.write_text(GainCellConfig.named("extended").replace(window=128).to_yaml())
     args = (
         "adapt",
         tiny,

@@ -118,7 +118,7 @@ def test_evaluate_moves_a_converted_model_and_says_so(tiny_converted: Path, text
     args = ("evaluate", tiny_converted, "--text", text_file, "--length", 64, "--tokens", 100)
     assert "extended" in gaincell(*args).out
     narrow = text_file.parent / "narrow.yaml"
-    narrow.write_text(package.GainCellConfig.preset("extended").replace(name="narrow", window=64).to_yaml(), "utf-8")
+    narrow.write_text(package.GainCellConfig.named("extended").replace(name="narrow", window=64).to_yaml(), "utf-8")
     ended = gaincell(*args, "--config", narrow)
     assert "narrow" in ended.out
     assert "note: design point changed from extended to narrow" in ended.err

@@ -11,7 +11,7 @@ from command_tools import Run
 from gaincell.config import GainCellConfig
 from gaincell.hardware import GPT2, Activity, Workload, estimate
 
-PAPER = GainCellConfig.preset("leroux2025")
+PAPER = GainCellConfig.named("leroux2025")
 SMOLLM2 = Workload.uniform(30, 9, 3, 64)
 
 
@@ -28,7 +28,7 @@ def test_json_is_the_estimate(gaincell: Run) -> None:
 def test_an_adapter_is_estimated_at_its_own_design_point(gaincell: Run) -> None:
     found = json.loads(gaincell("cost", "extended", "--json").out)
     assert found["design_point"] == "extended"
-    assert found["energy_j"] == pytest.approx(estimate(SMOLLM2, GainCellConfig.preset("extended")).energy_j)
+    assert found["energy_j"] == pytest.approx(estimate(SMOLLM2, GainCellConfig.named("extended")).energy_j)
 
 
 def test_a_sweep_doubles_and_says_which_values_cannot_be(gaincell: Run) -> None:

@@ -22,7 +22,7 @@ from gaincell.study.writing import PROMPTS
 LITTLE = DemoSettings(
     quick=True,
     plans=(PointPlan("extended", ("statistics", "transfer")), PointPlan("leroux2025", ("statistics",))),
-    sequences=4,
+    rows=4,
     length=24,
     steps=1,
     evaluate_tokens=40,

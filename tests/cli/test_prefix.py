@@ -12,7 +12,7 @@ from command_tools import Run, save_tiny
 from torch import nn
 
 BOS = 0
-WORDS = ("--set", "sequences=4", "--set", "length=40", "--set", "distill.tokens=320")
+WORDS = ("--set", "rows=4", "--set", "length=40", "--set", "distill.tokens=320")
 WORDS += ("--set", "held_back=1")
 
 

@@ -16,7 +16,7 @@ from gaincell.cli.app import run as run_app
 from gaincell.models.load import load_model
 from gaincell.study import measure
 from gaincell.study.demo import run_demo
-from gaincell.study.source import find_source
+from gaincell.study.subject import find_subject
 from gaincell.study.workbench import DemoSettings, PointPlan
 
 FAST = (
@@ -25,7 +25,7 @@ FAST = (
     "--set",
     "length=32",
     "--set",
-    "sequences=4",
+    "rows=4",
     "--set",
     "transfer.steps=1",
     "--set",
@@ -147,7 +147,7 @@ def test_a_folder_called_demo_is_not_the_demo_model(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("demo").mkdir()
-    assert find_source(str(copied), "demo").base == "demo"
+    assert find_subject(str(copied), "demo").base == "demo"
 
 
 def test_a_model_adapted_anew_is_measured_anew(copied: Path, tiny: Path, gaincell: Run) -> None:
@@ -273,7 +273,7 @@ def demo(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     little = DemoSettings(
         quick=True,
         plans=(PointPlan("extended", ("statistics",)), PointPlan("leroux2025", ("statistics",))),
-        sequences=4,
+        rows=4,
         length=24,
         evaluate_tokens=40,
         evaluate_length=24,
@@ -303,7 +303,7 @@ def test_a_demos_original_is_told_from_another_in_its_folder(
     demo: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny.parent)
-    assert find_source(str(demo), "demo").base == measure.model_identity(tiny)
+    assert find_subject(str(demo), "demo").base == measure.model_identity(tiny)
 
 
 def test_an_unfinished_demo_names_its_command(demo: Path, gaincell: Run, tmp_path: Path) -> None:

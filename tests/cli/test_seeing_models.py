@@ -81,7 +81,7 @@ def test_its_text_is_measured_adapted_and_written(
     monkeypatch.setattr(
         command,
         "QUICK",
-        {"sequences": 4, "length": 24, "transfer.steps": 1, "distill.tokens": 192, "distill.batch": 4, "held_back": 0},
+        {"rows": 4, "length": 24, "transfer.steps": 1, "distill.tokens": 192, "distill.batch": 4, "held_back": 0},
     )
     measured = ("--text", text_file, "--tokens", 64, "--json")
     original, mapped = (

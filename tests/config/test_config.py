@@ -124,14 +124,14 @@ def test_frozen() -> None:
     assert config.window == 1024
 
 
-def test_presets_are_the_published_point_but_for_what_they_name() -> None:
+def test_shipped_points_are_the_published_one_but_for_what_they_name() -> None:
     default = GainCellConfig(leak_per_token=1.6e-4)
-    assert GainCellConfig.presets() == ["extended", "leroux2025", "leroux2025-linear"]
-    assert GainCellConfig.preset("leroux2025") == default.replace(name="leroux2025")
-    assert GainCellConfig.preset("leroux2025-linear") == default.replace(
+    assert GainCellConfig.names() == ["extended", "leroux2025", "leroux2025-linear"]
+    assert GainCellConfig.named("leroux2025") == default.replace(name="leroux2025")
+    assert GainCellConfig.named("leroux2025-linear") == default.replace(
         name="leroux2025-linear", cell="leroux2025-linear"
     )
-    assert GainCellConfig.preset("extended") == default.replace(
+    assert GainCellConfig.named("extended") == default.replace(
         name="extended",
         output_scale=10.0,
         normaliser="column",
@@ -142,7 +142,7 @@ def test_presets_are_the_published_point_but_for_what_they_name() -> None:
         sinks="digital",
         gradient="true-law",
     )
-    assert GainCellConfig.load("leroux2025") == GainCellConfig.preset("leroux2025")
+    assert GainCellConfig.load("leroux2025") == GainCellConfig.named("leroux2025")
 
 
 @pytest.mark.parametrize(
@@ -225,13 +225,13 @@ def test_file_refused_in_one_sentence(name: str, text: bytes, words: list[str], 
     assert_one_sentence(error, *words)
 
 
-def test_missing_file_and_unknown_preset_name_the_presets(tmp_path: Path) -> None:
+def test_missing_file_and_unknown_name_tell_those_that_ship(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path, "x" * 5000):
         with pytest.raises(InputError) as error:
             GainCellConfig.load(path)
         assert_one_sentence(error, str(path)[:40], "leroux2025-linear")
     with pytest.raises(InputError) as error:
-        GainCellConfig.preset("leroux")
+        GainCellConfig.named("leroux")
     assert_one_sentence(error, "'leroux'", "leroux2025-linear")
 
 
@@ -258,7 +258,7 @@ def test_huge_nested_value_is_told_shortly(tmp_path: Path) -> None:
 def test_cell_by_path_and_by_content(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(CELL_FILE)
-    config = GainCellConfig.preset("leroux2025").replace(cell=str(path))
+    config = GainCellConfig.named("leroux2025").replace(cell=str(path))
     assert config.cell == load_cell(path)
     assert config.cell.name == "mine"
     assert GainCellConfig(cell=path).cell == config.cell
@@ -273,7 +273,7 @@ def test_leak_follows_from_layers_and_retention() -> None:
 
 
 def test_leak_that_is_set_outright_wins_and_a_set_period_is_kept() -> None:
-    assert GainCellConfig.preset("leroux2025").for_layers(30).leak == 1.6e-4
+    assert GainCellConfig.named("leroux2025").for_layers(30).leak == 1.6e-4
     assert GainCellConfig(leak_per_token=0, token_period_s=1).leak == 0
     assert GainCellConfig(token_period_s=1e-6).for_layers(30).token_period_s == 1e-6
 
@@ -317,8 +317,8 @@ def test_a_sentence_keeps_its_beginning_and_its_end() -> None:
 
 
 def test_a_file_that_says_how_sums_used_to_be_taken_is_read() -> None:
-    preset = GainCellConfig.preset("leroux2025")
-    assert GainCellConfig(**preset.model_dump(), arithmetic="float") == preset
+    point = GainCellConfig.named("leroux2025")
+    assert GainCellConfig(**point.model_dump(), arithmetic="float") == point
     with pytest.raises(InputError) as error:
         GainCellConfig(arithmetic="integer")
     assert_one_sentence(error, "integer", "arithmetic")

@@ -57,7 +57,7 @@ def llama() -> PreTrainedModel:
 
 @pytest.fixture(scope="module")
 def in_gain_cells(llama: PreTrainedModel) -> PreTrainedModel:
-    config = GainCellConfig.preset("extended").replace(window=16, subtile_columns=4, score_saturation=4.0)
+    config = GainCellConfig.named("extended").replace(window=16, subtile_columns=4, score_saturation=4.0)
     model = LlamaForCausalLM(copy.deepcopy(llama.config)).double()
     model.load_state_dict(llama.state_dict())
     return gaincell.convert_(model, config)

@@ -13,7 +13,7 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.activity import REFERENCE, Activity
 
-PAPER = GainCellConfig.preset("leroux2025")
+PAPER = GainCellConfig.named("leroux2025")
 
 
 def fields(layers: int = 2, heads: int = 4, kv_heads: int = 2, levels: int = 8) -> dict:

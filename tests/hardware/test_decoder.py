@@ -115,7 +115,9 @@ def test_weights_are_those_of_the_models_matrices(config: PretrainedConfig) -> N
 
 
 @pytest.mark.parametrize(("decoder", "config", "parameters"), PUBLISHED, ids=["gpt2", "smollm2", "8b", "70b"])
-def test_presets_are_the_published_models(decoder: DecoderShape, config: PretrainedConfig, parameters: int) -> None:
+def test_named_decoders_are_the_published_models(
+    decoder: DecoderShape, config: PretrainedConfig, parameters: int
+) -> None:
     assert read_decoder(config) == decoder
     model = built(config)
     assert sum(p.numel() for p in model.parameters()) == parameters

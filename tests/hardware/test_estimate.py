@@ -33,7 +33,7 @@ from gaincell.hardware.digital import digital_attention
 from gaincell.hardware.energy import total
 from gaincell.hardware.timeline import timeline
 
-PAPER = GainCellConfig.preset("leroux2025")
+PAPER = GainCellConfig.named("leroux2025")
 LASTING = PAPER.replace(
     cell=PAPER.cell.model_copy(update={"retention": Retention(tau=1e9, unit="s", source="a cell that does not leak")})
 )
@@ -153,7 +153,7 @@ def test_paper_table_shows_ours_beside_published() -> None:
     "other",
     [
         estimate(larger(GPT2, head_dim=128), PAPER),
-        estimate(GPT2, GainCellConfig.preset("extended")),
+        estimate(GPT2, GainCellConfig.named("extended")),
         estimate(GPT2, PAPER.replace(window=2048)),
         estimate(GPT2, PAPER, HardwareParameters(stacked_layers=2)),
         estimate(GPT2, PAPER, None, replace(Activity.reference(PAPER), value_charge=[[0.001]])),
@@ -422,7 +422,7 @@ def test_a_ladder_of_finer_taps_is_larger_but_no_second_dac() -> None:
 
 
 def test_stored_voltages_move_what_writes_and_cells_take() -> None:
-    linear = GainCellConfig.preset("leroux2025-linear")
+    linear = GainCellConfig.named("leroux2025-linear")
     plain, low = (estimate(GPT2, x) for x in (linear, linear.replace(stored_max_v=0.6, zero_v=0.3)))
     for part, name in ((CONVERSION, "dac"), (FIRST, "cell"), (SECOND, "cell")):
         ratio = low.energy_components[part][name] / plain.energy_components[part][name]

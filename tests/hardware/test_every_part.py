@@ -10,7 +10,7 @@ from gaincell.hardware.components.catalogue import TIMED
 from gaincell.hardware.digital import digital_attention
 
 #: Designs that between them use every part: options of `extended`, long lines, refreshing, heads that take turns.
-PUBLISHED, EXTENDED = (GainCellConfig.preset(name) for name in ("leroux2025", "extended"))
+PUBLISHED, EXTENDED = (GainCellConfig.named(name) for name in ("leroux2025", "extended"))
 WIDE = EXTENDED.replace(window=131_072)
 SHARED = Workload.uniform(layers=32, heads=32, kv_heads=8, head_dim=128)
 

@@ -24,7 +24,7 @@ from gaincell.hardware import (
 from gaincell.hardware.actions import Drive, head_actions, option_actions
 from gaincell.hardware.export import write_hwcomponents
 
-PAPER = GainCellConfig.preset("leroux2025")
+PAPER = GainCellConfig.named("leroux2025")
 GROUPED = Workload.uniform(3, 8, 2, 128)
 PARTS = Components()
 LEAKING = Components(
@@ -33,7 +33,7 @@ LEAKING = Components(
 )
 CASES = {
     "published": estimate(GPT2, PAPER),
-    "options": estimate(GPT2, GainCellConfig.preset("extended")),
+    "options": estimate(GPT2, GainCellConfig.named("extended")),
     "rows of an offset": estimate(
         GROUPED, PAPER.replace(query_sign="offset_binary", normaliser="ideal", storage="linearised")
     ),
@@ -73,7 +73,7 @@ def test_what_belongs_to_no_component_stands_beside_them(case: str, beside: set[
     assert min(found["beside_j"].values()) > 0
 
 
-@pytest.mark.parametrize("config", [PAPER, GainCellConfig.preset("extended")], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [PAPER, GainCellConfig.named("extended")], ids=lambda config: config.name)
 def test_the_package_counts_the_actions_of_every_head(config: GainCellConfig, tmp_path: Path) -> None:
     cost = estimate(GPT2, config)
     found, _ = package(cost, tmp_path)

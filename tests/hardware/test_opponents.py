@@ -18,7 +18,7 @@ from gaincell.hardware.digital_design import DigitalDesign
 from gaincell.hardware.energy import total
 from gaincell.hardware.opponents import OURS, opponents
 
-PAPER = GainCellConfig.preset("leroux2025")
+PAPER = GainCellConfig.named("leroux2025")
 HEAD = Workload.uniform(1, 1, 1, 64)
 MEMORIES = ("sram", "dram")
 

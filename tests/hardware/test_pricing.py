@@ -12,7 +12,7 @@ from gaincell.hardware.pricing import Beside, price
 from gaincell.hardware.throughput import throughput
 from gaincell.hardware.whole_token import estimate_whole
 
-PAPER = GainCellConfig.preset("leroux2025")
+PAPER = GainCellConfig.named("leroux2025")
 REFRESHED = HardwareParameters(refresh="rewrite")
 
 
@@ -47,6 +47,6 @@ def test_shapes_are_known_whole(name: str) -> None:
 
 
 def test_an_adapter_has_its_own_design_point() -> None:
-    assert find_model("extended").design_point == GainCellConfig.preset("extended")
+    assert find_model("extended").design_point == GainCellConfig.named("extended")
     with pytest.raises(InputError, match="neither one of gpt2, smollm2, demo"):
         find_model("nowhere")

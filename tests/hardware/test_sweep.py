@@ -5,7 +5,7 @@ from gaincell.errors import InputError
 from gaincell.hardware import GPT2, HardwareParameters, estimate
 from gaincell.hardware.sweep import numbers_of, sweep
 
-PAPER = GainCellConfig.preset("leroux2025")
+PAPER = GainCellConfig.named("leroux2025")
 
 
 def test_every_choice_is_the_estimate_of_such_a_design_or_says_why_there_is_none() -> None:

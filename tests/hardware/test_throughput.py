@@ -14,7 +14,7 @@ from gaincell.hardware.roofline import H100_SXM, attention_roofline, decoder_roo
 from gaincell.hardware.throughput import throughput
 from gaincell.hardware.whole_token import estimate_whole
 
-PAPER = GainCellConfig.preset("leroux2025")
+PAPER = GainCellConfig.named("leroux2025")
 TURNS = HardwareParameters(array_pairs=12)
 
 

@@ -16,7 +16,7 @@ from gaincell.hardware.hops import HOP
 from gaincell.hardware.timeline import TRAVEL, timeline
 from gaincell.hardware.wires import DISTRIBUTED, added_delay_s, published_wires, wires
 
-PAPER = GainCellConfig.preset("leroux2025")
+PAPER = GainCellConfig.named("leroux2025")
 LASTING = PAPER.replace(
     cell=PAPER.cell.model_copy(update={"retention": Retention(tau=1e9, unit="s", source="a cell that does not leak")})
 )
@@ -63,7 +63,7 @@ def test_what_is_published_holds_its_wires_already() -> None:
     assert lines == published_wires()
     assert 0 < lines.delay_s < 0.005 * 65e-9
     assert added_delay_s(lines) == 0
-    assert TRAVEL not in {phase.name for phase in estimate(GPT2, GainCellConfig.preset("extended")).timeline.phases}
+    assert TRAVEL not in {phase.name for phase in estimate(GPT2, GainCellConfig.named("extended")).timeline.phases}
     assert lines.word.segments == lines.pulse.segments == 1
     assert found.geometry.drivers == 0
     assert not any("driver" in of for of in (*found.energy_components.values(), *found.area.values()))

@@ -21,7 +21,7 @@ from gaincell.hardware.find_config import find_config
 from gaincell.hardware.roofline import H100_SXM, attention_roofline
 from gaincell.hardware.whole_token import estimate_whole
 
-PAPER = GainCellConfig.preset("leroux2025")
+PAPER = GainCellConfig.named("leroux2025")
 #: What changes with a layer: how many of them, query heads, key/value heads, head_dim, window.
 Kinds = list[tuple[int, int, int, int, int | None]]
 

@@ -31,7 +31,7 @@ VOCABULARY = 97
 LAYERS = 3
 
 #: A window that a short text passes, and scales small enough that pulses and read-outs are spread.
-CONFIG = GainCellConfig.preset("extended").replace(
+CONFIG = GainCellConfig.named("extended").replace(
     window=16, subtile_columns=4, leak_per_token=None, score_saturation=3.7, output_scale=2.3
 )
 

@@ -19,8 +19,8 @@ from gaincell.ops.quantise import query_pulse, stored_code, stored_voltage
 from gaincell.ops.readout import Readout
 
 SMALL = {"window": 8, "subtile_columns": 4, "score_saturation": 3.7, "output_scale": 2.3, "leak_per_token": 0.02}
-PAPER = GainCellConfig.preset("leroux2025").replace(**SMALL)
-EXTENDED = GainCellConfig.preset("extended").replace(**SMALL)
+PAPER = GainCellConfig.named("leroux2025").replace(**SMALL)
+EXTENDED = GainCellConfig.named("extended").replace(**SMALL)
 POINTS = {
     "leroux2025": PAPER,
     "extended": EXTENDED,

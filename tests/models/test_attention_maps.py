@@ -7,7 +7,7 @@ from model_cases import CONFIG, converted, tokens, unconverted
 from gaincell import GainCellConfig, InputError
 from gaincell.models import attention_maps, scalers_of
 
-PLAIN = GainCellConfig.preset("leroux2025").replace(
+PLAIN = GainCellConfig.named("leroux2025").replace(
     window=16, subtile_columns=4, leak_per_token=None, score_saturation=3.7, output_scale=2.3
 )
 FAMILIES = ["llama", "gpt2", "gemma3"]

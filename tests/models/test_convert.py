@@ -82,8 +82,8 @@ def test_another_digital_side_is_refused_because_its_parameters_do_not_carry_ove
 
 def test_a_preset_may_be_named() -> None:
     model = gaincell.convert_(unconverted("llama"), "leroux2025-linear")
-    assert design_point(model) == GainCellConfig.preset("leroux2025-linear").for_layers(LAYERS)
-    with pytest.raises(InputError, match="unknown preset 'nothing'"):
+    assert design_point(model) == GainCellConfig.named("leroux2025-linear").for_layers(LAYERS)
+    with pytest.raises(InputError, match="unknown design point 'nothing'"):
         gaincell.convert_(unconverted("llama"), "nothing")
 
 

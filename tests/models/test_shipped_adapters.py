@@ -1,4 +1,4 @@
-"""The adapters that ship: small enough, for the presets as they are now, and worth their name."""
+"""The adapters that ship: small enough, for the shipped design points as they are now, and worth their name."""
 
 from importlib import resources
 
@@ -22,7 +22,7 @@ def test_both_design_points_ship_in_thirty_megabytes() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_adapter_is_for_its_preset_as_it_is(name: str) -> None:
     info = adapter_info(name)
-    assert GainCellConfig(**info.design_point) == GainCellConfig.preset(name).for_layers(30)
+    assert GainCellConfig(**info.design_point) == GainCellConfig.named(name).for_layers(30)
     assert info.notes is not None
     assert "gaincell adapt" in info.notes, "how it was made"
 

@@ -61,7 +61,7 @@ def test_all_absent_is_silence_and_none_absent_is_the_default(path: str, data: s
 
 
 def test_only_the_heads_that_share_an_absent_key_miss_it() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=8, subtile_columns=4, output_levels=None)
+    config = GainCellConfig.named("leroux2025").replace(window=8, subtile_columns=4, output_levels=None)
     generator = torch.Generator().manual_seed(1)
     q, k, v = (0.5 + 0.4 * torch.rand(1, heads, 12, 8, generator=generator) for heads in (4, 2, 2))
     absent = torch.zeros(1, 2, 12, dtype=torch.bool)
@@ -86,7 +86,7 @@ def test_absent_tokens_learn_nothing(data: st.DataObject) -> None:
 
 
 def test_a_ring_remembers_gaps_only_once_there_is_one_and_only_until_it_is_written() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=4, subtile_columns=2)
+    config = GainCellConfig.named("leroux2025").replace(window=4, subtile_columns=2)
     generator = torch.Generator().manual_seed(1)
     q, k, v = (0.5 + 0.4 * torch.rand(2, 1, 12, 8, generator=generator) for _ in range(3))
     absent = torch.zeros(2, 1, 12, dtype=torch.bool)

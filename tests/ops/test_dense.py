@@ -24,7 +24,7 @@ def test_the_dense_form_is_the_oracle(case: Case) -> None:
 
 
 def test_some_heads_of_a_layer_meet_their_own_cells_and_noise() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(
+    config = GainCellConfig.named("leroux2025").replace(
         window=16, subtile_columns=4, mismatch_seed=3, mismatch_gain=0.2, mismatch_zero_v=0.05,
         score_noise=0.1, readout_noise=0.1, noise_seed=5,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from gaincell.ops.dispatch import path_of
 from gaincell.ops.model import array_model
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-CONFIG = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=32, normaliser="ideal")
+CONFIG = GainCellConfig.named("leroux2025").replace(window=64, subtile_columns=32, normaliser="ideal")
 
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="Triton has wheels for Linux only")
@@ -85,7 +85,7 @@ def test_a_ring_computes_every_token_on_the_path_that_was_asked_for(monkeypatch:
         return exact(operands, model)
 
     monkeypatch.setattr(naive, "naive_products", counted)
-    config = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=16, path="naive")
+    config = GainCellConfig.named("leroux2025").replace(window=64, subtile_columns=16, path="naive")
     ring = Ring(1, 2, 16, config)
     q, k = torch.rand(1, 4, 3, 16), torch.rand(1, 2, 3, 16) * 0.9
     outs = [ring.extend(q[:, :, at], k[:, :, at], k[:, :, at]) for at in (slice(2), slice(2, 3))]

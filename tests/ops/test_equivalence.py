@@ -69,10 +69,10 @@ def count_flips(found: Tensor, expected: Tensor, config: GainCellConfig) -> int:
     return flips
 
 
-@pytest.mark.parametrize("preset", ["leroux2025", "leroux2025-linear"])
+@pytest.mark.parametrize("name", ["leroux2025", "leroux2025-linear"])
 @pytest.mark.parametrize("heads", [8, pytest.param(64, marks=pytest.mark.slow)])
-def test_float32_flips_fewer_than_one_output_in_a_hundred_thousand(preset: str, heads: int) -> None:
-    config = GainCellConfig.preset(preset)  # the published window: an output is the sum of 16 read-outs
+def test_float32_flips_fewer_than_one_output_in_a_hundred_thousand(name: str, heads: int) -> None:
+    config = GainCellConfig.named(name)  # the published window: an output is the sum of 16 read-outs
     q, k, v = operands(heads=heads, kv_heads=heads // 2, tokens=2560, head_dim=64)
     expected = exact(q, k, v, config)
     assert expected.numel() >= 1_000_000
@@ -81,7 +81,7 @@ def test_float32_flips_fewer_than_one_output_in_a_hundred_thousand(preset: str, 
 
 
 def test_a_float32_ring_flips_fewer_than_one_output_in_a_hundred_thousand() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=256)
+    config = GainCellConfig.named("leroux2025").replace(window=256)
     q, k, v = operands(heads=8, kv_heads=8, tokens=600, head_dim=64)
     ring = Ring(1, 8, 64, config)
     tokens = [ring.extend(*(x[:, :, t : t + 1] for x in (q, k, v))) for t in range(q.shape[2])]
@@ -110,7 +110,7 @@ def test_a_million_tokens_leave_the_ring_as_exact_as_none() -> None:
 
 
 def test_a_long_sequence_equals_its_end_alone() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=256)
+    config = GainCellConfig.named("leroux2025").replace(window=256)
     q, k, v = (x.double() for x in operands(heads=1, kv_heads=1, tokens=32_768, head_dim=16))
     end = [x[:, :, -512:] for x in (q, k, v)]  # begins in column 0
     expected = naive_attention(end[0], end[1], end[2], config)[0][:, :, 256:]

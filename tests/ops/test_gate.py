@@ -70,7 +70,7 @@ def test_a_new_gate_is_a_cell_file_and_nothing_else(tmp_path: Path) -> None:
         "retention: {tau: 5, unit: ms, source: a bench}\n"
         "pulse: {at: [0.0, 0.1, 0.3, 1.2], width: [0.0, 0.01, 0.15, 1.0], source: a bench}\n"
     )
-    config = GainCellConfig.preset("leroux2025").replace(
+    config = GainCellConfig.named("leroux2025").replace(
         cell=str(path), window=16, subtile_columns=4, output_levels=None
     )
     generator = torch.Generator().manual_seed(2)
@@ -92,7 +92,7 @@ def _saved(config: GainCellConfig, folder: Path) -> Path:
 
 
 def test_what_a_path_may_lack_follows_from_the_arrays_and_each_path_names_what_it_serves() -> None:
-    base = GainCellConfig.preset("leroux2025")
+    base = GainCellConfig.named("leroux2025")
     cell = with_table(characterised(base.cell, base.pulse_max_s, 1.3, (0.1, 0.07)))
     base = base.replace(cell=cell.model_copy(update={"pulse": TOE}))
     mismatch = {"mismatch_seed": 1, "mismatch_gain": 0.1, "mismatch_zero_v": 0.0}

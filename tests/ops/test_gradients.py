@@ -76,7 +76,7 @@ def test_gradients_do_not_depend_on_how_many_heads_are_worked_on_at_once(case: C
 
 @pytest.mark.parametrize("stored_levels", [None, 8])
 def test_a_ring_that_gets_one_token_learns_as_one_that_gets_two(stored_levels: int | None) -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=8, stored_levels=stored_levels)
+    config = GainCellConfig.named("leroux2025").replace(window=16, subtile_columns=8, stored_levels=stored_levels)
     generator = torch.Generator().manual_seed(7)
 
     def last(chunks: tuple[int, ...]) -> list[Tensor]:
@@ -151,7 +151,7 @@ def straight_through(convert: Callable[[Tensor, GainCellConfig], Tensor], x: Ten
 
 def test_a_query_that_rounds_to_zero_still_learns() -> None:
     """S = 0 lies on the edge of HardSigmoid, and the edge belongs to it, as the edges of all other clamps do."""
-    config = GainCellConfig.preset("leroux2025").replace(gradient="true-law")
+    config = GainCellConfig.named("leroux2025").replace(gradient="true-law")
     q, k = torch.full((1, 1, 1, 4), 0.02, requires_grad=True), torch.full((1, 1, 1, 4), 0.8)
     gaincell.attention(q, k, k, config).sum().backward()
     assert q.grad is not None
@@ -185,7 +185,7 @@ def test_with_linearised_voltages_the_gradient_is_that_of_the_even_charge() -> N
 
 
 def test_gradients_of_a_float32_batch_stay_finite_under_a_strong_leak() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(leak_per_token=0.4, gradient="true-law", window=128)
+    config = GainCellConfig.named("leroux2025").replace(leak_per_token=0.4, gradient="true-law", window=128)
     q, k, v = (0.45 + 0.2 * torch.randn(1, 1, 300, 8, generator=torch.Generator().manual_seed(i)) for i in range(3))
     leaves = [x.requires_grad_() for x in (q, k, v)]
     gaincell.attention(*leaves, config).sum().backward()

@@ -98,7 +98,7 @@ class Largest(TorchDispatchMode):
 
 
 def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
-    config = GainCellConfig.preset("leroux2025")
+    config = GainCellConfig.named("leroux2025")
     q, k, v = (torch.rand(1, heads, 8192, 16).requires_grad_() for heads in (2, 1, 1))
     with Largest() as largest:
         gaincell.attention(q, k, v, config).sum().backward()
@@ -107,7 +107,7 @@ def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
 
 @pytest.mark.parametrize("start", [10**6 - 7, 2**31 + 3])
 def test_ages_stay_exact_after_a_million_tokens(start: int) -> None:
-    config = GainCellConfig.preset("leroux2025").replace(
+    config = GainCellConfig.named("leroux2025").replace(
         window=12, subtile_columns=4, leak_per_token=0.02, score_saturation=8.0, output_scale=4.0
     )
     start = start // config.window * config.window  # the same columns as from 0 on
@@ -125,7 +125,7 @@ def test_ages_stay_exact_after_a_million_tokens(start: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
 def test_a_zero_with_its_bias_lands_on_one_code_on_every_path(dtype: torch.dtype) -> None:
     """x = 0 with b = 0.45 V lies on the edge between the codes 3 and 4."""
-    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=4)
+    config = GainCellConfig.named("leroux2025").replace(window=16, subtile_columns=4)
     k = torch.zeros(1, 1, 20, 8, dtype=dtype) + 0.45
     q = torch.full_like(k, 0.7)
     case = Case(config, q, k, k, None, None, None, (7, 1, 3), False)
@@ -146,14 +146,14 @@ def test_a_zero_with_its_bias_lands_on_one_code_on_every_path(dtype: torch.dtype
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_narrow_operands_are_computed_in_float32(dtype: torch.dtype) -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=4)
+    config = GainCellConfig.named("leroux2025").replace(window=16, subtile_columns=4)
     q, k, v = ((0.45 + 0.3 * torch.randn(1, 2, 40, 8)).to(dtype) for _ in range(3))
     wide = gaincell.attention(q.float(), k.float(), v.float(), config)
     assert torch.equal(gaincell.attention(q, k, v, config), wide.to(dtype))
 
 
 def test_autocast_changes_nothing_forward_or_backward() -> None:
-    config = GainCellConfig.preset("extended").replace(window=16, subtile_columns=4, score_saturation=4.0)
+    config = GainCellConfig.named("extended").replace(window=16, subtile_columns=4, score_saturation=4.0)
     generator = torch.Generator().manual_seed(6)
     leaves = [(0.45 + 0.3 * torch.randn(2, 2, 40, 8, generator=generator)).requires_grad_() for _ in range(3)]
     ring = Ring(2, 2, 8, config)
@@ -177,7 +177,7 @@ def test_autocast_changes_nothing_forward_or_backward() -> None:
 @pytest.mark.parametrize(("counts", "code"), [("reference", 16), ("counter", 15)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_read_out_reaches_its_last_code_and_no_further(counts: str, code: int, dtype: torch.dtype) -> None:
-    config = GainCellConfig.preset("leroux2025").replace(readout=counts, output_scale=0.01)
+    config = GainCellConfig.named("leroux2025").replace(readout=counts, output_scale=0.01)
     step = 2 / 31 if counts == "reference" else 1 / 15
     ends = Readout.of(config)(torch.tensor([-1e9, -1.0, 1.0, 1e9], dtype=dtype))
     torch.testing.assert_close(ends, torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=dtype) * code * step)
@@ -191,7 +191,7 @@ def test_the_read_out_reaches_its_last_code_and_no_further(counts: str, code: in
 
 
 def test_quantised_operands_take_no_more_values_than_their_levels() -> None:
-    config = GainCellConfig.preset("leroux2025")
+    config = GainCellConfig.named("leroux2025")
     x = torch.linspace(-1, 2, 20_001)
     torch.testing.assert_close(query_pulse(x, config).unique(), torch.arange(16) / 15)
     torch.testing.assert_close(stored_voltage(x, config).unique(), (2 * torch.arange(8) - 7) * 0.9 / 14)
@@ -217,7 +217,7 @@ def test_offset_binary_queries_have_their_levels_around_zero_and_none_there(dtyp
 @pytest.mark.parametrize("storage", ["uniform", "linearised"])
 def test_what_is_not_finite_stays_so_instead_of_becoming_a_level(storage: str) -> None:
     """A model that diverged is to be seen by its loss."""
-    config = GainCellConfig.preset("leroux2025").replace(storage=storage)
+    config = GainCellConfig.named("leroux2025").replace(storage=storage)
     x = torch.tensor([0.1, float("nan"), float("inf"), -float("inf")])
     y = stored_voltage(x, config)
     levels = code_voltage(torch.arange(8, dtype=torch.uint8), config)
@@ -237,7 +237,7 @@ def test_linearised_voltages_give_evenly_spaced_charge(law: str, levels: int) ->
 
 
 def test_a_packed_ring_holds_the_same_codes_in_half_the_bytes() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=4)
+    config = GainCellConfig.named("leroux2025").replace(window=16, subtile_columns=4)
     q, k, v = (0.45 + 0.3 * torch.randn(2, 3, 50, 6, generator=torch.Generator().manual_seed(7)) for _ in range(3))
     plain, packed = Ring(2, 3, 6, config), Ring(2, 3, 6, config, packed=True)
     assert plain.nbytes == 2 * 2 * 3 * 16 * 6 == 2 * packed.nbytes
@@ -248,7 +248,7 @@ def test_a_packed_ring_holds_the_same_codes_in_half_the_bytes() -> None:
 
 
 def test_what_a_ring_keeps_for_its_reads_grows_with_what_it_holds() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=64, subtile_columns=4)
+    config = GainCellConfig.named("leroux2025").replace(window=64, subtile_columns=4)
     q, k, v = (0.45 + 0.3 * torch.randn(2, 3, 70, 6, generator=torch.Generator().manual_seed(i)) for i in range(3))
     ring, kept, out = Ring(2, 3, 6, config), [], []
     for n in range(70):
@@ -264,13 +264,13 @@ def test_what_a_ring_keeps_for_its_reads_grows_with_what_it_holds() -> None:
 
 @pytest.mark.parametrize(("levels", "head_dim"), [(17, 8), (None, 8), (8, 7)])
 def test_codes_that_do_not_fit_half_a_byte_are_not_packed(levels: int | None, head_dim: int) -> None:
-    config = GainCellConfig.preset("leroux2025").replace(stored_levels=levels)
+    config = GainCellConfig.named("leroux2025").replace(stored_levels=levels)
     with pytest.raises(InputError, match=f"got {levels} levels and head_dim {head_dim}"):
         Ring(1, 1, head_dim, config, packed=True)
 
 
 def test_a_ring_follows_beams_and_forgets() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=8, subtile_columns=4, score_saturation=4.0)
+    config = GainCellConfig.named("leroux2025").replace(window=8, subtile_columns=4, score_saturation=4.0)
     q, k, v = (0.45 + 0.3 * torch.randn(3, 1, 20, 8, generator=torch.Generator().manual_seed(i)) for i in range(3))
     rows = torch.tensor([2, 0, 0])
     absent = torch.rand(3, 1, 20, generator=torch.Generator().manual_seed(3)) < 0.4

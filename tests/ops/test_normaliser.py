@@ -93,7 +93,7 @@ def test_a_sub_tile_of_newest_and_oldest_tokens_is_read_out_once() -> None:
 
 
 def test_float32_flips_few_read_outs_of_z() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(normaliser="column")  # Z is the sum of 16 read-outs
+    config = GainCellConfig.named("leroux2025").replace(normaliser="column")  # Z is the sum of 16 read-outs
     generator = torch.Generator().manual_seed(1)
 
     def normal(mean: float, deviation: float) -> Tensor:

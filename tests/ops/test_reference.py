@@ -28,7 +28,7 @@ def reference() -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def config() -> GainCellConfig:
-    return GainCellConfig.preset("leroux2025").replace(
+    return GainCellConfig.named("leroux2025").replace(
         query_levels=None, stored_levels=None, output_levels=None, leak_per_token=0.0
     )
 

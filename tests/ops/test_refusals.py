@@ -10,7 +10,7 @@ import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.ops import Ring, attention_map, naive_attention
 
-CONFIG = GainCellConfig.preset("leroux2025").replace(window=8, subtile_columns=4)
+CONFIG = GainCellConfig.named("leroux2025").replace(window=8, subtile_columns=4)
 
 
 def of(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

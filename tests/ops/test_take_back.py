@@ -79,7 +79,7 @@ def check_taken_back(case: Case, data: st.DataObject) -> None:
 @pytest.mark.parametrize("written", [7, 150])
 @pytest.mark.parametrize("share", [0.0, 0.3])
 def test_decoded_contents_are_put_right(written: int, share: float) -> None:
-    config = GainCellConfig.preset("extended").replace(window=64, subtile_columns=8, score_saturation=3.7)
+    config = GainCellConfig.named("extended").replace(window=64, subtile_columns=8, score_saturation=3.7)
     generator = torch.Generator().manual_seed(written)
 
     def extend(rings: list[Ring], tokens: int) -> list[Tensor]:
@@ -108,7 +108,7 @@ def test_decoded_contents_are_put_right(written: int, share: float) -> None:
 
 
 def test_what_was_overwritten_and_not_kept_cannot_come_back() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=8, subtile_columns=4)
+    config = GainCellConfig.named("leroux2025").replace(window=8, subtile_columns=4)
     k = torch.rand(1, 2, 20, 4)
     ring = Ring(1, 2, 4, config)
     ring.write(k[:, :, :8], k[:, :, :8])

@@ -43,8 +43,8 @@ def test_every_path_meets_the_same_circuits(case: Case) -> None:
 def test_cells_of_eight_levels_in_circuits_with_offsets_are_the_same_on_every_path(
     kinds: tuple[str, ...], retention: str
 ) -> None:
-    """As presets store; a law and a preset that keep charges off zero, where an offset has no sign."""
-    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=4, score_saturation=60.0)
+    """As shipped design points store; a law and a preset that keep charges off zero, where an offset has no sign."""
+    config = GainCellConfig.named("leroux2025").replace(window=16, subtile_columns=4, score_saturation=60.0)
     fields: dict[str, object] = {"feedthrough": "feedthrough" in kinds}
     cell = characterised(config.cell, config.pulse_max_s, 1.3, (0.1, 0.07))
     if "charge_to_pulse" in kinds:
@@ -82,7 +82,7 @@ def test_no_deviation_and_no_noise_are_bit_by_bit_an_ideal_circuit(case: Case, s
 
 
 def test_an_array_differs_as_asked_and_by_seed_array_head_column_and_row() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(
+    config = GainCellConfig.named("leroux2025").replace(
         mismatch_seed=1, mismatch_gain=0.03, mismatch_zero_v=0.004, window=512
     )
     like = torch.empty(0, dtype=torch.float64)
@@ -106,7 +106,7 @@ def test_an_array_differs_as_asked_and_by_seed_array_head_column_and_row() -> No
 
 
 def test_a_cell_is_the_same_in_a_smaller_array() -> None:
-    config, like = GainCellConfig.preset("leroux2025").replace(**MISMATCH), torch.empty(0)
+    config, like = GainCellConfig.named("leroux2025").replace(**MISMATCH), torch.empty(0)
     large, small = arrays(config, 3, 16, like), arrays(config.replace(window=128), 2, 8, like)
     assert large is not None
     assert small is not None
@@ -117,7 +117,7 @@ def test_a_cell_is_the_same_in_a_smaller_array() -> None:
 
 def test_arrays_that_were_drawn_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     like = torch.empty(0)
-    design = GainCellConfig.preset("leroux2025").replace(window=64, **MISMATCH)
+    design = GainCellConfig.named("leroux2025").replace(window=64, **MISMATCH)
     first = arrays(design, 1, 8, like)
     assert first is not None
     assert arrays(design, 1, 8, like) is first
@@ -146,7 +146,7 @@ def test_threads_that_ask_at_once_meet_one_draw(monkeypatch: pytest.MonkeyPatch)
     draw = variation._drawn
     monkeypatch.setattr(variation, "_kept", {})
     monkeypatch.setattr(variation, "_drawn", slow)
-    design, like = GainCellConfig.preset("leroux2025").replace(window=64, **MISMATCH), torch.empty(0)
+    design, like = GainCellConfig.named("leroux2025").replace(window=64, **MISMATCH), torch.empty(0)
     with ThreadPoolExecutor(4) as threads:
         first, *others = threads.map(lambda _: arrays(design, 1, 8, like), range(4))
     assert drawn == [MISMATCH["mismatch_seed"]]
@@ -167,7 +167,7 @@ def one_token(config: GainCellConfig, q: float, k: float, v: float, preset: floa
     return float(out), float(phi)
 
 
-LINEAR = GainCellConfig.preset("leroux2025-linear").replace(
+LINEAR = GainCellConfig.named("leroux2025-linear").replace(
     query_levels=None, stored_levels=None, output_levels=None, leak_per_token=0.0
 )
 MEASURED = characterised(LINEAR.cell, LINEAR.pulse_max_s, 1.25, (0.1, 0.05))
@@ -263,7 +263,7 @@ def test_what_no_figure_tells_is_refused(fields: dict[str, float], words: list[s
 
 
 def test_rows_of_a_batch_meet_the_same_arrays_alone_and_padded() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=4, score_saturation=9.0, **MISMATCH)
+    config = GainCellConfig.named("leroux2025").replace(window=16, subtile_columns=4, score_saturation=9.0, **MISMATCH)
     generator = torch.Generator().manual_seed(4)
     q, k, v = (0.5 + 0.4 * torch.randn(2, h, 40, 8, generator=generator).double() for h in (4, 2, 2))
     pad = torch.tensor([0, 7])
@@ -281,7 +281,7 @@ def test_rows_of_a_batch_meet_the_same_arrays_alone_and_padded() -> None:
 
 
 def test_a_path_asked_for_by_name_refuses_circuits_that_it_does_not_compute() -> None:
-    config = GainCellConfig.preset("leroux2025").replace(window=16, subtile_columns=4, path="triton", **MISMATCH)
+    config = GainCellConfig.named("leroux2025").replace(window=16, subtile_columns=4, path="triton", **MISMATCH)
     q, k, v = (0.45 + 0.2 * torch.randn(1, 1, 40, 16, generator=torch.Generator().manual_seed(i)) for i in range(3))
     for refused in (lambda: gaincell.attention(q, k, v, config), lambda: Ring(1, 1, 16, config)):
         with pytest.raises(InputError, match="path 'triton' cannot compute this attention: it has no mismatch; set"):

@@ -29,7 +29,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def results() -> Results:
-    points = {name: GainCellConfig.preset(name).for_layers(LAYERS) for name in ("extended", "leroux2025")}
+    points = {name: GainCellConfig.named(name).for_layers(LAYERS) for name in ("extended", "leroux2025")}
     found = {name: estimate(SHAPE, point) for name, point in points.items()}
     stages = (
         ("softmax", "as it came", 27.9),

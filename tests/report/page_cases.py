@@ -40,7 +40,7 @@ def made_up_map(model: int) -> Map:
 
 def made_up_heads(seed: int) -> Heads:
     rng = np.random.default_rng(seed)
-    reference = Activity.reference(GainCellConfig.preset("extended"))
+    reference = Activity.reference(GainCellConfig.named("extended"))
     arrays = {
         name: np.broadcast_to(array, (LAYERS, HEADS)) * 1.0
         for name, array in reference.arrays().items()

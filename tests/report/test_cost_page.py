@@ -14,7 +14,7 @@ from gaincell.hardware.opponents import OURS, opponents
 from gaincell.hardware.pricing import Priced
 from gaincell.report.cost_page import page_data, render_cost
 
-COST = estimate(GPT2, GainCellConfig.preset("leroux2025").replace(window=8192), HardwareParameters(refresh="rewrite"))
+COST = estimate(GPT2, GainCellConfig.named("leroux2025").replace(window=8192), HardwareParameters(refresh="rewrite"))
 RIVALS = opponents(COST)
 
 

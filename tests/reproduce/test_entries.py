@@ -340,4 +340,4 @@ def test_reference_data_that_cannot_be_used_is_refused(spoil: str, tmp_path: Pat
 
 
 def test_the_design_point_is_the_published_one() -> None:
-    assert GainCellConfig.preset("leroux2025").leak_per_token == published.LEAK_PER_TOKEN
+    assert GainCellConfig.named("leroux2025").leak_per_token == published.LEAK_PER_TOKEN

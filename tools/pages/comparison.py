@@ -26,7 +26,7 @@ from tools.pages.markdown import table
 MODELS = ("gpt2", "Llama-3.1-8B", "Llama-3.1-70B", "Qwen3-8B", "gemma-3-27b", "Mistral-7B-v0.1", "DeepSeek-V3")
 CONTEXTS = (4096, 131072)
 BATCHES = (1, 64)
-POINT = GainCellConfig.preset("leroux2025")
+POINT = GainCellConfig.named("leroux2025")
 AS_BUILT = HardwareParameters(refresh="rewrite")
 #: What makes refreshing cheap: one copy of keys and values, and write lines no longer than a sub-tile.
 FOR_REFRESH = AS_BUILT.model_copy(update={"kv_sharing": "in_turn", "write_line_columns": POINT.subtile_columns})

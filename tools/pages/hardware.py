@@ -25,7 +25,7 @@ from gaincell.report.plots import as_file, layers_plot, timeline_plot
 from tools.pages.data import DATA, kept
 from tools.pages.markdown import table
 
-PUBLISHED = GainCellConfig.preset("leroux2025")
+PUBLISHED = GainCellConfig.named("leroux2025")
 MODELS = {
     "GPT-2": GPT2_DECODER,
     "SmolLM2-135M": SMOLLM2_135M,
@@ -215,7 +215,7 @@ def options() -> str:
         "`window` 1,024 → 2,048": {"window": 2048},
     }
     found = {name: estimate(GPT2, PUBLISHED.replace(**change)) for name, change in changes.items()}
-    found["`extended`: six of them"] = estimate(GPT2, GainCellConfig.preset("extended"))
+    found["`extended`: six of them"] = estimate(GPT2, GainCellConfig.named("extended"))
     found["`stacked_layers` 1 → 12"] = estimate(GPT2, PUBLISHED, HardwareParameters(stacked_layers=12))
 
     rows = [
@@ -333,7 +333,7 @@ class Watched(NamedTuple):
 
 def watched() -> Watched:
     """The model whose arrays were watched last."""
-    record, point = kept("activity.json")["extended"], GainCellConfig.preset("extended")
+    record, point = kept("activity.json")["extended"], GainCellConfig.named("extended")
     seen = Activity.from_dict(record["activity"])
     found = estimate(record["model"], point, None, seen)
     layers = [{part: sum(values.values()) for part, values in layer.items()} for layer in found.layers]
@@ -343,7 +343,7 @@ def watched() -> Watched:
 def activity() -> str:
     """What a text made the arrays do, and what it takes."""
     seen, found, assumed, layers = watched()
-    reference = Activity.reference(GainCellConfig.preset("extended"))
+    reference = Activity.reference(GainCellConfig.named("extended"))
     means = [
         ("pulse on a query line", "query_pulse"),
         ("charge of a key cell", "key_charge"),

@@ -30,7 +30,7 @@ MARKS: dict[str, dict[str, str]] = {
     "docs/panel.md": {"panel": "panel", "beyond": "panel"},
     "docs/parameters.md": {
         "fields": "parameters",
-        "presets": "parameters",
+        "design_points": "parameters",
         "cell-file": "parameters",
         "cells": "parameters",
     },

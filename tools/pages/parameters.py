@@ -8,7 +8,7 @@ from typing import Any
 
 from gaincell.adapt import AdaptSettings
 from gaincell.adapt.settings import every_setting
-from gaincell.cell import Cell, cell_presets, load_cell
+from gaincell.cell import Cell, cell_names, load_cell
 from gaincell.config import GainCellConfig
 from tools.pages.markdown import table
 
@@ -20,10 +20,10 @@ SHORT = {
 
 def contents() -> dict[str, str]:
     """Both pages' tables, and a cell file that ships."""
-    example = (resources.files("gaincell.cell") / "presets" / "leroux2025.yaml").read_text("utf-8")
+    example = (resources.files("gaincell.cell") / "shipped" / "leroux2025.yaml").read_text("utf-8")
     return {
         "fields": fields(),
-        "presets": presets(),
+        "design_points": design_points(),
         "cell-file": f'```yaml title="my_cell.yaml"\n{example}```',
         "cells": cells(),
         "settings": settings(),
@@ -45,9 +45,9 @@ def fields() -> str:
     return table(("Field", "Default", "Unit", "Meaning"), rows)
 
 
-def presets() -> str:
+def design_points() -> str:
     """The shipped design points, in what they differ."""
-    points = [GainCellConfig(), *map(GainCellConfig.preset, GainCellConfig.presets())]
+    points = [GainCellConfig(), *map(GainCellConfig.named, GainCellConfig.names())]
     rows = []
     for name in GainCellConfig.model_fields:
         values = [getattr(point, name) for point in points]
@@ -59,7 +59,7 @@ def presets() -> str:
 def cells() -> str:
     """The shipped cells."""
     rows = []
-    for cell in map(load_cell, cell_presets()):
+    for cell in map(load_cell, cell_names()):
         coefficients = ", ".join(f"{c:.10g}" for c in cell.law.coefficients)
         tau = f"{cell.retention.tau:g} {cell.retention.unit}"
         rows.append(entries(f"`{cell.name}`", coefficients, tau, cell.description))

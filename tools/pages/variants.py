@@ -142,7 +142,7 @@ def perplexity(
     model, tokenizer = load_model(adapter if adapter is not None and not matched else "demo")
     if adapter is not None:
         changed = fields if cell is None else {"cell": str(cells / f"{cell}.yaml"), **fields}
-        point = gaincell.GainCellConfig.preset(adapter).replace(**changed)
+        point = gaincell.GainCellConfig.named(adapter).replace(**changed)
         if matched:
             match(model, tokenizer, point, adapter)
         else:
@@ -160,7 +160,7 @@ def match(model: Any, tokenizer: Any, point: gaincell.GainCellConfig, adapter: s
             out=folder,
             text=default_training_text(),
             stages=("matching",),
-            settings=AdaptSettings(length=1024, statistics_sequences=2, held_back=0),
+            settings=AdaptSettings(length=1024, statistics_rows=2, held_back=0),
             start=adapter,
         )
 
@@ -173,7 +173,7 @@ def tables(found: dict[str, float], tau_s: dict[str, float]) -> dict[str, str]:
         both = (name, "softmax"), (f"{adapter}, novel", "softmax, novel")
         cells = [f"{shown[one]} (×{found[one] / found[original]:.3g})" for one, original in both]
         reached.append((f"`{adapter}`, at rank {adapter_info(adapter).rank}", *cells))
-    point = gaincell.GainCellConfig.preset("extended")
+    point = gaincell.GainCellConfig.named("extended")
     subtiles = []
     for columns, name in SUBTILES.items():
         cost = estimate(SMOLLM2_135M, point.replace(subtile_columns=columns))
@@ -196,7 +196,7 @@ def digits(value: float) -> str:
 def laws(shown: dict[str, str], tau_s: dict[str, float]) -> str:
     """Other cells' laws and leaks, with both adapters, as they are and matched."""
     columns = ("Cell", "`extended`", "leak by the cell's retention", "matched", "`leroux2025`", "matched")
-    tau_s = {"published": gaincell.GainCellConfig.preset("extended").cell.retention.tau_s, **tau_s}
+    tau_s = {"published": gaincell.GainCellConfig.named("extended").cell.retention.tau_s, **tau_s}
     leaks = {cell: f"{shown[f'{cell}, leak']} ({1e3 * tau:.3g} ms)" for cell, tau in tau_s.items()}
     rows: list[tuple[str, ...]] = [("published", shown["as it ships"], leaks["published"], "", shown["leroux2025"], "")]
     for cell in CELLS:

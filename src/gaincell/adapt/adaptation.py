@@ -45,7 +45,7 @@ def adapt(
 
     Args:
         model: an unconverted causal decoder, in float32 or wider.
-        config: the design point, or a preset's name.
+        config: the design point, or a shipped one's name.
         tokenizer: the model's tokenizer.
         out: the run directory; a run that was interrupted goes on where it stopped, with the same result as an
             uninterrupted one (bit-equal on one CPU thread).
@@ -63,7 +63,7 @@ def adapt(
             another run or that another process is at work in, a loss that is not finite.
     """
     every = known_stages(stages, statistics)
-    config = GainCellConfig.preset(config) if isinstance(config, str) else config
+    config = GainCellConfig.named(config) if isinstance(config, str) else config
     settings = fit_length(settings or AdaptSettings(), model, config)
     request = Request(model, config, tokenizer, out, settings, text, start, progress, **further)
     chosen = tuple(stage for stage in every if stage.name in stages)

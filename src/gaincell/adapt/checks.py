@@ -67,19 +67,19 @@ def check_start(model: PreTrainedModel, config: GainCellConfig, start: str | Pat
         raise InputError(
             "statistics and transfer begin anew; go on from an adapter with the stages matching and distill."
         )
-    stored = GainCellConfig(**check_base(model, start).design_point)
-    found, wanted = stored.hardware, config.for_layers(len(check_servable(model))).hardware
+    saved = GainCellConfig(**check_base(model, start).design_point)
+    found, wanted = saved.hardware, config.for_layers(len(check_servable(model))).hardware
     if "matching" in stages:
         fields = type(config).model_fields.keys() - config.of_cell()
         differing = sorted(name for name in fields if getattr(found, name) != getattr(wanted, name))
         if differing:
             raise InputError(
-                f"adapter '{start}' is of design point '{stored.name}', and matching moves it to another cell only; "
+                f"adapter '{start}' is of design point '{saved.name}', and matching moves it to another cell only; "
                 f"{', '.join(differing)} must stay as there."
             )
     elif found != wanted:
         raise InputError(
-            f"adapter '{start}' is of design point '{stored.name}', not of '{config.name}' as it is now; name that "
+            f"adapter '{start}' is of design point '{saved.name}', not of '{config.name}' as it is now; name that "
             "one, or move it to another cell with the stage matching."
         )
 

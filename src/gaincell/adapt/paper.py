@@ -63,13 +63,13 @@ def paper_recipe(
 
     Stages: `linear` puts the linear law, quantisers, leak and HardSigmoid in softmax's place and trains everything on
     next tokens; `matching` moves weights and scalers to the design point's own law and brings mean and deviation of q,
-    k, v and output per head to those that the linear model showed on one batch (`statistics_sequences` rows), layer by
+    k, v and output per head to those that the linear model showed on one batch (`statistics_rows` rows), layer by
     layer; `cubic` trains on. Of a design point whose law is linear already, `linear` is all [Leroux et al. 2025]. What
     is scaled, and how, is told at the top of the module `gaincell.adapt.paper`.
 
     Args:
         model: an unconverted causal decoder, in float32 or wider.
-        config: the design point, or a preset's name.
+        config: the design point, or a shipped one's name.
         tokenizer: the model's tokenizer.
         out: the run directory, with a folder for each stage; a run that was interrupted goes on where it stopped.
         text: text to learn from; by default the model writes its own (cached in the run directory).
@@ -81,7 +81,7 @@ def paper_recipe(
         InputError: a design point with score preset or digital sinks, `distill.loss` "kl", and what
             `gaincell.adapt` refuses.
     """
-    config = GainCellConfig.preset(config) if isinstance(config, str) else config
+    config = GainCellConfig.named(config) if isinstance(config, str) else config
     settings = paper_settings(fit_length(settings or AdaptSettings(), model, config))
     _check_digital_side(config)
     if unknown := further.keys() - Further.__annotations__.keys():

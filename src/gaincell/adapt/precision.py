@@ -61,7 +61,7 @@ def keep(settings: AdaptSettings, folder: Path) -> None:
 
 
 def computing(settings: AdaptSettings, device: torch.device) -> torch.autocast:
-    """In which the digital side computes as settings say; what is stored stays float32."""
+    """In which the digital side computes as settings say; weights stay float32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16")
 
 

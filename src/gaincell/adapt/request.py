@@ -19,7 +19,7 @@ class Further(TypedDict, total=False):
 
     Attributes:
         calibration: (N, T) token ids to learn from instead of text; stages before `distill` take the first
-            `settings.sequences` rows.
+            `settings.rows` rows.
         calibration_of: what these ids are, for the run's `config.json`.
         validation: text, not to be learned from, whose perplexity training end to end logs every now and then.
         learn: False puts on the model what the folder holds up to the last checkpoint, of a run that was cut short or

@@ -20,7 +20,7 @@ from gaincell.adapt.run.claim import claimed
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.stage import AdaptResult, Stage, Work
-from gaincell.adapt.text.cut import begins, cut_rows, read_sequences, source_of, text_rows
+from gaincell.adapt.text.cut import begins, cut_rows, read_rows, source_of, text_rows
 from gaincell.adapt.text.own_text import own_rows
 from gaincell.adapt.text.panel_refused import check_panel
 from gaincell.errors import InputError
@@ -71,7 +71,7 @@ def perform(request: Request, plan: Plan) -> AdaptResult:
         InputError: what the stages, the text or the run folder cannot be, see `gaincell.adapt`.
     """
     _check(request, plan)
-    sequences, rows = _given_rows(request, plan)
+    calibration, rows = _given_rows(request, plan)
     accelerator = None
     if plan.trains:
         accelerator = make_accelerator()
@@ -79,7 +79,7 @@ def perform(request: Request, plan: Plan) -> AdaptResult:
         request.model.to(accelerator.device)
     with claimed(request.out) if request.learn else nullcontext():
         with first_process_first(accelerator):
-            work = _begin(request, plan, sequences, rows, accelerator)
+            work = _begin(request, plan, calibration, rows, accelerator)
         was_training = request.model.training
         request.model.eval()
         try:
@@ -149,7 +149,7 @@ def _read(request: Request) -> Tensor | None:
     if request.text is None or request.calibration is not None:
         return request.calibration
     settings = request.settings
-    return read_sequences(request.tokenizer, request.text, settings.sequences, settings.length, settings.seed)
+    return read_rows(request.tokenizer, request.text, settings.rows, settings.length, settings.seed)
 
 
 def _begin(
@@ -177,7 +177,7 @@ def _begin(
     if plan.trains and work.rows is None:
         assert ids is not None
         work.rows = cut_rows(request.tokenizer, ids, settings.distill.length)
-    work.sequences = None if ids is None else ids[: settings.sequences]
+    work.calibration = None if ids is None else ids[: settings.rows]
     return work
 
 

@@ -15,7 +15,8 @@ MANNER: dict[str, Any] = {
 }
 
 #: Settings that had another name, by that name, which is still taken.
-OLDER_NAMES = {"distill_precision": "precision", "distill_leak": "learning_leak"}
+OLDER_NAMES = {"sequences": "rows", "statistics_sequences": "statistics_rows"}
+OLDER_NAMES |= {"distill_precision": "precision", "distill_leak": "learning_leak"}
 OLDER_NAMES |= {
     name: f"transfer.{name}"
     for name in ("batch", "steps", "inputs", "projection_lr", "scaler_lr", "predictor_lr", "tries", "sink_weight")
@@ -52,7 +53,7 @@ class TransferSettings(_Part):
         InputError: the constructor is given a value out of range; pydantic's own ways raise its ValidationError.
     """
 
-    batch: int = Field(default=1, ge=1, description="Sequences of a learning step of `transfer`.")
+    batch: int = Field(default=1, ge=1, description="Rows of a learning step of `transfer`.")
     steps: int = Field(default=48, ge=1, description="Learning steps of a layer.")
     inputs: Literal["student", "teacher"] = Field(
         default="student",
@@ -108,10 +109,10 @@ class DistillSettings(_Part):
     batch: int = Field(
         default=1,
         ge=1,
-        description="Sequences of a step of `distill`, over all processes and their forward passes. Few tokens teach "
+        description="Rows of a step of `distill`, over all processes and their forward passes. Few tokens teach "
         "more in many small steps.",
     )
-    length: int | None = Field(default=None, ge=8, description="Tokens of a sequence; null: as `length`.")
+    length: int | None = Field(default=None, ge=8, description="Tokens of a row; null: as `length`.")
     train: Literal["attention", "lora", "all"] = Field(
         default="attention",
         description="What learns beside the scalers: the attention modules and norms, adapters of low rank, or all.",
@@ -135,7 +136,7 @@ class DistillSettings(_Part):
     warmup: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps over which the rate rises.")
     clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient.")
     positions: int | None = Field(
-        default=512, ge=1, description="Positions of a sequence whose next-token distributions are compared; null: all."
+        default=512, ge=1, description="Positions of a row whose next-token distributions are compared; null: all."
     )
     temperature: float = Field(default=1.0, gt=0, description="Temperature of both distributions.")
     hidden_weight: float = Field(default=1.0, ge=0, description="Weight of the last hidden state's relative error.")
@@ -171,11 +172,11 @@ class AdaptSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    sequences: int = Field(16, ge=1, description="Sequences of calibration text.")
+    rows: int = Field(16, ge=1, description="Rows of calibration text.")
     length: int = Field(
         1024,
         ge=8,
-        description="Tokens of a sequence; unless given, no more than window and positions hold. What was learned on "
+        description="Tokens of a row; unless given, no more than window and positions hold. What was learned on "
         "short rows does not hold on long ones.",
     )
     seed: int = Field(0, ge=0, description="Seed of the text and of the order in which layers see it.")
@@ -186,7 +187,7 @@ class AdaptSettings(BaseModel):
         "what came out: KL and perplexity beside the original's, at the length trained and at the longest that window "
         "and positions hold (1,024 at most); 0: it does not.",
     )
-    statistics_sequences: int = Field(2, ge=1, description="Sequences that `statistics` looks at.")
+    statistics_rows: int = Field(2, ge=1, description="Rows that `statistics` looks at.")
     precision: Literal["auto", "no", "bf16"] = Field(
         "auto",
         description="What the model's own text, `transfer` and `distill` are computed in: float32 ('no'); bfloat16 "

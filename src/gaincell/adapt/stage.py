@@ -64,7 +64,7 @@ class Work:
         run: its folder.
         stages: all stages that the model goes through, in their order.
         accelerator: processes and device of training end to end; None without.
-        sequences: (N, T) token ids for stages that go layer by layer; None where there are none.
+        calibration: (N, T) token ids for stages that go layer by layer; None where there are none.
         rows: (M, L) token ids for training end to end; None without.
         lessons: what that learns on; None where nothing is learned.
         reached: metrics up to the checkpoint that was put on the model, where nothing is learned.
@@ -75,7 +75,7 @@ class Work:
     run: Run
     stages: tuple["Stage", ...]
     accelerator: Accelerator | None
-    sequences: Tensor | None
+    calibration: Tensor | None
     rows: Tensor | None
     lessons: Lessons | None = None
     reached: list[dict[str, Any]] | None = None
@@ -108,7 +108,7 @@ class Work:
     @property
     def trained(self) -> int:
         """Tokens of the rows that the last stage learns on."""
-        learned_on = self.sequences if self.accelerator is None else self.rows
+        learned_on = self.calibration if self.accelerator is None else self.rows
         assert learned_on is not None
         return learned_on.shape[1]
 
@@ -118,7 +118,7 @@ class Stage(Protocol):
 
     Attributes:
         name: what metrics, progress and the run's folder call it.
-        by_layer: whether it learns on `Work.sequences`, layer by layer.
+        by_layer: whether it learns on `Work.calibration`, layer by layer.
         trains: whether it trains end to end, on `Work.rows` and on all processes at once.
         computes: whether it takes long in the precision that the run computes in.
     """

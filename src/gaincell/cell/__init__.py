@@ -1,6 +1,6 @@
 """One gain cell: its charge law, pulse law and retention, what else is known of its circuit, and from where."""
 
-from gaincell.cell.cell import Cell, cell_presets, load_cell, save_cell
+from gaincell.cell.cell import Cell, cell_names, load_cell, save_cell
 from gaincell.cell.figures import CircuitFigures
 from gaincell.cell.law import PolynomialLaw
 from gaincell.cell.pulse import PulseLaw
@@ -13,7 +13,7 @@ __all__ = [
     "PulseLaw",
     "Retention",
     "RetentionTable",
-    "cell_presets",
+    "cell_names",
     "load_cell",
     "save_cell",
 ]

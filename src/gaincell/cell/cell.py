@@ -24,7 +24,7 @@ from gaincell.cell.pulse import PulseLaw
 from gaincell.cell.retention import Retention
 from gaincell.errors import InputError, one_sentence
 
-_PRESETS = resources.files("gaincell.cell") / "presets"
+_SHIPPED = resources.files("gaincell.cell") / "shipped"
 
 
 class Cell(BaseModel):
@@ -88,9 +88,9 @@ def save_cell(cell: Cell, path: Path) -> None:
         aside.write_text(yaml.safe_dump(cell.model_dump(mode="json", exclude_none=True), sort_keys=False), "utf-8")
 
 
-def cell_presets() -> list[str]:
+def cell_names() -> list[str]:
     """Names of the cells that ship with the package."""
-    return sorted(p.name.removesuffix(".yaml") for p in _PRESETS.iterdir() if p.name.endswith(".yaml"))
+    return sorted(p.name.removesuffix(".yaml") for p in _SHIPPED.iterdir() if p.name.endswith(".yaml"))
 
 
 def load_cell(name_or_path: str | Path) -> Cell:
@@ -100,11 +100,11 @@ def load_cell(name_or_path: str | Path) -> Cell:
         InputError: no such cell or file, not YAML, or a field that is missing, unknown or out of range.
     """
     text = str(name_or_path)
-    if text in cell_presets():
-        return _parse((_PRESETS / f"{text}.yaml").read_text("utf-8"), text)
+    if text in cell_names():
+        return _parse((_SHIPPED / f"{text}.yaml").read_text("utf-8"), text)
     path = Path(name_or_path)
     if not is_file(path):
-        names = ", ".join(cell_presets())
+        names = ", ".join(cell_names())
         raise InputError(f"cell '{text}' is neither a shipped cell ({names}) nor a file; check the name or path.")
     return _parse(read_text(path), text)
 

@@ -131,7 +131,7 @@ def fit_retention(path: Path, *, zero_v: float = 0.45) -> Retention:
         raise InputError(f"{path}: the voltage does not decay towards {zero_v:g} V by a tenth; measure longer.")
     if np.median(left[-3:]) < -0.1:
         raise InputError(
-            f"{path}: the voltage decays past {zero_v:g} V; give the level that it decays to as zero, "
+            f"{path}: the voltage decays past {zero_v:g} V; give the voltage that it decays to as zero, "
             "or cut the data there."
         )
 
@@ -204,8 +204,8 @@ def _deviation(residual: np.ndarray) -> float:
 def _cross_validated(y: np.ndarray, rate: np.ndarray, width: np.ndarray | None, highest: int) -> list[np.ndarray]:
     """Absolute errors (points,) of predicting what was left out, for each order from 1 on."""
     # folds by stored voltage, so that no fold is predicted from repeats of the same point
-    levels = np.unique(np.round(y, 6), return_inverse=True)[1].ravel()
-    folds = np.random.default_rng(0).permutation(levels.max() + 1)[levels] % min(_FOLDS, levels.max() + 1)
+    group = np.unique(np.round(y, 6), return_inverse=True)[1].ravel()
+    folds = np.random.default_rng(0).permutation(group.max() + 1)[group] % min(_FOLDS, group.max() + 1)
     errors = []
     for order in range(1, highest + 1):
         matrix, error = _matrix(y, width, order), np.empty(len(y))

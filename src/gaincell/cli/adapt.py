@@ -17,7 +17,7 @@ DEFAULT_STAGES = ("statistics", "distill")
 
 #: How much `--quick` takes: enough to see that everything works, too little to judge by.
 QUICK = {
-    "sequences": 16,
+    "rows": 16,
     "length": 128,
     "transfer.batch": 4,
     "transfer.steps": 8,

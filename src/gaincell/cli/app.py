@@ -141,7 +141,7 @@ def _running_failure(error: Exception) -> str | None:
         return f"{error.strerror or text}{where}."
     memory = ("can't allocate memory", "not enough memory", "out of memory")
     if isinstance(error, MemoryError) or any(phrase in text.lower() for phrase in memory):
-        return "not enough memory; use a smaller model, or shorter and fewer sequences."
+        return "not enough memory; use a smaller model, or shorter and fewer rows."
     return None
 
 

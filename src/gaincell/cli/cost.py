@@ -28,7 +28,7 @@ def cost(
         str | None,
         typer.Option(
             "--config",
-            help="Design point: a preset's name, or a file. Default: an adapted model's own, else 'leroux2025'.",
+            help="Design point: a shipped one's name, or a file. Default: an adapted model's own, else 'leroux2025'.",
         ),
     ] = None,
     hardware: Annotated[

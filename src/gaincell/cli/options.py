@@ -19,9 +19,9 @@ Model = Annotated[
         "adapter of it, by name or file.",
     ),
 ]
-Config = Annotated[str, typer.Option("--config", help="Design point: a preset's name, or a YAML or JSON file.")]
+Config = Annotated[str, typer.Option("--config", help="Design point: a shipped one's name, or a YAML or JSON file.")]
 OptionalConfig = Annotated[
-    str | None, typer.Option("--config", help="Design point: a preset's name, or a YAML or JSON file.")
+    str | None, typer.Option("--config", help="Design point: a shipped one's name, or a YAML or JSON file.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything drawn at random.")]
 Device = Annotated[

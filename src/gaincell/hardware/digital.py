@@ -107,17 +107,17 @@ class _LayerWork:
 def _layer(layer: Layer, window: int, config: GainCellConfig, p: HardwareParameters, memory: str) -> _LayerWork:
     design, heads = p.digital, layer.heads
     query = value_bits(config.query_levels, p.reference_query_levels)
-    stored = value_bits(config.stored_levels, p.reference_levels)
+    cached_bits = value_bits(config.stored_levels, p.reference_levels)
     streams = 1 if layer.latent else layer.kv_heads  # what is read side by side
     width = layer.cached / streams
-    stream_bits = window * width * stored
-    score_sum = query + stored + _bits_to_count(layer.key_dim)
-    output_sum = design.probability_bits + stored + _bits_to_count(window)
+    stream_bits = window * width * cached_bits
+    score_sum = query + cached_bits + _bits_to_count(layer.key_dim)
+    output_sum = design.probability_bits + cached_bits + _bits_to_count(window)
     softmax = window * design.softmax_multiply_adds + p.division_multiply_adds + layer.value_dim
     products = layer.key_dim * query + layer.value_dim * design.probability_bits
     sums = layer.key_dim * score_sum + layer.value_dim * output_sum
     actions = [
-        Count(PRODUCTS, "product", heads * window * products * stored / 64),
+        Count(PRODUCTS, "product", heads * window * products * cached_bits / 64),
         Count(PRODUCTS, "adder", heads * window * sums / 8),
         Count(SOFTMAX, "multiply_add", heads * softmax),
     ]
@@ -125,20 +125,21 @@ def _layer(layer: Layer, window: int, config: GainCellConfig, p: HardwareParamet
         banks = math.ceil(stream_bits / design.bank_bits)
         read_cycles = math.ceil(min(stream_bits, design.bank_bits) / design.port_bits)
         latency_s = (read_cycles + _bits_to_count(banks) + design.fill_cycles) / p.clock_hz  # banks add up in a tree
-        lanes = streams * banks * design.port_bits / stored
+        lanes = streams * banks * design.port_bits / cached_bits
     else:
         bits_per_s = 8 * design.dram_stacks * design.dram_bandwidth
         latency_s = design.dram_access_s + streams * stream_bits / bits_per_s + design.fill_cycles / p.clock_hz
-        lanes = bits_per_s / p.clock_hz / stored
+        lanes = bits_per_s / p.clock_hz / cached_bits
     units = math.ceil(lanes) * heads * (layer.key_dim + layer.value_dim) / layer.cached  # every number is used so often
     scores = math.ceil(2 * lanes / width) * heads // streams
     instances = [
-        Count(PRODUCTS, "product", units * max(query, design.probability_bits) * stored / 64),
+        Count(PRODUCTS, "product", units * max(query, design.probability_bits) * cached_bits / 64),
         Count(PRODUCTS, "adder", units * max(score_sum, output_sum) / 8),
         Count(SOFTMAX, "multiply_add", scores * max(design.softmax_multiply_adds, 1)),
     ]
     kept_bits = streams * stream_bits
-    return _LayerWork(latency_s, actions, instances, kept_bits, kept_bits + layer.cached * stored)  # one token written
+    written_bits = layer.cached * cached_bits
+    return _LayerWork(latency_s, actions, instances, kept_bits, kept_bits + written_bits)
 
 
 def _with_overhead(parts: Parts, overhead: float) -> Parts:

@@ -257,8 +257,8 @@ class Estimate:
     @property
     def is_published(self) -> bool:
         """Whether this is the design that the paper's figures are of: its head, parts and assumed activity."""
-        preset = GainCellConfig.preset("leroux2025")
-        same = all(getattr(self.config, name) == getattr(preset, name) for name in published.FIELDS)
+        published_point = GainCellConfig.named("leroux2025")
+        same = all(getattr(self.config, name) == getattr(published_point, name) for name in published.FIELDS)
         default = self.parameters == HardwareParameters() and self.assumed
         widths = {width for x in self.arrays for width in (x.layer.key_dim, x.layer.value_dim)}
         return same and default and len(self.kinds) == 1 and widths == {published.HEAD_DIM}
@@ -492,4 +492,4 @@ def _reference(config: GainCellConfig) -> "Activity":
 
 def paper_table(config: GainCellConfig | None = None, parameters: HardwareParameters | None = None) -> list[Row]:
     """The paper's own figures beside ours: GPT-2 (12 layers, 12 heads x 64) at a design point, None: as published."""
-    return estimate(GPT2, config or GainCellConfig.preset("leroux2025"), parameters).table()
+    return estimate(GPT2, config or GainCellConfig.named("leroux2025"), parameters).table()

@@ -50,12 +50,12 @@ def find_model(name: str) -> NamedModel:
     Raises:
         InputError: it is none of these, or its config cannot be read.
     """
-    if name in GainCellConfig.presets():
-        return NamedModel(name, SMOLLM2_135M.attention, SMOLLM2_135M, GainCellConfig.preset(name), name)
+    if name in GainCellConfig.names():
+        return NamedModel(name, SMOLLM2_135M.attention, SMOLLM2_135M, GainCellConfig.named(name), name)
     if name in SHAPES:
         shape, loads = SHAPES[name]
         return NamedModel(name, shape.attention, shape, None, loads)
-    fields = find_config(name, ", ".join((*SHAPES, *GainCellConfig.presets())))
+    fields = find_config(name, ", ".join((*SHAPES, *GainCellConfig.names())))
     section = fields.get("quantization_config")
     point = section.get("design_point") if isinstance(section, dict) else None
     return NamedModel(name, fields, None, GainCellConfig(**point) if isinstance(point, dict) else None, name)

@@ -65,7 +65,7 @@ class HardwareParameters(BaseModel):
         16,
         "sub-tiles",
         _PAPER,
-        "Sub-tiles whose read-outs the digital sum within layer_latency_s adds up; with others it goes with the levels "
+        "Sub-tiles whose read-outs the digital sum within layer_latency_s adds up; with others it goes with the depth "
         "of a binary tree.",
         ge=2,
     )
@@ -200,7 +200,7 @@ class HardwareParameters(BaseModel):
         "s",
         _ASSUMED,
         "Time from one chip to the next: a pair of arrays that is larger than a chip takes one such hop for the query, "
-        "and one for every level of the sum over its chips.",
+        "and one for every adder on the way of the sum over its chips.",
         ge=0,
     )
     chip_hop_j_per_bit: float = _field(

@@ -79,10 +79,10 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters, lines: Wire
     """The phases of one token at a design point.
 
     Options lengthen it: differential queries by a pulse, more query or read-out levels than the clock counts within
-    T_max by the counts that are missing, a normaliser by its division, more sub-tiles by more levels of the digital sum
-    (`layer_latency_s` is for `reference_tiles`), a cell that was characterised by what its writes take beyond their
-    share, and lines by what they delay beyond those of the published head, which are within the published time. What is
-    on its way along a line that is cut into segments keeps no part busy.
+    T_max by the counts that are missing, a normaliser by its division, more sub-tiles by a deeper tree of adders in the
+    digital sum (`layer_latency_s` is for `reference_tiles`), a cell that was characterised by what its writes take
+    beyond their share, and lines by what they delay beyond those of the published head, which are within the published
+    time. What is on its way along a line that is cut into segments keeps no part busy.
 
     Args:
         config: the design point.
@@ -115,7 +115,7 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters, lines: Wire
     write_s = max(p.write_share * rest_s, parts.dac.latency_s, settling_s)
     reset_s = max(p.reset_share * rest_s, parts.charge_to_pulse.latency_s)
     sum_s = (1 - p.write_share - p.reset_share) * rest_s / math.log2(p.reference_tiles)
-    levels = max(math.ceil(math.log2(config.tiles)), 1)
+    adders = max(math.ceil(math.log2(config.tiles)), 1)
     counts = max((config.output_levels or 0) // 2 - 1, 0)
     steps = [
         (WRITE, write_s, ("DACs", "key array", "value array")),
@@ -126,7 +126,7 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters, lines: Wire
         *((f"query pulses, read {n + 2}", extra_s, ("key array", "charge-to-pulse")) for n in range(reads - 1)),
         ("first discharge", pulse_s, ("charge-to-pulse", "value array", "signed charge-to-pulse")),
         ("second discharge", max(pulse_s, counts / p.clock_hz), ("signed charge-to-pulse", "counters")),
-        ("digital sum", levels * max(sum_s, parts.adder.latency_s), ("adders",)),
+        ("digital sum", adders * max(sum_s, parts.adder.latency_s), ("adders",)),
     ]
     if config.normaliser != "none":
         steps.append(("division", p.division_latency_s, ("divider",)))

@@ -99,7 +99,7 @@ def wires(config: GainCellConfig, parameters: HardwareParameters, key_rows: int,
 @cache
 def published_wires() -> Wires:
     """Those of the published head, with the default metal: its 65 ns hold them."""
-    return wires(GainCellConfig.preset("leroux2025"), HardwareParameters(), PUBLISHED_ROWS, PUBLISHED_ROWS)
+    return wires(GainCellConfig.named("leroux2025"), HardwareParameters(), PUBLISHED_ROWS, PUBLISHED_ROWS)
 
 
 def added_delay_s(lines: Wires) -> float:

@@ -34,7 +34,7 @@ _WITHOUT_HASH = (
 _KEY = "gaincell_adapter"
 _SHIPPED = resources.files("gaincell") / "adapters"
 _FLOATS = (torch.float32, torch.float64)
-#: Before a parameter's name, how it is stored: its value; its difference; or three factors of its difference.
+#: Before a parameter's name, how it is kept: its value; its difference; or three factors of its difference.
 _WHOLE, _DELTA, _FACTORS = "whole:", "delta:", ("left:", "values:", "right:")
 
 
@@ -76,7 +76,7 @@ def save_adapter(
     """Save what sets an adapted model apart from its base: one safetensors file, written aside and renamed.
 
     Stored whole in float32: everything that conversion added (scalers), and changed parameters of one dimension (norms,
-    biases). Changed matrices (m, n) are stored as their difference: in bfloat16, or, with a rank r, as its r largest
+    biases). Changed matrices (m, n) are kept as their difference: in bfloat16, or, with a rank r, as its r largest
     singular values in float32 with their unit vectors in float16, (m, r) and (r, n), where that takes less.
 
     Args:
@@ -112,9 +112,9 @@ def save_adapter(
             tensors[_WHOLE + key] = after
             continue
         delta = after - before
-        stored = _stored(delta, rank)
-        tensors |= {prefix + key: part for prefix, part in stored.items()}
-        lost += float((delta - _difference(stored)).double().square().sum())
+        kept = _parts(delta, rank)
+        tensors |= {prefix + key: part for prefix, part in kept.items()}
+        lost += float((delta - _difference(kept)).double().square().sum())
         power += float(delta.double().square().sum())
     for key, value in tensors.items():
         if not bool(value.isfinite().all()):
@@ -163,12 +163,12 @@ def load_adapter(model: PreTrainedModel, name_or_path: str | Path) -> PreTrained
         _check_fit(_skeleton(model, config), changes, path)
     convert_(model, config)
     targets = own_weights(model) | _added(model)
-    for name, stored in changes.items():
+    for name, kept in changes.items():
         target = targets[name]
-        if _WHOLE in stored:
-            target.copy_(stored[_WHOLE])
+        if _WHOLE in kept:
+            target.copy_(kept[_WHOLE])
         else:
-            target.add_(_difference(stored).to(target.device))
+            target.add_(_difference(kept).to(target.device))
     return model
 
 
@@ -287,22 +287,22 @@ def _check_fit(skeleton: PreTrainedModel, changes: dict[str, dict[str, Tensor]],
     missing = sorted(added.keys() - changes.keys())
     if missing:
         raise InputError(f"{path} lacks {len(missing)} of the model's parameters, such as {missing[0]}; make it again.")
-    for name, stored in changes.items():
+    for name, kept in changes.items():
         if name not in shapes:
             raise InputError(f"{path} holds {name}, which the model does not have; make the adapter again.")
         shape = shapes[name]
-        if stored.keys() == {*_FACTORS}:
-            left, values, right = (stored[prefix] for prefix in _FACTORS)
+        if kept.keys() == {*_FACTORS}:
+            left, values, right = (kept[prefix] for prefix in _FACTORS)
             rank = len(values) if values.dim() == 1 else -1
             fits = len(shape) == 2 and left.shape == (shape[0], rank) and right.shape == (rank, shape[1])
         else:
-            fits = len(stored) == 1 and all(tuple(value.shape) == shape for value in stored.values())
-        if not fits or (name in added and _WHOLE not in stored):
+            fits = len(kept) == 1 and all(tuple(value.shape) == shape for value in kept.values())
+        if not fits or (name in added and _WHOLE not in kept):
             raise InputError(f"{path}: {name} does not fit the model's shape {shape}; make the adapter again.")
 
 
 def _grouped(tensors: dict[str, Tensor], path: Path) -> dict[str, dict[str, Tensor]]:
-    """Stored tensors by parameter, then by how they are stored."""
+    """Tensors by parameter, then by how they are kept."""
     found: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         kind, colon, name = key.partition(":")
@@ -329,7 +329,7 @@ def _weights_of(base: PreTrainedModel | Mapping[str, Tensor], adapted: dict[str,
     return {name: given[name] for name in adapted}
 
 
-def _stored(delta: Tensor, rank: int | None) -> dict[str, Tensor]:
+def _parts(delta: Tensor, rank: int | None) -> dict[str, Tensor]:
     """A difference, float32, as it goes into the file."""
     short, long = sorted(delta.shape)[0], delta.numel() // min(delta.shape)
     if delta.dim() != 2 or rank is None or rank * (short + long) >= short * long:
@@ -347,9 +347,9 @@ def _stored(delta: Tensor, rank: int | None) -> dict[str, Tensor]:
     return dict(zip(_FACTORS, (left.half(), values.float(), right.half()), strict=True))
 
 
-def _difference(stored: dict[str, Tensor]) -> Tensor:
+def _difference(kept: dict[str, Tensor]) -> Tensor:
     """The difference, float32, that `_stored` made a file's tensors of."""
-    if _DELTA in stored:
-        return stored[_DELTA].float()
-    left, values, right = (stored[prefix].float() for prefix in _FACTORS)
+    if _DELTA in kept:
+        return kept[_DELTA].float()
+    left, values, right = (kept[prefix].float() for prefix in _FACTORS)
     return (left * values) @ right

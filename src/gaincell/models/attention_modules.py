@@ -24,8 +24,8 @@ def scalers_of(model: nn.Module) -> dict[str, HeadScalers]:
 
 def design_point(model: PreTrainedModel) -> GainCellConfig | None:
     """The design point of a converted model, or None."""
-    stored = getattr(model.config, "quantization_config", None)
-    fields = getattr(stored, "design_point", None)
+    saved = getattr(model.config, "quantization_config", None)
+    fields = getattr(saved, "design_point", None)
     return GainCellConfig(**fields) if isinstance(fields, dict) else None
 
 

@@ -46,8 +46,8 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
 
     Args:
         model: a causal decoder that uses transformers' attention interface.
-        config: the design point, or a preset's name. Where it leaves the token period open, the period follows from
-            the model's number of layers.
+        config: the design point, or a shipped one's name. Where it leaves the token period open, the period follows
+            from the model's number of layers.
 
     Returns:
         The same model.
@@ -76,10 +76,10 @@ def _checked(model: PreTrainedModel, config: GainCellConfig | str) -> GainCellCo
             "(merge_and_unload)."
         )
     if isinstance(config, str):
-        config = GainCellConfig.preset(config)
+        config = GainCellConfig.named(config)
     if not isinstance(config, GainCellConfig):
         kind = type(config).__name__
-        raise InputError(f"convert_ takes a GainCellConfig or a preset's name, not {kind}; GainCellConfig(**fields).")
+        raise InputError(f"convert_ takes a GainCellConfig or the name of a shipped one, not {kind}.")
     return config
 
 

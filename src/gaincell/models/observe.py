@@ -64,11 +64,11 @@ class _Tally:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, preset: Tensor | None, absent: Tensor | None) -> None:
         preset = q.new_zeros(q.shape[:3]) if preset is None else preset
-        stored = torch.ones_like(k[..., 0], dtype=torch.bool) if absent is None else ~absent
+        present = torch.ones_like(k[..., 0], dtype=torch.bool) if absent is None else ~absent
         groups = q.shape[1] // k.shape[1]
         for row in range(len(q)):
             # One key/value head at a time, so that what is kept for every pair of tokens stays small.
-            arrays = zip(q[row].split(groups), k[row], v[row], preset[row].split(groups), stored[row], strict=True)
+            arrays = zip(q[row].split(groups), k[row], v[row], preset[row].split(groups), present[row], strict=True)
             found = [_sums(*operands, self.config, n, k.shape[1]) for n, operands in enumerate(arrays)]
             for name in found[0]:
                 sums, counts = (torch.cat([head[name][i] for head in found]).double().cpu() for i in (0, 1))
@@ -81,11 +81,11 @@ class _Tally:
 
 
 def _sums(
-    q: Tensor, k: Tensor, v: Tensor, preset: Tensor, stored: Tensor, config: GainCellConfig, head: int, heads: int
+    q: Tensor, k: Tensor, v: Tensor, preset: Tensor, present: Tensor, config: GainCellConfig, head: int, heads: int
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """For every array of `Activity` the sum of one pair of arrays, (G,) or (1, levels), and of how many.
 
-    Of q (G, T, D), k and v (T, D), preset (G, T), stored (T,), where G queries share keys and values: those of
+    Of q (G, T, D), k and v (T, D), preset (G, T), present (T,), where G queries share keys and values: those of
     key/value head `head` of `heads`.
     """
     group, tokens, dim = q.shape
@@ -93,13 +93,13 @@ def _sums(
     counted = config.replace(stored_levels=levels)
     index = torch.arange(tokens, device=q.device)
     age = index[:, None] - index
-    seen = (age >= 0) & (age < config.window) & stored
+    seen = (age >= 0) & (age < config.window) & present
     ages, age = index[: config.window], age.clamp(0, min(tokens, config.window) - 1)
 
     pulse = query_pulse(q, config)
     pulse = (pulse + 1.0) / 2.0 if config.query_sign == "offset_binary" else pulse.abs()
     model = array_model(config)
-    operands = Operands(q[None], k[None, None], v[None, None], preset[None], ~stored[None, None])
+    operands = Operands(q[None], k[None, None], v[None, None], preset[None], ~present[None, None])
     trace = dense(operands, model, kv_head=head, kv_heads=heads)
     phi = trace.phi[0]
     k_code, v_code = stored_code(k, counted).long(), stored_code(v, counted).long()
@@ -108,25 +108,25 @@ def _sums(
     charge = _charges(counted, ages)
     # What a token's cells draw from a full pulse at any age (T, ages), then at the age each query finds it at.
     drawn = (v_levels @ charge).to(phi).gather(1, age.T).T
-    # (T, J): a sub-tile is read where the query sees a token that is stored in it.
+    # (T, J): a sub-tile is read where the query sees a token that is present in it.
     used = seen.to(phi) @ one_hot(index % config.window // config.subtile_columns).to(phi) > 0
     full = model.readout.full
     top = model.readout.count_(phi.new_full((), full))
 
     lines, columns, cells = (x.expand(group) for x in (age.new_tensor(tokens * dim), seen.sum(), seen.sum() * dim))
-    written = stored.sum().expand(1, 1) * dim
+    written = present.sum().expand(1, 1) * dim
     return {
         "query_pulse": (_total(pulse), lines),
         # Offset-binary pulses of no width differ from zero by rounding.
         "query_active": (_total(pulse > torch.finfo(pulse.dtype).eps), lines),
-        "key_charge": (_key_charge(pulse, k_code, stored, charge), cells),
+        "key_charge": (_key_charge(pulse, k_code, present, charge), cells),
         "phi": (_total(phi), columns),
         "phi_active": (_total(phi > 0), columns),
         "phi_full": (_total(phi == 1), columns),
         "value_charge": (phi.flatten(1) @ drawn.flatten(), cells),
         "readout": (_total((trace.read[0] * full).abs() * used[..., None]) / top, used.sum().expand(group) * dim),
-        "key_codes": (k_levels[stored].sum(0, keepdim=True), written),
-        "value_codes": (v_levels[stored].sum(0, keepdim=True), written),
+        "key_codes": (k_levels[present].sum(0, keepdim=True), written),
+        "value_codes": (v_levels[present].sum(0, keepdim=True), written),
     }
 
 
@@ -147,7 +147,7 @@ def _charges(config: GainCellConfig, ages: Tensor) -> Tensor:
     return terms.charge(y, ages).abs()
 
 
-def _key_charge(pulse: Tensor, code: Tensor, stored: Tensor, charge: Tensor) -> Tensor:
+def _key_charge(pulse: Tensor, code: Tensor, present: Tensor, charge: Tensor) -> Tensor:
     """sum_tsd pulse_td |f|(code_sd, t - s) over columns in use: (G,), in memory linear in the tokens.
 
     For every level a correlation along the tokens gives how much pulse its cells get at each age.
@@ -156,7 +156,7 @@ def _key_charge(pulse: Tensor, code: Tensor, stored: Tensor, charge: Tensor) -> 
     pulses = torch.fft.rfft(pulse, length, 1)
     total = charge.new_zeros(len(pulse))
     for level, at_ages in enumerate(charge):
-        cells = torch.fft.rfft(((code == level) & stored[:, None]).to(pulse), length, 0)
+        cells = torch.fft.rfft(((code == level) & present[:, None]).to(pulse), length, 0)
         met = torch.fft.irfft((pulses * cells.conj()).sum(2), length, 1)[:, : len(at_ages)]
         total += met.clamp_(min=0.0).double() @ at_ages  # below zero by rounding only
     return total

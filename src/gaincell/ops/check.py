@@ -22,7 +22,7 @@ def check_operands(operands: Operands, config: GainCellConfig, pad: Tensor | Non
             raise InputError(f"{name} must be a torch tensor; got {type(x).__name__}.")
     if not isinstance(config, GainCellConfig):
         raise InputError(
-            f"config must be a GainCellConfig, such as GainCellConfig.preset('leroux2025'); got {config!r}."
+            f"config must be a GainCellConfig, such as GainCellConfig.named('leroux2025'); got {config!r}."
         )
     shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
     if q.dim() != 4 or k.dim() != 4 or k.shape != v.shape:
@@ -74,8 +74,8 @@ def check_ring(
 def check_read(shape: tuple[int, int, int], config: GainCellConfig, q: Tensor, preset: Tensor | None) -> None:
     """Raise InputError unless a ring of `shape` (B, Hkv, D) can be read by q (B, Hq, 1, D) and preset (B, Hq, 1)."""
     _check_rows(shape, {"q": q})
-    stored = q.new_zeros(shape[0], shape[1], q.shape[2], shape[2])
-    check_operands(Operands(q, stored, stored, preset), config)
+    ring = q.new_zeros(shape[0], shape[1], q.shape[2], shape[2])
+    check_operands(Operands(q, ring, ring, preset), config)
     if q.shape[2] != 1:
         raise InputError(f"a ring is read by one query a row, (B, Hq, 1, D); got {q.shape[2]}; use extend.")
 

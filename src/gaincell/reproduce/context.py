@@ -110,10 +110,10 @@ class Context:
 
     def _match(self, network: "PreTrainedModel", tokenizer: Any) -> None:
         from gaincell.adapt import AdaptSettings, adapt
-        from gaincell.adapt.text.cut import read_sequences
+        from gaincell.adapt.text.cut import read_rows
         from gaincell.evaluate import default_training_text
 
-        ids = read_sequences(tokenizer, default_training_text(), MATCHED_ON, LENGTH)
+        ids = read_rows(tokenizer, default_training_text(), MATCHED_ON, LENGTH)
         adapt(
             network,
             "leroux2025",
@@ -122,7 +122,7 @@ class Context:
             calibration=ids,
             stages=("statistics",),
             statistics="matching",
-            settings=AdaptSettings(sequences=MATCHED_ON, statistics_sequences=MATCHED_ON, length=LENGTH, held_back=0),
+            settings=AdaptSettings(sequences=MATCHED_ON, statistics_rows=MATCHED_ON, length=LENGTH, held_back=0),
             progress=self.progress,
         )
 

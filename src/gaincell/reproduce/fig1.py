@@ -50,7 +50,7 @@ def run(context: Context) -> Findings:
         least = ", ours at least" if circuit.decay.tau_s is None else ""
         note = f"our circuit, CMOS write gate{': nothing decayed to 1/e in the time watched' if least else ''}"
         rows.append(Row(f"retention{least}", published.TAU_S * 1e3, tau_s * 1e3, "ms", PAPER, note))
-    layers = GainCellConfig.preset("leroux2025").replace(leak_per_token=None).for_layers(published.LAYERS)
+    layers = GainCellConfig.named("leroux2025").replace(leak_per_token=None).for_layers(published.LAYERS)
     note = "12 layers of 65 ns over the retention of 5 ms"
     rows.append(Row("leak per token", published.LEAK_PER_TOKEN, layers.leak, "", RELEASED, note))
     return Findings(tuple(rows), reach, _figure(context, laws) if can_plot() else "")

@@ -36,7 +36,7 @@ def _measured_rows(context: Context) -> list[Row]:
     from gaincell.hardware.measure import compare
 
     gpu = context.gpu
-    ours = estimate(gpu.shape, GainCellConfig.preset("leroux2025").replace(window=gpu.window))
+    ours = estimate(gpu.shape, GainCellConfig.named("leroux2025").replace(window=gpu.window))
     is_quoted = "H100" in gpu.device and gpu.shape == BASELINE_LAYER and gpu.window == BASELINE_WINDOW
     rows = []
     for ratio in compare(ours.latency_s, ours.energy_j, gpu):

@@ -43,7 +43,7 @@ def run(context: Context) -> Findings:
             "Theirs was computed partly in bfloat16, so that 0.5 % of the range is their own rounding; nothing is "
             "quantised and nothing leaks."
         )
-    config = GainCellConfig.preset("leroux2025").replace(
+    config = GainCellConfig.named("leroux2025").replace(
         query_levels=None, stored_levels=None, output_levels=None, leak_per_token=0.0
     )
     q, k, v = (torch.from_numpy(theirs[name])[:, None] for name in ("Q", "K", "V"))

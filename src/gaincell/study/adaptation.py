@@ -73,7 +73,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Adapted:
+class Adaptation:
     """What came of it.
 
     Attributes:
@@ -110,7 +110,7 @@ def told(outcome: "Outcome") -> list[str]:
     return [*lines, *(note for note in (outcome.note, outcome.left_behind) if note is not None)]
 
 
-def adapt_model(asked: Asked, load: Load = load_model, listener: Listener | None = None) -> Adapted | None:
+def adapt_model(asked: Asked, load: Load = load_model, listener: Listener | None = None) -> Adaptation | None:
     """Adapt a model, and save it and an adapter of it; None in all processes but the first of `accelerate launch`.
 
     Raises:
@@ -144,7 +144,7 @@ def adapt_model(asked: Asked, load: Load = load_model, listener: Listener | None
         notes = asked.notes if asked.learns or reached is None else f"{asked.notes}, {reached}"
         # The model was adapted in place: its weights as they were are read again rather than held all the while.
         save_adapter(result.model, load(asked.model)[0], adapter, rank=asked.rank, notes=notes)
-    return Adapted(result, model, adapter, reached)
+    return Adaptation(result, model, adapter, reached)
 
 
 def _read(asked: Asked) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _open_text(asked: Asked, settings: "AdaptSettings") -> "tuple[Mixture | None
 
     if asked.text is None or is_mixture(asked.text):
         return None if asked.text is None else load_mixture(asked.text), None
-    learned = max(settings.sequences * settings.length, settings.distill.tokens if asked.distils else 0)
+    learned = max(settings.rows * settings.length, settings.distill.tokens if asked.distils else 0)
     return None, load_source(asked.text, characters=max(CHARACTERS, 8 * learned))
 
 

@@ -8,7 +8,7 @@ from gaincell.progress import Listener, Silence
 from gaincell.study.measure import make_page
 from gaincell.study.models import Load, load_model
 from gaincell.study.record import Record, run_steps
-from gaincell.study.source import demo_source
+from gaincell.study.subject import demo_subject
 from gaincell.study.workbench import DemoSettings, Workbench, demo_steps, settings_dict, summarise
 
 if TYPE_CHECKING:
@@ -44,6 +44,6 @@ def run_demo(
     results = summarise(settings, record)
     record.data["results"] = results
     record.save()
-    report, source = out / "report.html", demo_source(bench, record)
-    make_page(source, report, shlex.join(["gaincell", "report", str(out)]), listener=listener)
+    report, subject = out / "report.html", demo_subject(bench, record)
+    make_page(subject, report, shlex.join(["gaincell", "report", str(out)]), listener=listener)
     return results, report

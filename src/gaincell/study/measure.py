@@ -36,7 +36,7 @@ WRITTEN = 48
 
 
 @dataclass(frozen=True)
-class Adapted:
+class AdaptedModel:
     """An adapted model.
 
     Attributes:
@@ -51,7 +51,7 @@ class Adapted:
 
 
 @dataclass
-class Source:
+class Subject:
     """What a page is to be about.
 
     Attributes:
@@ -68,7 +68,7 @@ class Source:
     folder: Path | None
     original: Callable[[], Loaded]
     base: Any
-    adapted: dict[str, Adapted]
+    adapted: dict[str, AdaptedModel]
     curves: "list[Curve]" = field(default_factory=list)
     about: dict[str, str] = field(default_factory=dict)
     results: "Results | None" = None
@@ -79,24 +79,24 @@ class Bench:
     """The models of one report, loaded when they are first needed, one adapted one at a time.
 
     Args:
-        source: what the page is about.
+        subject: what the page is about.
         sentence: what attention maps are drawn of.
     """
 
-    def __init__(self, source: Source, sentence: str) -> None:
-        self.source, self.sentence = source, sentence
+    def __init__(self, subject: Subject, sentence: str) -> None:
+        self.subject, self.sentence = subject, sentence
         self._held: tuple[str, PreTrainedModel] | None = None
 
     @cached_property
     def loaded(self) -> Loaded:
         """The original model and its tokenizer."""
-        return self.source.original()
+        return self.subject.original()
 
     def adapted(self, name: str) -> "PreTrainedModel":
         """An adapted model."""
         if self._held is None or self._held[0] != name:
             self._held = None
-            self._held = name, self.source.adapted[name].load()
+            self._held = name, self.subject.adapted[name].load()
         return self._held[1]
 
     def at_most(self, tokens: int) -> int:
@@ -137,7 +137,7 @@ class Bench:
         from gaincell.hardware import read_workload
 
         model = self.loaded[0]
-        points = {name: adapted.config for name, adapted in self.source.adapted.items()}
+        points = {name: adapted.config for name, adapted in self.subject.adapted.items()}
         return {**estimated(model, points), "shape": asdict(read_workload(model.config))}
 
     def heads(self, name: str, progress: Progress) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class Bench:
         from gaincell.report.maps import packed, tokens_that_fit
 
         model, tokenizer = self.loaded
-        names = list(self.source.adapted)
+        names = list(self.subject.adapted)
         maps = sum(layer.heads for layer in read_workload(model.config).layers)
         encoded = prefix_of(tokenizer) + list(tokenizer(self.sentence, add_special_tokens=False)["input_ids"])
         ids = torch.tensor(encoded[: tokens_that_fit(maps, len(names) + 1)])
@@ -175,11 +175,11 @@ class Bench:
         return {"tokens": tokens, "cut": len(encoded) - len(tokens), **found}
 
 
-def measure(source: Source, sentence: str, path: Path, listener: Listener | None = None) -> Record:
-    """Measure what the page needs and `source` does not have; what is in the file at `path` is not measured again.
+def measure(subject: Subject, sentence: str, path: Path, listener: Listener | None = None) -> Record:
+    """Measure what the page needs and `subject` does not have; what is in the file at `path` is not measured again.
 
     Args:
-        source: what the page is about.
+        subject: what the page is about.
         sentence: what attention maps are drawn of.
         path: the file of what was measured.
         listener: is told which step it is, and how far.
@@ -188,18 +188,18 @@ def measure(source: Source, sentence: str, path: Path, listener: Listener | None
         InputError: a sentence without tokens, and as the models' loaders.
         OSError: the disk is full, or the file cannot be written.
     """
-    identity = {name: adapted.identity for name, adapted in source.adapted.items()}
+    identity = {name: adapted.identity for name, adapted in subject.adapted.items()}
     # As JSON reads it again, so that it compares.
-    record = Record(path, json.loads(json.dumps({"base": source.base, "adapted": identity})), anew=True)
-    bench = Bench(source, sentence)
+    record = Record(path, json.loads(json.dumps({"base": subject.base, "adapted": identity})), anew=True)
+    bench = Bench(subject, sentence)
     maps = _maps_step(sentence)
-    steps = [Step(f"{name}/heads", f"{name}: heads", partial(bench.heads, name)) for name in source.adapted]
+    steps = [Step(f"{name}/heads", f"{name}: heads", partial(bench.heads, name)) for name in subject.adapted]
     steps.append(Step(maps, "attention maps", bench.maps))
-    if source.results is None:
-        first = next(iter(source.adapted))
+    if subject.results is None:
+        first = next(iter(subject.adapted))
         own = [Step("original/perplexity", "perplexity of the original model", bench.original)]
         own += [
-            Step(f"{name}/perplexity", f"{name}: perplexity", partial(bench.score, name)) for name in source.adapted
+            Step(f"{name}/perplexity", f"{name}: perplexity", partial(bench.score, name)) for name in subject.adapted
         ]
         own.append(Step("samples", "samples of both models", partial(bench.samples, first)))
         own.append(Step("cost", "latency, energy and area", bench.cost))
@@ -213,7 +213,7 @@ def measure(source: Source, sentence: str, path: Path, listener: Listener | None
 
 
 def make_page(
-    source: Source,
+    subject: Subject,
     out: Path,
     command: str,
     *,
@@ -224,7 +224,7 @@ def make_page(
     """Write a page, and return what it shows. What it measured stays beside it, and is not measured again.
 
     Args:
-        source: what the page is about.
+        subject: what the page is about.
         out: the page, *.html.
         command: what writes it again, as the page tells.
         sentence: what attention maps are drawn of; `SENTENCE` by default.
@@ -240,14 +240,14 @@ def make_page(
 
     scores = None if tasks is None else read_tasks(tasks)  # a damaged file is refused before anything is measured
     sentence, listener = sentence or SENTENCE, listener or Silence()
-    record = measure(source, sentence, out.with_suffix(".measured.json"), listener)
+    record = measure(subject, sentence, out.with_suffix(".measured.json"), listener)
     maps = record.result(_maps_step(sentence))
     report: Report = {
-        "results": source.results or _results(source, record),
-        "shape": source.shape or record.result("cost")["shape"],
+        "results": subject.results or _results(subject, record),
+        "shape": subject.shape or record.result("cost")["shape"],
         "tasks": scores,
-        "curves": source.curves,
-        "heads": {name: record.result(f"{name}/heads") for name in source.adapted},  # pyright: ignore[reportAssignmentType]
+        "curves": subject.curves,
+        "heads": {name: record.result(f"{name}/heads") for name in subject.adapted},  # pyright: ignore[reportAssignmentType]
         "maps": {"tokens": maps["tokens"], "original": maps["original"], "points": maps["points"]},
         "command": command,
     }
@@ -269,16 +269,16 @@ def _maps_step(sentence: str) -> str:
     return f"maps/{hashlib.sha256(sentence.encode()).hexdigest()[:12]}"
 
 
-def _results(source: Source, record: Record) -> "Results":
+def _results(subject: Subject, record: Record) -> "Results":
     """Quality, samples and cost, from what was measured here."""
     from gaincell.evaluate.ratio import BLOCK
 
-    cost, first = record.result("cost"), next(iter(source.adapted))
+    cost, first = record.result("cost"), next(iter(subject.adapted))
     original = record.result("original/perplexity")
     rows = [perplexity_row("softmax", "as it came", original, record.seconds("original/perplexity"))]
     rows += [
         perplexity_row(name, "adapted", record.result(f"{name}/perplexity"), record.seconds(f"{name}/perplexity"))
-        for name in source.adapted
+        for name in subject.adapted
     ]
     last, estimate = rows[1], cost["estimates"][first]
     seconds = sum(step["seconds"] for step in record.data["steps"].values())
@@ -295,14 +295,14 @@ def _results(source: Source, record: Record) -> "Results":
         "sampling": f"Both models continue the same prompts greedily with up to {WRITTEN} tokens.",
         "samples": record.result("samples")["samples"],
         "adapted": first,
-        "costs": costs(cost, list(source.adapted)),
+        "costs": costs(cost, list(subject.adapted)),
         "published": published(cost),
         "caveat": cost["caveat"],
         "design_points": cost["design_points"],
         "about": {
             "gaincell": record.data["gaincell"],
             **original["versions"],
-            **source.about,
+            **subject.about,
             "time to measure": f"{seconds:.0f} s",
         },
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gaincell.progress import Listener
 from gaincell.study.measure import make_page
 from gaincell.study.models import Load, load_model
-from gaincell.study.source import find_source
+from gaincell.study.subject import find_subject
 
 if TYPE_CHECKING:
     from gaincell.report import Report
@@ -42,11 +42,11 @@ def report_run(
     given = {"--out": out, "--sentence": sentence, "--tasks": tasks}
     given |= {"--base": None if base == "demo" else base, "--device": None if device == "cpu" else device}
     named = [str(part) for name, value in given.items() if value is not None for part in (name, value)]
-    source = find_source(run, base, load or (lambda name: load_model(name, device)))
-    folder = source.folder
+    subject = find_subject(run, base, load or (lambda name: load_model(name, device)))
+    folder = subject.folder
     if out is None:
         out = Path("runs") / f"{Path(run).stem}.html" if folder is None else folder / "report.html"
     if tasks is None and folder is not None and (folder / "tasks.json").is_file():
         tasks = folder / "tasks.json"
     command = shlex.join(["gaincell", "report", run, *named])
-    return make_page(source, out, command, sentence=sentence, tasks=tasks, listener=listener), out
+    return make_page(subject, out, command, sentence=sentence, tasks=tasks, listener=listener), out

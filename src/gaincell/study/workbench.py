@@ -67,7 +67,7 @@ class DemoSettings:
     Attributes:
         quick: whether these are figures to look at, not to quote.
         plans: the design points; the samples, and the model that is saved where the run adapts it, are of the first.
-        sequences, length: calibration text, and the length that adaptation works at; where the run adapts.
+        rows, length: calibration text, and the length that adaptation works at; where the run adapts.
         steps: learning steps of a layer in the stage 'transfer'.
         evaluate_tokens, evaluate_length: perplexity, of each text of the panel.
         sample_tokens, temperature: samples.
@@ -79,7 +79,7 @@ class DemoSettings:
         PointPlan("extended", ("adapter",), "extended"),
         PointPlan("leroux2025", ("adapter",), "leroux2025"),
     )
-    sequences: int = 16
+    rows: int = 16
     length: int = 1024
     steps: int = 48
     evaluate_tokens: int = 1024
@@ -96,7 +96,7 @@ class DemoSettings:
             plans = tuple(PointPlan(plan.name, ("statistics", "transfer")) for plan in plans)
         if not quick:
             return cls(plans=plans)
-        return cls(quick=True, plans=plans, sequences=16, length=128, steps=8, evaluate_tokens=128, sample_tokens=32)
+        return cls(quick=True, plans=plans, rows=16, length=128, steps=8, evaluate_tokens=128, sample_tokens=32)
 
 
 class Workbench:
@@ -136,7 +136,7 @@ class Workbench:
         """The design point as this model attends with it."""
         from gaincell.models import attention_modules
 
-        return GainCellConfig.preset(plan.name).for_layers(len(attention_modules(self.loaded[0])))
+        return GainCellConfig.named(plan.name).for_layers(len(attention_modules(self.loaded[0])))
 
     def adapt_settings(self) -> "AdaptSettings":
         """What `gaincell.adapt` is told."""
@@ -145,10 +145,10 @@ class Workbench:
         s = self.settings
         # What came out is measured step by step, on text of another kind.
         return AdaptSettings(
-            sequences=s.sequences,
+            rows=s.rows,
             length=s.length,
-            transfer={"batch": min(s.sequences, max(1, STEP_TOKENS // s.length)), "steps": s.steps},
-            statistics_sequences=max(1, 2 * STEP_TOKENS // s.length),
+            transfer={"batch": min(s.rows, max(1, STEP_TOKENS // s.length)), "steps": s.steps},
+            statistics_rows=max(1, 2 * STEP_TOKENS // s.length),
             seed=s.seed,
             held_back=0,
         )
@@ -161,9 +161,9 @@ class Workbench:
         s = self.settings
         model, tokenizer = self.loaded
         written = of_stage(progress, "writing text")
-        ids = own_text(model, tokenizer, self.calibration_file, s.sequences, s.length, s.seed, written)
+        ids = own_text(model, tokenizer, self.calibration_file, s.rows, s.length, s.seed, written)
         return {
-            "sequences": s.sequences,
+            "rows": s.rows,
             "length": s.length,
             "seed": s.seed,
             "fingerprint": fingerprint(ids),
@@ -173,7 +173,7 @@ class Workbench:
         """The text that `write_calibration` left."""
         from gaincell.models.tensorfile import read_tensors
 
-        return read_tensors(self.calibration_file)["ids"][: self.settings.sequences].long()
+        return read_tensors(self.calibration_file)["ids"][: self.settings.rows].long()
 
     def original(self, progress: Progress) -> dict[str, Any]:
         """Step: the original model on the panel's short form."""
@@ -324,7 +324,7 @@ def _about(settings: DemoSettings, record: Record) -> dict[str, str]:
     if any(plan.learns for plan in settings.plans):
         text = record.result("calibration")
         learned["calibration"] = (
-            f"{text['sequences']} sequences of {text['length']} tokens that the model wrote itself, "
+            f"{text['rows']} rows of {text['length']} tokens that the model wrote itself, "
             f"seed {text['seed']}, fingerprint {text['fingerprint']}"
         )
         learned["transfer"] = f"{settings.steps} steps a layer"

@@ -23,7 +23,7 @@ _BF16_BYTES = 2
 
 
 @dataclass(frozen=True)
-class Written:
+class Continuation:
     """What a model wrote.
 
     Attributes:
@@ -53,7 +53,7 @@ def write(
     seed: int = 0,
     chat: bool = False,
     streamer: Any = None,
-) -> Written:
+) -> Continuation:
     """Go on from a prompt, with transformers' own `generate`; temperature 0 takes the likeliest token every time.
 
     Raises:
@@ -83,7 +83,7 @@ def write(
         )
     seconds = time.perf_counter() - began
     new = output[0, inputs.shape[1] :]
-    return Written(
+    return Continuation(
         attention_of(model),
         tokenizer.decode(new, skip_special_tokens=True),
         len(new),

@@ -148,7 +148,7 @@ class Loop:
     """The steps of `distill`, on one of its processes.
 
     The loss is KL(original || student) of the next token at random positions, in nats, plus `distill.hidden_weight`
-    times the relative squared error of the hidden state before the LM head; both are means over the step's sequences.
+    times the relative squared error of the hidden state before the LM head; both are means over the step's rows.
     With `distill.loss` "next-token" it is the cross-entropy of the text at all positions that a token follows.
     Quantisers are straight-through. AdamW, a warm-up and a cosine to zero, gradients clipped.
     """

@@ -106,7 +106,7 @@ def get_ready(work: Work) -> None:
     validate = None
     if request.validation is not None:
         by_layer = any(stage.by_layer for stage in work.stages)
-        learned = (rows, work.sequences) if by_layer and work.sequences is not None else (rows,)
+        learned = (rows, work.calibration) if by_layer and work.calibration is not None else (rows,)
         validate = make_validation(request.tokenizer, request.validation, work.settings, *learned)
     if work.first:
         keep_learned(work.run, rows)

@@ -1,4 +1,4 @@
-"""Walk a decoder layer by layer over many sequences, keeping only one layer's activations."""
+"""Walk a decoder layer by layer over many rows, keeping only one layer's activations."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ def _by_name(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 def without_mask(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """A layer's arguments less softmax's mask: sequences are whole, and causality belongs to the arrays."""
+    """A layer's arguments less softmax's mask: rows are whole, and causality belongs to the arrays."""
     return {**kwargs, "attention_mask": None}
 
 
@@ -119,7 +119,7 @@ class LayerWalk:
     Args:
         model: a converted model whose attention weights are still the original's in every layer not yet `advance`d to.
         ids: (N, T) token ids without padding; N a multiple of `batch`.
-        batch: sequences per forward pass.
+        batch: rows per forward pass.
 
     Attributes:
         hidden: (N, T, hidden) what the teacher's next layer takes in.
@@ -139,7 +139,7 @@ class LayerWalk:
 
     @torch.no_grad()
     def advance(self, index: int) -> Teaching:
-        """Run layer `index` with softmax attention over all sequences; its output becomes the next layer's input."""
+        """Run layer `index` with softmax attention over all rows; its output becomes the next layer's input."""
         module = list(self.modules.values())[index]
         inputs, outputs, kept = [], [], {}
 
@@ -162,7 +162,7 @@ class LayerWalk:
 
     @torch.no_grad()
     def heads(self, index: int, teaching: Teaching) -> Heads:
-        """Queries, keys, values and softmax outputs of a layer's heads, over all sequences."""
+        """Queries, keys, values and softmax outputs of a layer's heads, over all rows."""
         found: list[Heads] = []
 
         def record(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any) -> Any:
@@ -206,7 +206,7 @@ class LayerWalk:
 
     @torch.no_grad()
     def _embed(self, ids: Tensor) -> Tensor:
-        """The first layer's input of every sequence, and the arguments each layer is called with."""
+        """The first layer's input of every row, and the arguments each layer is called with."""
         first: list[Tensor] = []
         calls: dict[nn.Module, dict[str, Any]] = {}
 

@@ -32,7 +32,7 @@ class LayerStage(Stage):
 
     @abstractmethod
     def amount(self, settings: AdaptSettings, there: int) -> tuple[int, int]:
-        """Of so many sequences, how many to learn on, and how many at once."""
+        """Of so many rows, how many to learn on, and how many at once."""
 
     @abstractmethod
     def learn(self, work: Work, walk: LayerWalk, index: int, teaching: Teaching) -> dict[str, Any]:
@@ -48,8 +48,8 @@ class LayerStage(Stage):
             for index, module in enumerate(modules.values()):
                 self._load(work, index, module)
             return
-        assert work.sequences is not None
-        ids = work.sequences.to(work.model.device)
+        assert work.calibration is not None
+        ids = work.calibration.to(work.model.device)
         keep_learned(run, ids)
         count, batch = self.amount(work.settings, len(ids))
         walk = LayerWalk(work.model, ids[:count], min(batch, count))
@@ -107,8 +107,8 @@ class Statistics(LayerStage):
         return scalers
 
     def amount(self, settings: AdaptSettings, there: int) -> tuple[int, int]:
-        """`statistics_sequences`, all at once."""
-        return min(there, settings.statistics_sequences), settings.statistics_sequences
+        """`statistics_rows`, all at once."""
+        return min(there, settings.statistics_rows), settings.statistics_rows
 
     def learn(self, work: Work, walk: LayerWalk, index: int, teaching: Teaching) -> dict[str, Any]:
         """Fit one layer's scalers to what softmax did there."""
@@ -132,13 +132,11 @@ class Transfer(LayerStage):
     computes = True
 
     def check(self, request: Request) -> None:
-        """Refuse fewer sequences than a learning step takes."""
+        """Refuse fewer rows than a learning step takes."""
         settings, given, batch = request.settings, request.calibration, request.settings.transfer.batch
-        sequences = settings.sequences if given is None else min(len(given), settings.sequences)
-        if sequences < batch:
-            raise InputError(
-                f"a learning step takes {batch} sequences, but there are {sequences}; use a smaller transfer.batch."
-            )
+        rows = settings.rows if given is None else min(len(given), settings.rows)
+        if rows < batch:
+            raise InputError(f"a learning step takes {batch} rows, but there are {rows}; use a smaller transfer.batch.")
 
     def target(self, module: nn.Module) -> nn.Module:
         """The whole attention module."""

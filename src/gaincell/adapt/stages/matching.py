@@ -202,9 +202,9 @@ class MatchCell(Stage):
             raise InputError("the stage matching moves an adapter to another cell; say which adapter to start from.")
 
     def run(self, work: Work) -> None:
-        """Match the scalers on the first of the sequences."""
-        assert work.sequences is not None
-        ids = work.sequences[: work.settings.statistics_sequences].to(work.model.device)
+        """Match the scalers on the first of the rows."""
+        assert work.calibration is not None
+        ids = work.calibration[: work.settings.statistics_rows].to(work.model.device)
         with drawing(self.name, work.settings.seed):
             match_cell(work.model, work.config, ids, work.run, work.progress)
 
@@ -217,7 +217,7 @@ class MatchModel(Stage):
     def run(self, work: Work) -> None:
         """Match the scalers on the first of the rows that are trained on."""
         assert work.rows is not None
-        ids = work.rows[: work.settings.statistics_sequences].to(work.model.device)
+        ids = work.rows[: work.settings.statistics_rows].to(work.model.device)
         with drawing(self.name, work.settings.seed):
             match_model(work.model, work.config, ids, work.run, work.progress)
 
@@ -256,7 +256,7 @@ def _stretch(a: Tensor, b: Tensor, factor: Tensor, plus: Tensor) -> None:
 
 
 def _arrays(scalers: HeadScalers, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """What the arrays of a layer put out for whole sequences without pads, before output scaling."""
+    """What the arrays of a layer put out for whole rows without pads, before output scaling."""
     preset = absent = None
     if scalers.reads_input:
         before = torch.arange(query.shape[2], device=query.device).expand(len(query), -1)

@@ -153,7 +153,7 @@ def softmax_sums(heads: Heads, scaling: float, absent: Tensor | None, window: in
 
 
 def _scores(heads: Heads, n: int, scaling: float, window: int) -> tuple[Tensor, Tensor]:
-    """(Hq, T, T) scores of sequence n, and which of them a query sees."""
+    """(Hq, T, T) scores of row n, and which of them a query sees."""
     score = scaling * heads.q[n] @ _repeat(heads.k[n], heads).mT
     index = torch.arange(score.shape[-1], device=score.device)
     age = index[:, None] - index

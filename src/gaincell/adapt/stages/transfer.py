@@ -21,7 +21,7 @@ class Transferred:
     """How a layer's transfer went.
 
     Attributes:
-        before, after: relative error of the output on the first sequences.
+        before, after: relative error of the output on the first rows.
         rate: what the rates were multiplied by in the try that counts: 1 in the first, then a third of the one before.
         kept: whether every try made it worse, so that the layer is as it was.
     """
@@ -46,7 +46,7 @@ def transfer_layer(module: nn.Module, teaching: Teaching, settings: AdaptSetting
         module: an attention module that attends in gain cells.
         teaching: the inputs to learn on and the softmax layer's outputs, (N, T, hidden).
         settings: `transfer` of them, and the precision and the leak that it learns with.
-        seed: of the order in which sequences are seen.
+        seed: of the order in which rows are seen.
     """
     before = relative_error(module, teaching, settings)
     start = {name: value.clone() for name, value in module.state_dict().items()}
@@ -122,7 +122,7 @@ def _relative(name: str, settings: TransferSettings) -> float:
 
 @torch.no_grad()
 def relative_error(module: nn.Module, teaching: Teaching, settings: AdaptSettings) -> float:
-    """Squared error of a module's output over its power, on the first whole batches: some four sequences."""
+    """Squared error of a module's output over its power, on the first whole batches: some four rows."""
     error, power, batch = 0.0, 0.0, settings.transfer.batch
     count = min(max(4 // batch, 1), len(teaching.inputs) // batch) * batch
     for rows in torch.arange(count).split(batch):

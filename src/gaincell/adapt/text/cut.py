@@ -14,8 +14,8 @@ from gaincell.evaluate.perplexity import encode
 from gaincell.evaluate.prefix import prefix_of
 
 
-def read_sequences(tokenizer: Any, text: str, sequences: int, length: int, seed: int = 0) -> Tensor:
-    """Rows from all over a text, in an order drawn from the seed: (sequences, length).
+def read_rows(tokenizer: Any, text: str, rows: int, length: int, seed: int = 0) -> Tensor:
+    """Rows from all over a text, in an order drawn from the seed: (rows, length).
 
     The text is cut into rows one after the other; more rows under the same seed begin with the same ones. Every row
     begins with what the tokenizer puts in front of a text, which counts towards its length.
@@ -25,12 +25,12 @@ def read_sequences(tokenizer: Any, text: str, sequences: int, length: int, seed:
     """
     ids, prefix = encode(tokenizer, text), prefix_of(tokenizer)
     count = len(ids) // (length - len(prefix))
-    if count < sequences:
+    if count < rows:
         raise InputError(
-            f"the text holds {len(ids)} tokens, but adaptation asks for {sequences} x {length - len(prefix)}; "
-            "give a longer text, or fewer sequences."
+            f"the text holds {len(ids)} tokens, but adaptation asks for {rows} x {length - len(prefix)}; "
+            "give a longer text, or fewer rows."
         )
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:sequences]
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:rows]
     return rows_of(torch.tensor(ids), length, prefix)[order]
 
 
@@ -60,9 +60,7 @@ def text_rows(tokenizer: Any, text: str | None, ids: Tensor | None, settings: Ad
     there = len(encode(tokenizer, text)) // (length - len(prefix_of(tokenizer)))
     if there < 1:
         raise InputError(f"the text is shorter than one row of {length} tokens; give a longer text.")
-    return read_sequences(
-        tokenizer, text, min(there, math.ceil(settings.distill.tokens / length)), length, settings.seed
-    )
+    return read_rows(tokenizer, text, min(there, math.ceil(settings.distill.tokens / length)), length, settings.seed)
 
 
 def cut_rows(tokenizer: Any, ids: Tensor, length: int | None) -> Tensor:

@@ -53,7 +53,7 @@ def check_held_out(training: Tensor, evaluation: Tensor | Sequence[int], n: int 
         row += start
         raise InputError(
             f"{len(hits)} of {len(asked)} windows of {n} tokens of the evaluation text are in the training text, too "
-            f"(first: token {hits[0]}, in training sequence {row} at token {column}); evaluate on another text."
+            f"(first: token {hits[0]}, in training row {row} at token {column}); evaluate on another text."
         )
 
 

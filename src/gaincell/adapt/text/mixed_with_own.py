@@ -29,7 +29,7 @@ class Calibration:
     """What `gaincell.adapt` learns from.
 
     Attributes:
-        rows: (`sequences`, `length`) for the stages before `distill`: beginnings of rows of the mixture.
+        rows: (`rows`, `length`) for the stages before `distill`: beginnings of rows of the mixture.
         distill: (M, `distill.length`) for `distill`; None without it.
         about: what they are of: the mixture's checksum, and each source's share of the tokens.
     """
@@ -60,7 +60,7 @@ def mixed_calibration(
         model: the unconverted model, which writes its share.
         tokenizer: its tokenizer.
         mixture: the sources and their shares.
-        settings: `sequences` and `length`, of `distill` its tokens and length, `distill.repeats` and `seed`.
+        settings: `rows` and `length`, of `distill` its tokens and length, `distill.repeats` and `seed`.
         progress: called with (stage, done, total): "fetch", "rows" and "text".
         distilling: whether `distill` is among the stages.
         learn: False takes only own text that is there.
@@ -72,7 +72,7 @@ def mixed_calibration(
     short, long = settings.length, (settings.distill.length or settings.length) if distilling else settings.length
     length = max(short, long)
     steps = math.ceil(settings.distill.tokens / long) if distilling else 0
-    few, many = _parts(settings.sequences, mixture.own), _parts(steps, mixture.own)
+    few, many = _parts(settings.rows, mixture.own), _parts(steps, mixture.own)
     written = max(few[1], math.ceil(many[1] / settings.distill.repeats))
     taken = max(few[0], many[0], 1)
     own = torch.zeros(0, length, dtype=torch.int64)
@@ -100,7 +100,7 @@ def _parts(count: int, share: float) -> tuple[int, int]:
 def _own(
     model: PreTrainedModel,
     tokenizer: Any,
-    sequences: int,
+    rows: int,
     length: int,
     seed: int,
     progress: Progress | None,
@@ -113,6 +113,6 @@ def _own(
     recipe = {"model": base_hash(model), "vocabulary": sorted(tokenizer.get_vocab().items()), "length": length}
     path = folder / f"{fingerprint({**recipe, 'seed': seed, 'template': str(tokenizer.chat_template)})}.safetensors"
     if not learn:
-        check_written(path, sequences)
+        check_written(path, rows)
     with one_at_a_time(folder):
-        return own_text(model, tokenizer, path, sequences, length, seed, of_stage(progress, "text"), block=OWN_BLOCK)
+        return own_text(model, tokenizer, path, rows, length, seed, of_stage(progress, "text"), block=OWN_BLOCK)

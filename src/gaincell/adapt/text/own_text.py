@@ -25,7 +25,7 @@ from gaincell.models.tensorfile import read_metadata, read_tensors, write_tensor
 from gaincell.progress import Progress, of_stage
 
 #: Called with (tokens of a row written, in all).
-Written = Callable[[int, int], None]
+RowProgress = Callable[[int, int], None]
 
 #: First words that the model goes on from, so that its text is not one genre.
 OPENERS = (
@@ -71,12 +71,12 @@ class Recipe:
 
     Attributes:
         model: `gaincell.models.base_hash` of the model.
-        openers: checksum of the token ids that sequences may begin with.
+        openers: checksum of the token ids that rows may begin with.
         seed: of what is drawn.
-        length: tokens of a sequence.
+        length: tokens of a row.
         temperature: 1 draws as the model says; lower ones favour the likelier tokens.
-        block: sequences that are written side by side; a sequence depends on the seed and its block alone.
-        prefix: what the tokenizer puts in front of every text, and so in front of every sequence.
+        block: rows that are written side by side; a row depends on the seed and its block alone.
+        prefix: what the tokenizer puts in front of every text, and so in front of every row.
         piece: tokens of a text at most, prefix not counted.
     """
 
@@ -91,7 +91,7 @@ class Recipe:
 
     @property
     def texts(self) -> int:
-        """Texts that a sequence consists of."""
+        """Texts that a row consists of."""
         return max(1, -(-(self.length - len(self.prefix)) // self.piece))
 
 
@@ -99,16 +99,16 @@ def own_text(
     model: PreTrainedModel,
     tokenizer: Any,
     path: str | Path,
-    sequences: int,
+    rows: int,
     length: int,
     seed: int,
-    progress: Written | None = None,
+    progress: RowProgress | None = None,
     *,
     temperature: float = 1.0,
     block: int | None = None,
     piece: int = PIECE,
 ) -> Tensor:
-    """Token ids (sequences, length) that the model wrote, kept in a file together with their recipe.
+    """Token ids (rows, length) that the model wrote, kept in a file together with their recipe.
 
     What the file holds is not written again: asking for more adds whole blocks, asking for fewer takes the first. The
     file grows after every block, so that a killed run goes on where it was.
@@ -116,10 +116,10 @@ def own_text(
     Args:
         model, tokenizer: the unconverted model, which writes.
         path: the file, safetensors.
-        sequences, length, seed, temperature, piece: see `write_text`.
+        rows, length, seed, temperature, piece: see `write_text`.
         block: see there, too; by default the file's, and for a new file as many as are asked for, at most 64, or fewer
             of long ones (`AT_ONCE`).
-        progress: called with (tokens of a sequence written, in all) over the blocks to write.
+        progress: called with (tokens of a row written, in all) over the blocks to write.
 
     Raises:
         InputError: the file is damaged, or holds the text of another recipe.
@@ -129,16 +129,16 @@ def own_text(
     recipe = Recipe(base_hash(model), opening(tokenizer), seed, length, temperature, 1, prefix_of(tokenizer), piece)
     if block is None:
         given, most = found.get("block"), max(1, min(64, AT_ONCE // recipe.texts))
-        block = given if isinstance(given, int) else max(1, min(most, sequences))
+        block = given if isinstance(given, int) else max(1, min(most, rows))
     recipe = replace(recipe, block=block)
     held = _held(path, recipe, found) if found else torch.zeros(0, length, dtype=torch.int64)
-    first, blocks = len(held) // block, -(-sequences // block)
+    first, blocks = len(held) // block, -(-rows // block)
     for number in range(first, blocks):
         report = _after(progress, number - first, blocks - first)
         held = torch.cat((held, _write_block(model, tokenizer, number, recipe, report)))
         # 32 bits hold any vocabulary, and half the file.
         write_tensors(path, {"ids": held.int()}, _KEY, asdict(recipe))
-    return held[:sequences]
+    return held[:rows]
 
 
 def _held(path: Path, recipe: Recipe, found: dict[str, Any]) -> Tensor:
@@ -151,7 +151,7 @@ def _held(path: Path, recipe: Recipe, found: dict[str, Any]) -> Tensor:
     return read_tensors(path)["ids"].long()
 
 
-def _after(progress: Written | None, before: int, blocks: int) -> Written:
+def _after(progress: RowProgress | None, before: int, blocks: int) -> RowProgress:
     """Tells `progress` how far one of so many blocks is, where others were written before it."""
 
     def report(done: int, total: int) -> None:
@@ -161,10 +161,10 @@ def _after(progress: Written | None, before: int, blocks: int) -> Written:
     return report
 
 
-def check_written(path: Path, sequences: int) -> None:
-    """Raise InputError unless a file holds so many sequences."""
-    if not path.is_file() or len(read_tensors(path)["ids"]) < sequences:
-        raise InputError(f"{path} has not {sequences} sequences of the model's own text yet; let the run go on.")
+def check_written(path: Path, rows: int) -> None:
+    """Raise InputError unless a file holds so many rows."""
+    if not path.is_file() or len(read_tensors(path)["ids"]) < rows:
+        raise InputError(f"{path} has not {rows} rows of the model's own text yet; let the run go on.")
 
 
 def opening(tokenizer: Any) -> str:
@@ -179,16 +179,16 @@ def opening(tokenizer: Any) -> str:
 def write_text(
     model: PreTrainedModel,
     tokenizer: Any,
-    sequences: int,
+    rows: int,
     length: int,
     seed: int,
-    progress: Written | None = None,
+    progress: RowProgress | None = None,
     *,
     temperature: float = 1.0,
     block: int = 16,
     piece: int = PIECE,
 ) -> Tensor:
-    """Token ids (sequences, length) that the unconverted model writes after openers of several kinds (see `MIX`).
+    """Token ids (rows, length) that the unconverted model writes after openers of several kinds (see `MIX`).
 
     A row is one text, or of more than `piece` tokens several in turn, which begin in different ways. In front of it
     stands what the tokenizer puts in front of a text, where it begins in the middle of one, too. It depends on the seed
@@ -197,7 +197,7 @@ def write_text(
 
     Args:
         model, tokenizer: the model that writes; questions are asked where the tokenizer has a chat template.
-        sequences, length: rows and their tokens, opener included.
+        rows, length: rows and their tokens, opener included.
         seed: of what is drawn.
         progress: called with (tokens of a row written, in all).
         temperature: 1 draws as the model says.
@@ -205,14 +205,14 @@ def write_text(
         piece: tokens of a text at most, prefix not counted.
     """
     recipe = Recipe("", "", seed, length, temperature, block, prefix_of(tokenizer), piece)
-    blocks = -(-sequences // block)
+    blocks = -(-rows // block)
     parts = []
     for number in range(blocks):
         parts.append(_write_block(model, tokenizer, number, recipe, _after(progress, number, blocks)))
-    return torch.cat(parts)[:sequences]
+    return torch.cat(parts)[:rows]
 
 
-def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Recipe, progress: Written) -> Tensor:
+def _write_block(model: PreTrainedModel, tokenizer: Any, number: int, recipe: Recipe, progress: RowProgress) -> Tensor:
     """Rows number * block to (number + 1) * block, on the CPU."""
     prefix, each = len(recipe.prefix), recipe.texts
     own = recipe.length - prefix
@@ -230,7 +230,7 @@ def _write_texts(
     length: int,
     number: int,
     recipe: Recipe,
-    progress: Written,
+    progress: RowProgress,
 ) -> Tensor:
     """So many texts (N, length), on the CPU; prompts of different lengths run side by side."""
     chats = [_kind(tokenizer, text) == "chat" for text in texts]
@@ -318,14 +318,14 @@ def own_rows(
 ) -> Tensor:
     """Token ids (N, length) that the original model writes, kept in the run's folder; without `learn`, has written.
 
-    N is `settings.sequences`, or as many more as it takes that distillation meets none of them too often.
+    N is `settings.rows`, or as many more as it takes that distillation meets none of them too often.
     """
     wanted = math.ceil(settings.distill.tokens / (settings.length * settings.distill.repeats)) if distilling else 0
-    path, sequences = run.folder / "calibration.safetensors", max(settings.sequences, wanted)
+    path, count = run.folder / "calibration.safetensors", max(settings.rows, wanted)
     if not learn:
-        check_written(path, sequences)
+        check_written(path, count)
     with computing(settings, model.device):
-        rows = own_text(model, tokenizer, path, sequences, settings.length, settings.seed, of_stage(progress, "text"))
+        rows = own_text(model, tokenizer, path, count, settings.length, settings.seed, of_stage(progress, "text"))
     if learn:
         check_panel(tokenizer, None, rows)
     return rows

@@ -11,7 +11,7 @@ from gaincell.cell.cell import read_json
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.files import read_object
-from gaincell.study.measure import Adapted, Source, model_identity
+from gaincell.study.measure import AdaptedModel, Subject, model_identity
 from gaincell.study.models import Load, Loaded, load_model
 from gaincell.study.record import Record
 from gaincell.study.workbench import DemoSettings, PointPlan, Workbench
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def find_source(run: str, base: str = "demo", load: Load = load_model) -> Source:
+def find_subject(run: str, base: str = "demo", load: Load = load_model) -> Subject:
     """What a user named.
 
     Args:
@@ -47,7 +47,7 @@ def find_source(run: str, base: str = "demo", load: Load = load_model) -> Source
     raise InputError(f"'{run}' is neither a run folder nor a shipped adapter ({shipped}); check the path.")
 
 
-def demo_source(bench: Workbench, record: Record) -> Source:
+def demo_subject(bench: Workbench, record: Record) -> Subject:
     """A finished run of the demo, whose models its workbench holds."""
     from gaincell.models.adapter import adapter_checksum
     from gaincell.report.curves import read_curve
@@ -58,16 +58,16 @@ def demo_source(bench: Workbench, record: Record) -> Source:
         folder = bench.model_folder(plan)
         config = GainCellConfig(**cost["design_points"][plan.name])
         if plan.adapter is not None:
-            adapted[plan.name] = Adapted(config, partial(bench.final, plan), adapter_checksum(plan.adapter))
+            adapted[plan.name] = AdaptedModel(config, partial(bench.final, plan), adapter_checksum(plan.adapter))
         elif folder.is_dir():
-            adapted[plan.name] = Adapted(config, partial(bench.final, plan), model_identity(folder))
+            adapted[plan.name] = AdaptedModel(config, partial(bench.final, plan), model_identity(folder))
         curves.append(read_curve(folder.parent, plan.name))
     shape = next(iter(cost["estimates"].values()))["model"]
     base = _base_identity(record.data["settings"]["model"])
-    return Source(bench.out, lambda: bench.loaded, base, adapted, curves, results=results, shape=shape)
+    return Subject(bench.out, lambda: bench.loaded, base, adapted, curves, results=results, shape=shape)
 
 
-def _demo_run(folder: Path, load: Load) -> Source:
+def _demo_run(folder: Path, load: Load) -> Subject:
     path = folder / "results.json"
     try:
         found = read_object(path, "run the demo again")
@@ -96,14 +96,14 @@ def _demo_run(folder: Path, load: Load) -> Source:
     if "results" not in record.data:
         raise InputError(f"{folder} is unfinished; finish it with '{again}'.")
     try:
-        return demo_source(Workbench(demo, folder, str(model), load), record)
+        return demo_subject(Workbench(demo, folder, str(model), load), record)
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, StopIteration):
         raise InputError(f"{path} is damaged; run the demo again.") from None
 
 
-def _adapt_run(folder: Path, base: str, load: Load) -> Source:
+def _adapt_run(folder: Path, base: str, load: Load) -> Subject:
     from gaincell.models.load import inspect_model
     from gaincell.report.curves import read_curve
 
@@ -134,13 +134,13 @@ def _adapt_run(folder: Path, base: str, load: Load) -> Source:
             "an adapter of its last checkpoint with --save-adapter FILE, and report that."
         )
     config = inspect_model(model).design_point or config
-    adapted = {config.name: Adapted(config, lambda: load(str(model))[0], model_identity(model))}
+    adapted = {config.name: AdaptedModel(config, lambda: load(str(model))[0], model_identity(model))}
     known = {"adapted in": folder.name, "learned from": str(about.get("text", "unknown"))}
     original, curves = _checked(base, wanted, folder, load), [read_curve(folder, config.name)]
-    return Source(folder, original, _base_identity(base), adapted, curves, known)
+    return Subject(folder, original, _base_identity(base), adapted, curves, known)
 
 
-def _adapter(name: str, base: str, load: Load) -> Source:
+def _adapter(name: str, base: str, load: Load) -> Subject:
     from gaincell.models import adapter_info, load_adapter
     from gaincell.models.adapter import adapter_checksum
 
@@ -152,8 +152,8 @@ def _adapter(name: str, base: str, load: Load) -> Source:
         return load_adapter(copy.deepcopy(original()[0]), name)
 
     known = {"adapter": info.notes or "made by others"}
-    adapted = {config.name: Adapted(config, adapted_model, adapter_checksum(name))}
-    return Source(None, original, _base_identity(base), adapted, about=known)
+    adapted = {config.name: AdaptedModel(config, adapted_model, adapter_checksum(name))}
+    return Subject(None, original, _base_identity(base), adapted, about=known)
 
 
 def _base_identity(base: str) -> Any:
