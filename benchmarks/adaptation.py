@@ -30,9 +30,9 @@ from benchmarks.report import table
 from benchmarks.timing import Row
 from gaincell.adapt import AdaptSettings
 from gaincell.adapt.distil.loop import Loop, make_accelerator
-from gaincell.adapt.distil.rows import Share
+from gaincell.adapt.distil.step_rows import Share
 from gaincell.adapt.distil.teacher import Lesson, from_model, probing
-from gaincell.adapt.distil.trained import groups, training_only
+from gaincell.adapt.distil.trainable import groups, training_only
 from gaincell.adapt.learning_leak import leaking
 from gaincell.models import load_adapter
 

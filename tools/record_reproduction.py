@@ -17,7 +17,7 @@ import torch
 import gaincell
 from gaincell.adapt import AdaptSettings
 from gaincell.adapt.distil.loop import restore
-from gaincell.adapt.paper import linear_design
+from gaincell.adapt.paper_recipe import linear_design
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.stages.matching import match_model
 from gaincell.config import GainCellConfig

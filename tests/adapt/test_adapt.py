@@ -267,7 +267,7 @@ def test_bad_input_is_refused_in_one_sentence(small_llama: Path, small_design: G
     refused("holds something else", model, small_design, out=tmp_path / "b")
     refused("unknown stages", model, small_design, out=tmp_path / "c", stages=["magic"])
     refused("unknown statistics", model, small_design, out=tmp_path / "c", statistics="magic")
-    refused("unknown preset", model, "nope", out=tmp_path / "c")
+    refused("unknown design point", model, "nope", out=tmp_path / "c")
     refused("token ids of shape", model, small_design, out=tmp_path / "c", calibration=torch.zeros(3))
     refused(
         "holds 12 tokens",

@@ -16,7 +16,7 @@ from gaincell.adapt.text.held_out import keep_learned, share_learned
 from gaincell.errors import InputError
 from gaincell.files import read_object, with_hash
 from gaincell.models.tensorfile import write_tensors
-from gaincell.study.record import Record, Step
+from gaincell.study.steps import Record, Step
 
 CONFIG = {"design_point": {"name": "x"}, "settings": {"seed": 0}, "model": "abc"}
 

@@ -24,9 +24,9 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreT
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.adapt import AdaptResult, AdaptSettings, adapt
-from gaincell.adapt.distil.rows import Permuted, shares
+from gaincell.adapt.distil.step_rows import Permuted, shares
 from gaincell.adapt.distil.teacher import Lesson, divergence
-from gaincell.adapt.distil.trained import rate
+from gaincell.adapt.distil.trainable import rate
 from gaincell.adapt.learning_leak import leaking
 from gaincell.adapt.run.checkpoints import Checkpoints
 from gaincell.adapt.run.folder import Run

@@ -25,8 +25,8 @@ from gaincell import GainCellConfig, InputError, convert_, perplexity
 from gaincell.adapt import AdaptResult, AdaptSettings, adapt, paper_recipe
 from gaincell.adapt.distil.stage import Training
 from gaincell.adapt.distil.teacher import divergence, from_text
-from gaincell.adapt.distil.trained import groups
-from gaincell.adapt.paper import linear_design, paper_settings, split_steps
+from gaincell.adapt.distil.trainable import groups
+from gaincell.adapt.paper_recipe import linear_design, paper_settings, split_steps
 from gaincell.adapt.run.folder import Run
 from gaincell.adapt.stages.matching import match_model, show
 from gaincell.cell import Cell, load_cell
@@ -333,7 +333,7 @@ def test_the_loss_is_the_cross_entropy_of_the_text(small_llama: Path, tmp_path: 
 def test_the_divergence_from_a_text_and_its_gradient_are_those_of_cross_entropy(
     rows: int, length: int, vocabulary: int, seed: int
 ) -> None:
-    from gaincell.adapt.distil.rows import shares
+    from gaincell.adapt.distil.step_rows import shares
 
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(0, vocabulary, (rows, length), generator=generator)

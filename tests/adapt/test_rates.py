@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 import gaincell
 from gaincell import GainCellConfig
-from gaincell.adapt.distil.trained import groups, training_only
+from gaincell.adapt.distil.trainable import groups, training_only
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.stages.rates import BIAS_SHARE, UNKNOWN, UNKNOWN_PREDICTOR, is_predictor, is_scaler, sizes
 

@@ -14,7 +14,7 @@ from gaincell import GainCellConfig
 from gaincell.adapt import AdaptSettings, adapt
 from gaincell.evaluate import novel
 from gaincell.evaluate.perplexity import encode, perplexity
-from gaincell.evaluate.prefix import prefix_of
+from gaincell.evaluate.text_prefix import prefix_of
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))  # no part of the package
 

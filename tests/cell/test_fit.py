@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gaincell import InputError
 from gaincell.cell import load_cell
+from gaincell.cell.csv_table import read_columns
 from gaincell.cell.fit import fit_law, fit_retention
-from gaincell.cell.table import read_columns
 
 #: The published law, in uA.
 LAW = np.array(load_cell("leroux2025").law.coefficients) * 0.3

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from gaincell.cell import PulseLaw
 from gaincell.cell.pulse import HARD_SIGMOID, circuit_law
-from gaincell.circuit.pulse import measured_law
+from gaincell.circuit.pulse_curve import measured_law
 
 GRID = np.linspace(-2.0, 3.0, 1001)
 

@@ -89,7 +89,7 @@ def test_adapt_ends_with_what_came_out(tiny: Path, gaincell: Run, tmp_path: Path
 
 def test_what_is_not_usable_is_said_in_a_sentence_of_its_own() -> None:
     from gaincell.adapt.outcome import AtLength, Outcome
-    from gaincell.study.adaptation import told
+    from gaincell.study.adapt_model import told
 
     outcome = Outcome(4, (AtLength(256, 1020, 4321.0, 10.0, 5.25),), 256, ("statistics", "transfer"), (7,))
     assert told(outcome) == [

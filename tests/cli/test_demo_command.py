@@ -15,8 +15,8 @@ from gaincell.cli import screen
 from gaincell.models import adapter_names, save_adapter
 from gaincell.models.load import load_model
 from gaincell.study.demo import run_demo
+from gaincell.study.demo_steps import DemoSettings, PointPlan, Workbench
 from gaincell.study.models import Load
-from gaincell.study.workbench import DemoSettings, PointPlan, Workbench
 from gaincell.study.writing import PROMPTS
 
 LITTLE = DemoSettings(

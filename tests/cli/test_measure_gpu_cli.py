@@ -7,9 +7,9 @@ import pytest
 import torch
 from command_tools import Run
 
-from gaincell.hardware import measure
-from gaincell.hardware.gpu import BASELINE_LAYER
-from gaincell.hardware.measure import MeasuredBatch, Measurement, load_measurement
+from gaincell.hardware import measure_gpu
+from gaincell.hardware.measure_gpu import MeasuredBatch, Measurement, load_measurement
+from gaincell.hardware.published_gpus import BASELINE_LAYER
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
             command="gaincell measure-gpu",
         )
 
-    monkeypatch.setattr(measure, "measure_attention", made)
+    monkeypatch.setattr(measure_gpu, "measure_attention", made)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

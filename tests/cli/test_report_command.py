@@ -14,10 +14,10 @@ from command_tools import Run, save_tiny
 from gaincell.cli import options as shared
 from gaincell.cli.app import run as run_app
 from gaincell.models.load import load_model
-from gaincell.study import measure
+from gaincell.study import report_steps
 from gaincell.study.demo import run_demo
+from gaincell.study.demo_steps import DemoSettings, PointPlan
 from gaincell.study.subject import find_subject
-from gaincell.study.workbench import DemoSettings, PointPlan
 
 FAST = (
     "--set",
@@ -37,7 +37,7 @@ FASTER = ("--set", "distill.batch=1", "--set", "distill.length=32", "--set", "di
 @pytest.fixture(autouse=True)
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("WATCHED", 24), ("SCORED", 600), ("LENGTH", 64), ("WRITTEN", 3)):
-        monkeypatch.setattr(measure, name, value)
+        monkeypatch.setattr(report_steps, name, value)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_nothing_is_measured_twice_but_what_changed(
     assert "[1/" not in again.err
     assert (copied / "report.html").read_bytes() == before
     done: list[str] = []
-    monkeypatch.setattr(measure.Bench, "heads", lambda *_: done.append("heads"))
+    monkeypatch.setattr(report_steps.Bench, "heads", lambda *_: done.append("heads"))
     other = gaincell("report", copied, "--base", tiny, "--sentence", "Short.")
     assert other.code == 0, other
     assert done == []
@@ -167,13 +167,13 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_no_page(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(measure.Bench, "maps", interrupted)
+        patch.setattr(report_steps.Bench, "maps", interrupted)
         ended = gaincell("report", copied, "--base", tiny)
     assert ended.code == 130
     assert "run the same command to resume" in ended.err
     assert not (copied / "report.html").exists()
     assert not [path for path in copied.rglob("*") if ".part" in path.name]
-    monkeypatch.setattr(measure.Bench, "heads", lambda *_: pytest.fail("measured twice"))
+    monkeypatch.setattr(report_steps.Bench, "heads", lambda *_: pytest.fail("measured twice"))
     again = gaincell("report", copied, "--base", tiny)
     assert again.code == 0, again
     assert "done before" in again.err
@@ -303,7 +303,7 @@ def test_a_demos_original_is_told_from_another_in_its_folder(
     demo: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tiny.parent)
-    assert find_subject(str(demo), "demo").base == measure.model_identity(tiny)
+    assert find_subject(str(demo), "demo").base == report_steps.model_identity(tiny)
 
 
 def test_an_unfinished_demo_names_its_command(demo: Path, gaincell: Run, tmp_path: Path) -> None:

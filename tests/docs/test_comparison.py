@@ -17,7 +17,7 @@ from tools.pages.comparison import (
     least,
 )
 
-from gaincell.hardware.accelerators import H100_SXM
+from gaincell.hardware.datasheets import H100_SXM
 from gaincell.hardware.opponents import OURS, opponents
 from gaincell.hardware.roofline import attention_roofline
 from gaincell.hardware.throughput import throughput

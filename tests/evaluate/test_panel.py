@@ -18,7 +18,7 @@ from gaincell.evaluate.panel import GENRES, measure_panel, panel
 from gaincell.evaluate.panel.copying import DISTANCES, copying, repeated_rows
 from gaincell.evaluate.panel.repetition import continuations, repeated_share
 from gaincell.evaluate.panel.score import score, windows
-from gaincell.evaluate.ratio import mean_ratio_interval, ratio_interval
+from gaincell.evaluate.ratio_interval import mean_ratio_interval, ratio_interval
 from gaincell.models import convert_
 from gaincell.models.load import load_model
 

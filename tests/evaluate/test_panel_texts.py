@@ -28,7 +28,7 @@ def test_a_text_is_what_its_page_says(genre: Genre) -> None:
 def test_every_text_has_the_tokens_that_are_scored() -> None:
     from transformers import AutoTokenizer
 
-    from gaincell.models.demo import fetch_demo_model
+    from gaincell.models.demo_model import fetch_demo_model
 
     tokenizer = AutoTokenizer.from_pretrained(fetch_demo_model(), local_files_only=True)
     assert len(GENRES) >= 9

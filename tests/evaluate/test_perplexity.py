@@ -16,8 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrai
 
 import gaincell
 from gaincell import GainCellConfig, InputError
-from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.text import default_text, load_text, novel
+from gaincell.evaluate.text_prefix import prefix_of
 
 ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gaincell import InputError
-from gaincell.evaluate.ratio import BLOCK, ratio_interval
+from gaincell.evaluate.ratio_interval import BLOCK, ratio_interval
 
 
 def test_models_that_differ_by_a_constant_leave_nothing_unsure() -> None:

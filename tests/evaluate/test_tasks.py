@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gaincell.errors import InputError
-from gaincell.evaluate.identity import identity
+from gaincell.evaluate.model_identity import identity
 from gaincell.evaluate.tasks import TASKS, items, parse_tasks
 from gaincell.evaluate.tasks.run import evaluate_tasks
 from gaincell.evaluate.tasks.scorer import Answers, Scorer

@@ -28,7 +28,7 @@ from gaincell.hardware import (
     estimate,
     paper_table,
 )
-from gaincell.hardware.actions import CONVERSION, COPY, DIGITAL, FIRST, OPTIONS, REFRESH, RELOAD, SECOND
+from gaincell.hardware.action_counts import CONVERSION, COPY, DIGITAL, FIRST, OPTIONS, REFRESH, RELOAD, SECOND
 from gaincell.hardware.digital import digital_attention
 from gaincell.hardware.energy import total
 from gaincell.hardware.timeline import timeline

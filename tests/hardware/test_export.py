@@ -21,7 +21,7 @@ from gaincell.hardware import (
     Workload,
     estimate,
 )
-from gaincell.hardware.actions import Drive, head_actions, option_actions
+from gaincell.hardware.action_counts import Drive, head_actions, option_actions
 from gaincell.hardware.export import write_hwcomponents
 
 PAPER = GainCellConfig.named("leroux2025")

@@ -18,8 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaincell.errors import InputError
-from gaincell.hardware.gpu import BASELINE_LAYER
-from gaincell.hardware.measure import (
+from gaincell.hardware.measure_gpu import (
     MeasuredBatch,
     Measurement,
     attend,
@@ -29,6 +28,7 @@ from gaincell.hardware.measure import (
     measure_batch,
 )
 from gaincell.hardware.nvml import PowerSum, board_energy
+from gaincell.hardware.published_gpus import BASELINE_LAYER
 from gaincell.hardware.workload import Workload
 
 MEASURED = Measurement(

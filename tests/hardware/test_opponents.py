@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware import GPT2, Components, HardwareParameters, Layer, Workload, estimate
-from gaincell.hardware.accelerators import ACCELERATORS, H100_SXM, Accelerator, find_accelerator
+from gaincell.hardware.datasheets import ACCELERATORS, H100_SXM, Accelerator, find_accelerator
 from gaincell.hardware.digital import CACHE, DigitalAttention, digital_attention
 from gaincell.hardware.digital_design import DigitalDesign
 from gaincell.hardware.energy import total

@@ -5,7 +5,7 @@ import pytest
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware import HardwareParameters, estimate
-from gaincell.hardware.accelerators import ACCELERATORS, H100_SXM
+from gaincell.hardware.datasheets import ACCELERATORS, H100_SXM
 from gaincell.hardware.named import SHAPES, find_model
 from gaincell.hardware.opponents import opponents
 from gaincell.hardware.pricing import Beside, price

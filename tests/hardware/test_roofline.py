@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaincell.errors import InputError
-from gaincell.hardware import accelerators as catalogue
-from gaincell.hardware import gpu
-from gaincell.hardware.accelerators import ACCELERATORS, H100_SXM, Accelerator
+from gaincell.hardware import datasheets as catalogue
+from gaincell.hardware import published_gpus
+from gaincell.hardware.datasheets import ACCELERATORS, H100_SXM, Accelerator
 from gaincell.hardware.decoder import GPT2, LLAMA3_8B, LLAMA3_70B, DecoderShape
-from gaincell.hardware.gpu import BASELINE_BATCH, BASELINE_LAYER, BASELINE_WINDOW, GpuBaseline
+from gaincell.hardware.published_gpus import BASELINE_BATCH, BASELINE_LAYER, BASELINE_WINDOW, GpuBaseline
 from gaincell.hardware.roofline import (
     NVLINK_C2C,
     Link,
@@ -150,7 +150,7 @@ def test_what_one_accelerator_cannot_hold_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("baseline", "on"),
-    [(gpu.RTX_4090, catalogue.RTX_4090), (gpu.JETSON_NANO, catalogue.JETSON_NANO)],
+    [(published_gpus.RTX_4090, catalogue.RTX_4090), (published_gpus.JETSON_NANO, catalogue.JETSON_NANO)],
     ids=lambda x: x.name,
 )
 def test_published_baselines_stand_above_the_roofline_of_their_hardware(baseline: GpuBaseline, on: Accelerator) -> None:
@@ -161,7 +161,9 @@ def test_published_baselines_stand_above_the_roofline_of_their_hardware(baseline
 
 
 @pytest.mark.parametrize(
-    ("baseline", "latency", "energy"), [(gpu.RTX_4090, 344, 9.7e4), (gpu.JETSON_NANO, 7520, 4.4e4)], ids=str
+    ("baseline", "latency", "energy"),
+    [(published_gpus.RTX_4090, 344, 9.7e4), (published_gpus.JETSON_NANO, 7520, 4.4e4)],
+    ids=str,
 )
 def test_ratios_to_the_published_layer(baseline: GpuBaseline, latency: float, energy: float) -> None:
     assert baseline.latency_s / 65e-9 == pytest.approx(latency, rel=1e-3)

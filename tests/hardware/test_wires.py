@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from gaincell.cell import Retention
 from gaincell.config import GainCellConfig
 from gaincell.hardware import GPT2, Components, Estimate, HardwareParameters, Workload, estimate
-from gaincell.hardware.actions import CONVERSION
-from gaincell.hardware.hops import HOP
+from gaincell.hardware.action_counts import CONVERSION
+from gaincell.hardware.chip_hops import HOP
 from gaincell.hardware.timeline import TRAVEL, timeline
 from gaincell.hardware.wires import DISTRIBUTED, added_delay_s, published_wires, wires
 

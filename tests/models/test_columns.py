@@ -6,7 +6,7 @@ from model_cases import CONFIG, converted, tokens, unconverted
 
 from gaincell import InputError
 from gaincell.circuit.compare import behaviour
-from gaincell.models.columns import take_subtiles
+from gaincell.models.subtiles import take_subtiles
 
 
 @pytest.mark.parametrize("changes", [{}, {"query_sign": "unsigned", "storage": "uniform", "score_preset": False}])

@@ -80,7 +80,7 @@ def test_another_digital_side_is_refused_because_its_parameters_do_not_carry_ove
     assert design_point(model) == CONFIG.for_layers(LAYERS)
 
 
-def test_a_preset_may_be_named() -> None:
+def test_a_shipped_design_point_may_be_named() -> None:
     model = gaincell.convert_(unconverted("llama"), "leroux2025-linear")
     assert design_point(model) == GainCellConfig.named("leroux2025-linear").for_layers(LAYERS)
     with pytest.raises(InputError, match="unknown design point 'nothing'"):

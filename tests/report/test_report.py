@@ -9,8 +9,8 @@ import pytest
 
 from gaincell import GainCellConfig
 from gaincell.report import Report, Results, write_report
-from gaincell.report.page import render
 from gaincell.report.palette import DARK, LIGHT, variables
+from gaincell.report.run_page import render
 
 
 class _Page(HTMLParser):

@@ -8,7 +8,7 @@ import pytest
 
 from gaincell import InputError
 from gaincell.report import Report
-from gaincell.report.page import render
+from gaincell.report.run_page import render
 from gaincell.report.tasks import Perplexity, Tasks, Texts, page_data, read_tasks
 
 

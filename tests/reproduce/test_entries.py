@@ -13,8 +13,8 @@ import pytest
 from gaincell import GainCellConfig, InputError
 from gaincell.cell import load_cell
 from gaincell.hardware import paper_table
-from gaincell.hardware.gpu import BASELINE_LAYER
-from gaincell.hardware.measure import Measurement
+from gaincell.hardware.measure_gpu import Measurement
+from gaincell.hardware.published_gpus import BASELINE_LAYER
 from gaincell.models import adapter_names
 from gaincell.reproduce import (
     ENTRIES,
@@ -28,7 +28,7 @@ from gaincell.reproduce import (
     fig4c,
     fig4d,
     fig5,
-    published,
+    paper_values,
     subtile,
     table1,
 )
@@ -271,17 +271,17 @@ def test_with_the_authors_data_entries_compare_with_that(context: Context) -> No
     differences = [row.ours or 0 for row in found.rows if "largest difference" in row.quantity]
     assert 0 < max(differences) <= 0.6  # percent of the range: they computed partly in bfloat16
     fitted = [row for row in fig1.run(known).rows if row.quantity.endswith("the authors' charges")]
-    assert [row.ours for row in fitted] == pytest.approx(published.LAW, abs=0.02)
+    assert [row.ours for row in fitted] == pytest.approx(paper_values.LAW, abs=0.02)
     ends = {name: losses[-1] for name, (_, losses) in known.reference.curves().items()} if known.reference else {}
     assert len(ends) == 4
     curves = known.reference.curves() if known.reference else {}
     scratch, direct, linear, cubic = (losses for _, losses in curves.values())
-    assert direct[0] == pytest.approx(published.DIRECT_LOSS_BEFORE, abs=0.005)
-    assert direct[-1] == pytest.approx(published.DIRECT_LOSS, abs=0.005)
-    assert scratch[-1] == pytest.approx(published.SCRATCH_LOSS, abs=0.01)
-    assert cubic[0] == pytest.approx(published.MATCHED_LOSS, abs=0.001)
-    assert min(linear) == pytest.approx(published.LINEAR_LOSS, abs=0.005)
-    assert min(cubic) == pytest.approx(published.CUBIC_LOSS, abs=0.005)
+    assert direct[0] == pytest.approx(paper_values.DIRECT_LOSS_BEFORE, abs=0.005)
+    assert direct[-1] == pytest.approx(paper_values.DIRECT_LOSS, abs=0.005)
+    assert scratch[-1] == pytest.approx(paper_values.SCRATCH_LOSS, abs=0.01)
+    assert cubic[0] == pytest.approx(paper_values.MATCHED_LOSS, abs=0.001)
+    assert min(linear) == pytest.approx(paper_values.LINEAR_LOSS, abs=0.005)
+    assert min(cubic) == pytest.approx(paper_values.CUBIC_LOSS, abs=0.005)
 
 
 def test_accuracies_are_percent_and_what_is_kept_is_relative(rows: dict[str, Row]) -> None:
@@ -340,4 +340,4 @@ def test_reference_data_that_cannot_be_used_is_refused(spoil: str, tmp_path: Pat
 
 
 def test_the_design_point_is_the_published_one() -> None:
-    assert GainCellConfig.named("leroux2025").leak_per_token == published.LEAK_PER_TOKEN
+    assert GainCellConfig.named("leroux2025").leak_per_token == paper_values.LEAK_PER_TOKEN

@@ -10,7 +10,7 @@ import pytest
 from gaincell import InputError
 from gaincell.progress import Progress, of_stage
 from gaincell.study.models import labels, original_first
-from gaincell.study.record import Record, Step, run_steps
+from gaincell.study.steps import Record, Step, run_steps
 
 
 class Ears:

@@ -11,7 +11,7 @@ from functools import cached_property
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware import Estimate, HardwareParameters, estimate, read_workload
-from gaincell.hardware.accelerators import H100_SXM
+from gaincell.hardware.datasheets import H100_SXM
 from gaincell.hardware.decoder import DecoderShape, read_decoder
 from gaincell.hardware.opponents import OURS, Opponent, opponents
 from gaincell.hardware.roofline import attention_roofline

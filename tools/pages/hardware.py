@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware import GPT2, Activity, Components, Estimate, HardwareParameters, estimate, paper_table
-from gaincell.hardware.accelerators import ACCELERATORS, H100_SXM
+from gaincell.hardware.datasheets import ACCELERATORS, H100_SXM
 from gaincell.hardware.decoder import GPT2 as GPT2_DECODER
 from gaincell.hardware.decoder import LLAMA3_8B, LLAMA3_70B, SMOLLM2_135M
 from gaincell.hardware.digital_design import DigitalDesign

@@ -12,7 +12,7 @@ from gaincell.adapt.text.clean import Cleaner, is_scored_on
 from gaincell.adapt.text.fetch import fetch
 from gaincell.adapt.text.rows import read_source
 from gaincell.evaluate.perplexity import encode
-from gaincell.models.demo import fetch_demo_model
+from gaincell.models.demo_model import fetch_demo_model
 
 KINDS = {"pypi": "PyPI", "npm": "npm", "debian": "Debian", "file": "file", "packaged": "with gaincell:"}
 

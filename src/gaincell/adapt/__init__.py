@@ -6,7 +6,7 @@ from types import ModuleType
 
 from gaincell.adapt.adaptation import adapt
 from gaincell.adapt.outcome import Outcome
-from gaincell.adapt.paper import paper_recipe
+from gaincell.adapt.paper_recipe import paper_recipe
 from gaincell.adapt.settings import AdaptSettings, DistillSettings, TransferSettings
 from gaincell.adapt.stage import AdaptResult
 from gaincell.adapt.text import mixture_rows

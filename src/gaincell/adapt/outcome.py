@@ -17,7 +17,7 @@ from gaincell.adapt.seeds import drawing, number_of, seeded
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.text.own_text import own_text
 from gaincell.config import GainCellConfig
-from gaincell.evaluate.prefix import prefix_of
+from gaincell.evaluate.text_prefix import prefix_of
 from gaincell.models import positions_of
 from gaincell.progress import Progress, of_stage
 

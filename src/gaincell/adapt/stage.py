@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.distil.rows import Permuted
+from gaincell.adapt.distil.step_rows import Permuted
 from gaincell.adapt.distil.teacher import Teacher
 from gaincell.adapt.outcome import Outcome
 from gaincell.adapt.request import Request

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gaincell.cell.csv_table import read_columns
 from gaincell.cell.law import PolynomialLaw
 from gaincell.cell.retention import Retention
-from gaincell.cell.table import read_columns
 from gaincell.errors import InputError
 
 #: Huber's constant: 95 % of least squares' efficiency on normal noise (Huber, Ann. Math. Stat. 35, 73 (1964)).

@@ -18,7 +18,7 @@ from gaincell.circuit.decks.converter import ColumnCell, Conversion, Converter, 
 from gaincell.circuit.decks.read import DRIVEN, DRIVEN_V, Reads, read_deck, read_results
 from gaincell.circuit.mismatch import Spread, mismatch_of
 from gaincell.circuit.ngspice import Ngspice
-from gaincell.circuit.pulse import measured_law
+from gaincell.circuit.pulse_curve import measured_law
 from gaincell.circuit.writes import Writes, writes_of
 from gaincell.errors import InputError
 

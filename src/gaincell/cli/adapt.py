@@ -96,7 +96,7 @@ def adapt(
     of the original's own that was held back.
     """
     from gaincell.config import GainCellConfig
-    from gaincell.study.adaptation import Asked, adapt_model, is_mixture, told
+    from gaincell.study.adapt_model import Asked, adapt_model, is_mixture, told
 
     began = time.monotonic()
     design_point = GainCellConfig.load(config)

@@ -44,7 +44,7 @@ def compare(
     from gaincell.circuit.cards import load_card
     from gaincell.circuit.decks.cell import cell_from_netlist, gain_cell
     from gaincell.report import tables
-    from gaincell.study.columns import ColumnChoice, compare_columns
+    from gaincell.study.compare_columns import ColumnChoice, compare_columns
 
     options.check_out_file(save, "--save")
     transistors = load_card(card)

@@ -97,8 +97,8 @@ def cost(
     """
     from gaincell.config import GainCellConfig
     from gaincell.hardware import HardwareParameters
-    from gaincell.hardware.accelerators import find_accelerator
-    from gaincell.hardware.measure import load_measurement
+    from gaincell.hardware.datasheets import find_accelerator
+    from gaincell.hardware.measure_gpu import load_measurement
     from gaincell.hardware.named import find_model
     from gaincell.hardware.pricing import Beside, price
 
@@ -152,7 +152,7 @@ def _activity(spec: str, model: "NamedModel", point: "GainCellConfig", device: s
     """A file of activity, or what a text makes the model's arrays do at the design point."""
     from gaincell.cell.cell import read_json
     from gaincell.hardware import Activity
-    from gaincell.study.watched import watch_arrays
+    from gaincell.study.watch_arrays import watch_arrays
 
     if spec.endswith(".json"):
         return Activity.from_dict(read_json(Path(spec)))

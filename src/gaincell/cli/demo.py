@@ -31,7 +31,7 @@ def demo(
     --from-scratch the model learns here for some minutes, and is kept in OUT/extended/model.
     """
     from gaincell.study.demo import run_demo
-    from gaincell.study.workbench import DemoSettings
+    from gaincell.study.demo_steps import DemoSettings
 
     settings = DemoSettings.of(quick=quick, from_scratch=from_scratch)
     folder = out or Path("runs/demo" + "-from-scratch" * from_scratch + "-quick" * quick)

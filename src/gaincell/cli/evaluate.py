@@ -12,7 +12,7 @@ from gaincell.cli.evaluate_tasks import evaluate_tasks
 from gaincell.errors import InputError
 
 if TYPE_CHECKING:
-    from gaincell.study.perplexity import Scored
+    from gaincell.study.score_model import Scored
 
 
 def evaluate(
@@ -90,7 +90,7 @@ def evaluate(
 
     began = time.monotonic()
     wanted = None if config is None else GainCellConfig.load(config)
-    from gaincell.study.perplexity import score_text
+    from gaincell.study.score_model import score_text
 
     how = {"mismatch_seed": mismatch_seed, "length": length or 512, "stride": stride, "tokens": tokens}
     with screen.stages() as progress:

@@ -21,7 +21,7 @@ def measure_gpu(
     Time and energy of one GPT-2 layer's attention (12 heads x 64), one token over a full cache, batch 1 and 64.
     """
     from gaincell.atomic import written_aside
-    from gaincell.hardware.measure import measure_attention
+    from gaincell.hardware.measure_gpu import measure_attention
     from gaincell.report.numbers import number
 
     if out.is_dir():

@@ -10,8 +10,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
-from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.text import default_text
+from gaincell.evaluate.text_prefix import prefix_of
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gaincell.config import GainCellConfig
-from gaincell.hardware.actions import Count, value_bits
+from gaincell.hardware.action_counts import Count, value_bits
 from gaincell.hardware.energy import Parts, added, summed, total
 from gaincell.hardware.parameters import HardwareParameters
 from gaincell.hardware.workload import Layer, Workload

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from gaincell.cell.law import REFERENCE_CHARGE
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.hardware.actions import Count, Drive, head_actions, option_actions
+from gaincell.hardware.action_counts import Count, Drive, head_actions, option_actions
 from gaincell.hardware.components import Component, Components
 from gaincell.hardware.geometry import Geometry
 from gaincell.hardware.parameters import HardwareParameters

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.hardware import gpu, published
-from gaincell.hardware.actions import COPY, REFRESH, RELOAD, area_ratios, pair_instances, stored_bits, writes
+from gaincell.hardware import published_gpus, published_head
+from gaincell.hardware.action_counts import COPY, REFRESH, RELOAD, area_ratios, pair_instances, stored_bits, writes
+from gaincell.hardware.chip_hops import HOP
 from gaincell.hardware.components import Components
 from gaincell.hardware.energy import Parts, added, check_activity, components, layer_energy, summed, total
 from gaincell.hardware.geometry import Geometry
-from gaincell.hardware.hops import HOP
 from gaincell.hardware.parameters import HardwareParameters
 from gaincell.hardware.placement import Arrays, placed
 from gaincell.hardware.read_workload import read_workload
@@ -218,12 +218,12 @@ class Estimate:
     def gpu_ratios(self) -> tuple[GpuRatio, ...]:
         """Published GPU figures over ours, for one GPT-2 layer at this design point, whatever the model.
 
-        Empty unless the window is the baselines' 1024: they are for that shape alone. See `gpu.CAVEAT`.
+        Empty unless the window is the baselines' 1024: they are for that shape alone. See `published_gpus.CAVEAT`.
         """
-        if self.config.window != gpu.BASELINE_WINDOW:
+        if self.config.window != published_gpus.BASELINE_WINDOW:
             return ()
         alone = self.parameters.model_copy(update={"array_pairs": None, "refresh": "rewrite"})
-        ours = estimate(gpu.BASELINE_LAYER, self.config.replace(token_period_s=None), alone)
+        ours = estimate(published_gpus.BASELINE_LAYER, self.config.replace(token_period_s=None), alone)
         return tuple(
             GpuRatio(
                 g.name,
@@ -232,7 +232,7 @@ class Estimate:
                 g.quoted_latency_ratio,
                 g.quoted_energy_ratio,
             )
-            for g in gpu.BASELINES
+            for g in published_gpus.BASELINES
         )
 
     @property
@@ -258,10 +258,10 @@ class Estimate:
     def is_published(self) -> bool:
         """Whether this is the design that the paper's figures are of: its head, parts and assumed activity."""
         published_point = GainCellConfig.named("leroux2025")
-        same = all(getattr(self.config, name) == getattr(published_point, name) for name in published.FIELDS)
+        same = all(getattr(self.config, name) == getattr(published_point, name) for name in published_head.FIELDS)
         default = self.parameters == HardwareParameters() and self.assumed
         widths = {width for x in self.arrays for width in (x.layer.key_dim, x.layer.value_dim)}
-        return same and default and len(self.kinds) == 1 and widths == {published.HEAD_DIM}
+        return same and default and len(self.kinds) == 1 and widths == {published_head.HEAD_DIM}
 
     def table(self) -> list[Row]:
         """Rows to print; 'published' only where this is the design that the paper has figures of."""
@@ -294,7 +294,9 @@ class Estimate:
         """One head, one layer and all of them, where layers are alike."""
         known, layers = self.is_published, len(self.arrays)
 
-        def row(name: str, value: float, unit: str, paper: published.Published | None = None, over: int = 1) -> Row:
+        def row(
+            name: str, value: float, unit: str, paper: published_head.Published | None = None, over: int = 1
+        ) -> Row:
             if paper is None or not known:
                 return Row(name, value, unit, None, None)
             return Row(name, value, unit, paper.value / over, value * over / paper.value, paper.basis)
@@ -302,22 +304,30 @@ class Estimate:
         head, one_layer, cells = self.per_head, self.per_layer, self.head_cells_m2
         like_gpt2 = self.arrays[0].layer.heads == GPT2.layers[0].heads
         return [
-            row("latency, one layer", one_layer.latency_s * 1e9, "ns", published.LATENCY),
+            row("latency, one layer", one_layer.latency_s * 1e9, "ns", published_head.LATENCY),
             row("latency, all layers", self.latency_s * 1e9, "ns"),
             row("between tokens of a prompt, one layer", self.prompt_interval_s * 1e9, "ns"),
-            row("energy, one head", head.energy_j * 1e9, "nJ", published.HEAD_ENERGY),
+            row("energy, one head", head.energy_j * 1e9, "nJ", published_head.HEAD_ENERGY),
             *(
-                row(f"energy, one head: {part}", energy / self.heads * 1e9, "nJ", published.PARTS.get(part))
+                row(f"energy, one head: {part}", energy / self.heads * 1e9, "nJ", published_head.PARTS.get(part))
                 for part, energy in self.parts.items()
             ),
-            row("energy, one layer", one_layer.energy_j * 1e9, "nJ", published.LAYER_ENERGY if like_gpt2 else None),
+            row(
+                "energy, one layer", one_layer.energy_j * 1e9, "nJ", published_head.LAYER_ENERGY if like_gpt2 else None
+            ),
             row("energy, all layers", self.energy_j * 1e9, "nJ"),
-            row("area, one head", head.area_m2 * 1e6, "mm2", published.HEAD_AREA),
+            row("area, one head", head.area_m2 * 1e6, "mm2", published_head.HEAD_AREA),
             row("area, all layers", self.area_m2 * 1e6, "mm2"),
             *(row(f"area, all layers: {name}", part * 1e6, "mm2") for name, part in self.area_parts.items()),
-            row("cells of one head: CMOS", cells["cmos"] * 1e6, "mm2", published.CELLS_AREA),
-            row("cells of one head: oxide", cells["oxide"] * 1e6, "mm2", published.OXIDE_AREA),
-            row("cells of one head: all layers stacked", cells["stacked"] * 1e6, "mm2", published.STACKED_AREA, layers),
+            row("cells of one head: CMOS", cells["cmos"] * 1e6, "mm2", published_head.CELLS_AREA),
+            row("cells of one head: oxide", cells["oxide"] * 1e6, "mm2", published_head.OXIDE_AREA),
+            row(
+                "cells of one head: all layers stacked",
+                cells["stacked"] * 1e6,
+                "mm2",
+                published_head.STACKED_AREA,
+                layers,
+            ),
         ]
 
     def _kind_rows(self) -> list[Row]:
@@ -371,7 +381,7 @@ class Estimate:
             "refresh_busy": self.retention.busy,
             "remaining_fraction": self.remaining_fraction,
             "gpu_ratios_one_gpt2_layer": [g._asdict() for g in self.gpu_ratios],
-            "gpu_caveat": gpu.CAVEAT,
+            "gpu_caveat": published_gpus.CAVEAT,
             "parameters": self.parameters.model_dump(mode="json"),
             "components": components(self.config, self.parameters).model_dump(mode="json"),
         }

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from gaincell.hardware.accelerators import ACCELERATORS, Accelerator
+from gaincell.hardware.datasheets import ACCELERATORS, Accelerator
 from gaincell.hardware.digital import digital_attention
 from gaincell.hardware.estimation import Estimate
 from gaincell.hardware.roofline import ROOFLINE_CAVEAT, attention_roofline

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
+from gaincell.hardware.chip_hops import Hops, hops
 from gaincell.hardware.components import Components
 from gaincell.hardware.geometry import Geometry, geometry
-from gaincell.hardware.hops import Hops, hops
 from gaincell.hardware.parameters import HardwareParameters
 from gaincell.hardware.refresh import RetentionBudget, retention_budget
 from gaincell.hardware.timeline import Timeline, timeline

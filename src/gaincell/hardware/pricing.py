@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.hardware.accelerators import H100_SXM, Accelerator
+from gaincell.hardware.datasheets import H100_SXM, Accelerator
 from gaincell.hardware.energy import total
 from gaincell.hardware.estimation import Estimate, Row, estimate
-from gaincell.hardware.gpu import CAVEAT
-from gaincell.hardware.measure import Measurement, compare
+from gaincell.hardware.measure_gpu import Measurement, compare
 from gaincell.hardware.named import NamedModel
 from gaincell.hardware.opponents import Opponent, opponents
 from gaincell.hardware.parameters import HardwareParameters
+from gaincell.hardware.published_gpus import CAVEAT
 from gaincell.hardware.roofline import WholeToken
 from gaincell.hardware.throughput import OPERATIONS_CAVEAT, throughput
 from gaincell.hardware.whole_token import estimate_whole

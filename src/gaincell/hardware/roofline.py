@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gaincell.errors import InputError
-from gaincell.hardware.accelerators import H100_SXM, Accelerator
+from gaincell.hardware.datasheets import H100_SXM, Accelerator
 from gaincell.hardware.decoder import DecoderShape
 from gaincell.hardware.estimation import Row
 from gaincell.hardware.workload import Workload

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gaincell.config import GainCellConfig
-from gaincell.hardware.accelerators import H100_SXM, Accelerator
+from gaincell.hardware.datasheets import H100_SXM, Accelerator
 from gaincell.hardware.decoder import DecoderShape
 from gaincell.hardware.estimation import Estimate, estimate
 from gaincell.hardware.parameters import HardwareParameters

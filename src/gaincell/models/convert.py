@@ -16,8 +16,8 @@ from gaincell.models.attention_modules import attention_modules, design_point, s
 from gaincell.models.config_section import GainCellCheckpointConfig, base_section, save_pretrained
 from gaincell.models.intake import HookNumbers, hand_on
 from gaincell.models.interface import IMPLEMENTATION
+from gaincell.models.packed_refused import watch_rows
 from gaincell.models.ring_cache import RingCache
-from gaincell.models.rows import watch_rows
 from gaincell.models.scalers import HeadScalers, scalers_in
 from gaincell.models.trial import Call, can_run, dry_run, implementations, restore, softmax_calls
 from gaincell.models.use_cache import check_cache, watch_caches

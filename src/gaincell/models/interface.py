@@ -13,8 +13,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from gaincell.errors import InputError
 from gaincell.models.arguments import check_arguments, learned_sinks
 from gaincell.models.intake import attends_with_softmax, layer_input, running
+from gaincell.models.packed_refused import PACKED
 from gaincell.models.ring_cache import RingLayer, first_value
-from gaincell.models.rows import PACKED
 from gaincell.models.scalers import HeadScalers, fetched, scalers_in
 from gaincell.models.softmax import softmax_attention
 from gaincell.ops import attention, attention_map

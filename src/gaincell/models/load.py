@@ -20,7 +20,7 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.adapter import adapter_info, is_adapter, load_adapter
 from gaincell.models.architecture import auto_class, check_reads_text
-from gaincell.models.demo import fetch_demo_model, load_demo_model
+from gaincell.models.demo_model import fetch_demo_model, load_demo_model
 
 _METHOD = "gaincell"
 _INDEX = "model.safetensors.index.json"

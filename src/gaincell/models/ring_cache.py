@@ -10,7 +10,7 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.attention_modules import scalers_of
 from gaincell.models.intake import note_ring
-from gaincell.models.states import cache_layers, holds_states
+from gaincell.models.other_layers import cache_layers, holds_states
 from gaincell.ops import Ring
 
 

@@ -15,10 +15,10 @@ from gaincell.errors import InputError
 from gaincell.models.arguments import check_arguments, learned_sinks, unserved_argument
 from gaincell.models.intake import running, taking_in
 from gaincell.models.interface import gaincell_attention, gaincell_mask
+from gaincell.models.other_layers import check_states
 from gaincell.models.ring_cache import RingCache
 from gaincell.models.scalers import HeadScalers, scalers_in
 from gaincell.models.softmax import softmax_attention
-from gaincell.models.states import check_states
 from gaincell.ops import naive_attention
 
 _IMPLEMENTATION = "gaincell-trial"

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
 from gaincell.models.intake import attends_with_softmax
+from gaincell.models.other_layers import check_chunks, holds_states, positions_from
 from gaincell.models.ring_cache import RingCache
-from gaincell.models.states import check_chunks, holds_states, positions_from
 
 #: The converted model that the caller called: what it hands to models in it, for itself, is nobody's wish.
 _called: ContextVar[nn.Module | None] = ContextVar("gaincell_called", default=None)

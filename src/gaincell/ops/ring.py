@@ -12,9 +12,9 @@ from gaincell.ops.decoded import Decoded
 from gaincell.ops.dispatch import attend, path_of
 from gaincell.ops.model import array_model
 from gaincell.ops.operands import Operands
-from gaincell.ops.overwritten import Chunk, Overwritten
 from gaincell.ops.precision import outside_autocast, widen
 from gaincell.ops.quantise import code_voltage, query_pulse, stored_code, stored_voltage
+from gaincell.ops.take_back import Chunk, Overwritten
 
 #: The parallel form works through all that is stored: a chunk of so many times fewer tokens is faster one by one.
 _COLUMNS_A_READ = 32

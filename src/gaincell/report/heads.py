@@ -3,7 +3,7 @@
 from typing import Any
 
 from gaincell.hardware import Activity
-from gaincell.report.maps import moved
+from gaincell.report.map_bytes import moved
 from gaincell.report.results import Heads, Maps
 
 #: key, title, what it is and how to read it, and how: logarithmic, as a share in %, on a ramp from 0 to 1.

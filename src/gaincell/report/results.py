@@ -112,7 +112,7 @@ class Heads(TypedDict):
 
 
 class Map(TypedDict):
-    """Attention maps of one model, packed by `gaincell.report.maps.packed`.
+    """Attention maps of one model, packed by `gaincell.report.map_bytes.packed`.
 
     Attributes:
         weights: base64 of one byte a weight.

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gaincell.circuit.tradeoff import TradeOff
     from gaincell.evaluate.panel import GenreResult, ModelResult, PanelResult
     from gaincell.report.results import PerplexityRow, Results
-    from gaincell.study.columns import Columns
+    from gaincell.study.compare_columns import Columns
 
 #: Published energies of one head and token, window 1,024, head_dim 64, in pJ [Leroux et al. 2025].
 PUBLISHED_PJ = {"first": 1120, "second": 700}
@@ -219,7 +219,7 @@ def _column_table(product: str, own: "Sequence[Compared]") -> Table:
 
 
 def _difference_table(product: str, held: "Sequence[Compared]", of: int) -> Table:
-    from gaincell.study.columns import summary
+    from gaincell.study.compare_columns import summary
 
     figures = summary(held)
     span = figures["highest"] - figures["lowest"]

@@ -4,9 +4,9 @@ import difflib
 
 from gaincell.errors import InputError
 from gaincell.reproduce import fig1, fig2, fig4c, fig4d, fig5, subtile, table1
+from gaincell.reproduce.authors_data import Reference
 from gaincell.reproduce.context import Context
 from gaincell.reproduce.entry import Entry, Findings, Row, UnavailableError
-from gaincell.reproduce.reference import Reference
 
 __all__ = ["ENTRIES", "Context", "Entry", "Findings", "Reference", "Row", "UnavailableError", "choose"]
 

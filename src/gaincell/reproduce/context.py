@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gaincell.circuit.ngspice import Ngspice
 from gaincell.progress import Progress, of_stage
-from gaincell.reproduce.reference import Reference
+from gaincell.reproduce.authors_data import Reference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from gaincell.circuit.cards import Card
     from gaincell.circuit.characterize import Characterisation
-    from gaincell.hardware.measure import Measurement
+    from gaincell.hardware.measure_gpu import Measurement
 
 #: Perplexities are taken as those in docs/adaptation.md: at the length of the window, on the packaged speeches.
 LENGTH, TOKENS = 1024, 4096

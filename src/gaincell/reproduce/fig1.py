@@ -6,7 +6,7 @@ from gaincell.cell import PolynomialLaw, load_cell
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.config import GainCellConfig
 from gaincell.report.plots import Series, can_plot, xy_plot
-from gaincell.reproduce import published
+from gaincell.reproduce import paper_values
 from gaincell.reproduce.context import Context
 from gaincell.reproduce.entry import PAPER, RELEASED, Entry, Findings, Row
 
@@ -28,13 +28,13 @@ def run(context: Context) -> Findings:
         )
         for name, (law, note) in laws.items()
         for power, (ordinal, value, coefficient) in enumerate(
-            zip(ORDINALS, published.LAW, law.coefficients, strict=True)
+            zip(ORDINALS, paper_values.LAW, law.coefficients, strict=True)
         )
     ]
     rows.append(
         Row(
             "charge at +0.45 V, in model units",
-            published.LAW_AT_REFERENCE,
+            paper_values.LAW_AT_REFERENCE,
             shipped.law(REFERENCE_VOLTAGE_V),
             "",
             RELEASED,
@@ -49,10 +49,10 @@ def run(context: Context) -> Findings:
         tau_s = circuit.cell.retention.tau_s
         least = ", ours at least" if circuit.decay.tau_s is None else ""
         note = f"our circuit, CMOS write gate{': nothing decayed to 1/e in the time watched' if least else ''}"
-        rows.append(Row(f"retention{least}", published.TAU_S * 1e3, tau_s * 1e3, "ms", PAPER, note))
-    layers = GainCellConfig.named("leroux2025").replace(leak_per_token=None).for_layers(published.LAYERS)
+        rows.append(Row(f"retention{least}", paper_values.TAU_S * 1e3, tau_s * 1e3, "ms", PAPER, note))
+    layers = GainCellConfig.named("leroux2025").replace(leak_per_token=None).for_layers(paper_values.LAYERS)
     note = "12 layers of 65 ns over the retention of 5 ms"
-    rows.append(Row("leak per token", published.LEAK_PER_TOKEN, layers.leak, "", RELEASED, note))
+    rows.append(Row("leak per token", paper_values.LEAK_PER_TOKEN, layers.leak, "", RELEASED, note))
     return Findings(tuple(rows), reach, _figure(context, laws) if can_plot() else "")
 
 

@@ -2,7 +2,7 @@
 
 from gaincell.cell.figures import ChargeToPulse
 from gaincell.report.plots import Series, can_plot, xy_plot
-from gaincell.reproduce import published
+from gaincell.reproduce import paper_values
 from gaincell.reproduce.context import Context
 from gaincell.reproduce.entry import PAPER, Entry, Findings, Row, UnavailableError
 
@@ -21,7 +21,7 @@ def run(context: Context) -> Findings:
             rows += _rows(name, pulse)
     plot = ""
     if can_plot():
-        longest = published.PULSE_MAX_S * 1e9
+        longest = paper_values.PULSE_MAX_S * 1e9
         runs = [(run.charge_c / found.full_charge_c, run.width_s * 1e9) for run in found.transfer]
         charges, widths = zip(*(run for run in runs if run[0] > -0.5), strict=True)
         plot = xy_plot(
@@ -42,7 +42,7 @@ def run(context: Context) -> Findings:
 
 def _rows(name: str, pulse: ChargeToPulse) -> list[Row]:
     law = f"phi(S) = clamp(S / S_sat, 0, 1); {PAPER}"
-    longest = published.PULSE_MAX_S * 1e9
+    longest = paper_values.PULSE_MAX_S * 1e9
     rows = [
         Row(f"{name}slope from 10 to 90 % of S_sat, over the law's", 1.0, pulse.gain, "", law, "our circuit"),
         Row(f"{name}pulse from 1.1 S_sat on, shortest", longest, pulse.saturated_s * 1e9, "ns", law, "our circuit"),

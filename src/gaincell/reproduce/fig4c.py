@@ -3,7 +3,7 @@
 from typing import Any
 
 from gaincell.report.plots import can_plot, grouped_bars_plot
-from gaincell.reproduce import published
+from gaincell.reproduce import paper_values
 from gaincell.reproduce.context import LENGTH, TOKENS, Context
 from gaincell.reproduce.entry import PAPER, Entry, Findings, Row
 
@@ -26,8 +26,8 @@ def run(context: Context) -> Findings:
     plot = ""
     if can_plot():
         bars = {
-            "before": [published.PERPLEXITY_UNMATCHED, measured["unmatched"], recipe["unmatched"]],
-            "after": [published.PERPLEXITY_MATCHED, measured["matched"], recipe["matched"]],
+            "before": [paper_values.PERPLEXITY_UNMATCHED, measured["unmatched"], recipe["unmatched"]],
+            "after": [paper_values.PERPLEXITY_MATCHED, measured["matched"], recipe["matched"]],
             "what it was matched to": [None, measured["softmax"], recipe["linear"]],
         }
         labels = ["published", "ours, from softmax", "ours, from a linear model"]
@@ -39,13 +39,13 @@ def rows(recipe: dict[str, Any], measured: dict[str, float]) -> list[Row]:
     """The rows of the record and of what was measured now."""
     where = f"{TOKENS:,} tokens of speeches at length {LENGTH:,}"
     now, recorded = f"measured now on {where}", f"recorded, gaincell adapt --recipe paper: {where}"
-    gain = published.PERPLEXITY_UNMATCHED / published.PERPLEXITY_MATCHED
+    gain = paper_values.PERPLEXITY_UNMATCHED / paper_values.PERPLEXITY_MATCHED
     found = []
     for name, one, how in (("from softmax", measured, now), ("from a linear model", recipe, recorded)):
         before, after = one["unmatched"], one["matched"]
         found += [
-            Row(f"perplexity before matching, {name}", published.PERPLEXITY_UNMATCHED, before, "", PAPER, how),
-            Row(f"perplexity after matching, {name}", published.PERPLEXITY_MATCHED, after, "", PAPER, how),
+            Row(f"perplexity before matching, {name}", paper_values.PERPLEXITY_UNMATCHED, before, "", PAPER, how),
+            Row(f"perplexity after matching, {name}", paper_values.PERPLEXITY_MATCHED, after, "", PAPER, how),
             Row(f"before over after, {name}", gain, before / after, "", PAPER, how),
         ]
     return [

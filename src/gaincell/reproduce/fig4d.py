@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from gaincell.report.plots import Series, can_plot, xy_plot
-from gaincell.reproduce import published
+from gaincell.reproduce import paper_values
 from gaincell.reproduce.context import LENGTH, TOKENS, Context
 from gaincell.reproduce.entry import RELEASED, Entry, Findings, Row
 
@@ -25,7 +25,7 @@ def run(context: Context) -> Findings:
         plot = xy_plot(
             "fig4d",
             [*_published(context), *_ours(kept)],
-            x=f"iterations of {published.ITERATION_TOKENS:,} tokens (logarithmic)",
+            x=f"iterations of {paper_values.ITERATION_TOKENS:,} tokens (logarithmic)",
             y="cross-entropy (nats a token)",
             log_x=True,
             beside=True,
@@ -45,7 +45,7 @@ def rows(kept: dict[str, Any], losses: dict[str, float]) -> list[Row]:
     cubic, how_cubic = learned("cubic")
     matched = math.log(kept["recipe"]["matched"])
     now = f"measured now on {TOKENS:,} tokens of speeches at length {LENGTH:,}"
-    iterations = f"{published.LINEAR_ITERATIONS:,}", f"{published.CUBIC_ITERATIONS:,}"
+    iterations = f"{paper_values.LINEAR_ITERATIONS:,}", f"{paper_values.CUBIC_ITERATIONS:,}"
 
     def row(quantity: str, paper: float | None, ours: float | None, note: str = "") -> Row:
         return Row(quantity, paper, ours, "nats", RELEASED if paper is not None else "", note)
@@ -53,17 +53,20 @@ def rows(kept: dict[str, Any], losses: dict[str, float]) -> list[Row]:
     return [
         row(
             f"linear from pre-trained, end (published: {iterations[0]} iterations)",
-            published.LINEAR_LOSS,
+            paper_values.LINEAR_LOSS,
             linear,
             how_linear,
         ),
-        row("nonlinear, matched, before training", published.MATCHED_LOSS, matched, "recorded: the same run"),
-        row(f"nonlinear, end (published: {iterations[1]} iterations)", published.CUBIC_LOSS, cubic, how_cubic),
+        row("nonlinear, matched, before training", paper_values.MATCHED_LOSS, matched, "recorded: the same run"),
+        row(f"nonlinear, end (published: {iterations[1]} iterations)", paper_values.CUBIC_LOSS, cubic, how_cubic),
         row(
-            "nonlinear straight from pre-trained, before training", published.DIRECT_LOSS_BEFORE, losses["mapped"], now
+            "nonlinear straight from pre-trained, before training",
+            paper_values.DIRECT_LOSS_BEFORE,
+            losses["mapped"],
+            now,
         ),
-        row("the same after 6,000 iterations", published.DIRECT_LOSS, None, "not run"),
-        row("nonlinear from scratch, 6,200 iterations", published.SCRATCH_LOSS, None, "not run"),
+        row("the same after 6,000 iterations", paper_values.DIRECT_LOSS, None, "not run"),
+        row("nonlinear from scratch, 6,200 iterations", paper_values.SCRATCH_LOSS, None, "not run"),
         row("the original with softmax", None, losses["demo"], now),
         row("leroux2025, the adapter that ships", None, losses["leroux2025"], now),
         row("extended, the adapter that ships", None, losses["extended"], now),
@@ -74,8 +77,8 @@ def _published(context: Context) -> list[Series]:
     """The authors' curves; without their data only where the curves end."""
     if context.reference is None:
         ends = {
-            "published: linear, end": (published.LINEAR_ITERATIONS, published.LINEAR_LOSS),
-            "published: nonlinear, end": (published.CUBIC_ITERATIONS, published.CUBIC_LOSS),
+            "published: linear, end": (paper_values.LINEAR_ITERATIONS, paper_values.LINEAR_LOSS),
+            "published: nonlinear, end": (paper_values.CUBIC_ITERATIONS, paper_values.CUBIC_LOSS),
         }
         return [Series(name, [float(x)], [y], "points") for name, (x, y) in ends.items()]
     curves = context.reference.curves()
@@ -102,7 +105,7 @@ def _ours(kept: dict[str, Any]) -> list[Series]:
     return [
         Series(
             name,
-            [max(at / published.ITERATION_TOKENS, least) for at, _ in points],
+            [max(at / paper_values.ITERATION_TOKENS, least) for at, _ in points],
             [math.log(value) for _, value in points],
             "marked",
         )

@@ -2,9 +2,9 @@
 
 from gaincell.config import GainCellConfig
 from gaincell.hardware import BASELINES, estimate, paper_table
-from gaincell.hardware.gpu import BASELINE_LAYER, BASELINE_WINDOW
+from gaincell.hardware.published_gpus import BASELINE_LAYER, BASELINE_WINDOW
 from gaincell.report.plots import can_plot, grouped_bars_plot
-from gaincell.reproduce import published
+from gaincell.reproduce import paper_values
 from gaincell.reproduce.context import Context
 from gaincell.reproduce.entry import PAPER, Entry, Findings, Row
 
@@ -26,14 +26,14 @@ def run(context: Context) -> Findings:
 
 def _measured_rows(context: Context) -> list[Row]:
     """A GPU that was measured over ours; the paper quotes an H100."""
-    quoted = {"latency": published.H100_LATENCY_RATIO, "energy": published.H100_ENERGY_RATIO}
+    quoted = {"latency": paper_values.H100_LATENCY_RATIO, "energy": paper_values.H100_ENERGY_RATIO}
     absent = "its figures are not released; measure one with gaincell measure-gpu, and give --compare"
     unmeasured = [
         Row(f"H100 {what} / ours, one GPT-2 layer", ratio, None, "x", PAPER, absent) for what, ratio in quoted.items()
     ]
     if context.gpu is None:
         return unmeasured
-    from gaincell.hardware.measure import compare
+    from gaincell.hardware.measure_gpu import compare
 
     gpu = context.gpu
     ours = estimate(gpu.shape, GainCellConfig.named("leroux2025").replace(window=gpu.window))

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from gaincell.errors import InputError
-from gaincell.hardware.measure import load_measurement
+from gaincell.hardware.measure_gpu import load_measurement
 from gaincell.progress import Listener, Progress
 from gaincell.report.plots import can_plot, write_plot
 from gaincell.reproduce import choose
+from gaincell.reproduce.authors_data import Reference
 from gaincell.reproduce.context import Context
 from gaincell.reproduce.entry import Entry, UnavailableError
-from gaincell.reproduce.reference import Reference
-from gaincell.study.record import Record, Step, run_steps
+from gaincell.study.steps import Record, Step, run_steps
 
 
 def run_entries(

@@ -8,7 +8,7 @@ from typing import Any
 from gaincell.errors import InputError
 from gaincell.progress import Progress
 from gaincell.report.plots import can_plot, grouped_bars_plot
-from gaincell.reproduce import published
+from gaincell.reproduce import paper_values
 from gaincell.reproduce.context import Context
 from gaincell.reproduce.entry import PAPER, Entry, Findings, Row, UnavailableError
 
@@ -63,14 +63,16 @@ def findings(found: dict[str, Any], base: str, learned: str) -> Findings:
         return 100 * average[model]["accuracy"]
 
     note = f"{base}, {found['items_asked']} items a task"
-    rows = [Row("mean accuracy, softmax as pre-trained", published.GPT2_ACCURACY, percent(original), "%", PAPER, note)]
+    rows = [
+        Row("mean accuracy, softmax as pre-trained", paper_values.GPT2_ACCURACY, percent(original), "%", PAPER, note)
+    ]
     for model in adapted:
         how = f"{note}; published: a softmax model trained from scratch, which the hardware models match or exceed"
-        rows.append(Row(f"mean accuracy, {model}", published.SCRATCH_ACCURACY, percent(model), "%", PAPER, how))
-        least = published.SCRATCH_ACCURACY / published.GPT2_ACCURACY
+        rows.append(Row(f"mean accuracy, {model}", paper_values.SCRATCH_ACCURACY, percent(model), "%", PAPER, how))
+        least = paper_values.SCRATCH_ACCURACY / paper_values.GPT2_ACCURACY
         kept = percent(model) / percent(original) if percent(original) else None
         rows.append(Row(f"mean accuracy kept, {model}", least, kept, "of the pre-trained", PAPER, how))
-    for name, value in (("GPT-2", published.GPT2_PERPLEXITY), ("from scratch", published.SCRATCH_PERPLEXITY)):
+    for name, value in (("GPT-2", paper_values.GPT2_PERPLEXITY), ("from scratch", paper_values.SCRATCH_PERPLEXITY)):
         rows.append(
             Row(f"perplexity, {name} with softmax", value, None, "", PAPER, "their text is not ours: see fig4c")
         )

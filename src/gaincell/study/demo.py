@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaincell.progress import Listener, Silence
-from gaincell.study.measure import make_page
+from gaincell.study.demo_steps import DemoSettings, Workbench, demo_steps, settings_dict, summarise
 from gaincell.study.models import Load, load_model
-from gaincell.study.record import Record, run_steps
+from gaincell.study.report_steps import make_page
+from gaincell.study.steps import Record, run_steps
 from gaincell.study.subject import demo_subject
-from gaincell.study.workbench import DemoSettings, Workbench, demo_steps, settings_dict, summarise
 
 if TYPE_CHECKING:
     from gaincell.report import Results

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def estimated(model: "PreTrainedModel", points: dict[str, GainCellConfig]) -> dict[str, Any]:
     """What attention costs, here and in the paper, as plain values."""
     from gaincell.hardware import estimate, paper_table
-    from gaincell.hardware.gpu import CAVEAT
+    from gaincell.hardware.published_gpus import CAVEAT
 
     found = {name: estimate(model.config, config) for name, config in points.items()}
     return {
@@ -29,7 +29,7 @@ def estimated(model: "PreTrainedModel", points: dict[str, GainCellConfig]) -> di
 
 def model_name(model: "PreTrainedModel") -> str:
     """What reports call a model."""
-    from gaincell.models.demo import demo_model_folder
+    from gaincell.models.demo_model import demo_model_folder
 
     path = Path(model.config.name_or_path or type(model).__name__)
     return "SmolLM2-135M-Instruct" if path == demo_model_folder() else path.name

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gaincell.progress import Listener
-from gaincell.study.measure import make_page
 from gaincell.study.models import Load, load_model
+from gaincell.study.report_steps import make_page
 from gaincell.study.subject import find_subject
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from gaincell.cell.cell import read_json
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.files import read_object
-from gaincell.study.measure import AdaptedModel, Subject, model_identity
+from gaincell.study.demo_steps import DemoSettings, PointPlan, Workbench
 from gaincell.study.models import Load, Loaded, load_model
-from gaincell.study.record import Record
-from gaincell.study.workbench import DemoSettings, PointPlan, Workbench
+from gaincell.study.report_steps import AdaptedModel, Subject, model_identity
+from gaincell.study.steps import Record
 from gaincell.version import __version__
 
 if TYPE_CHECKING:

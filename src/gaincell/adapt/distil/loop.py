@@ -15,9 +15,9 @@ from accelerate.utils import DistributedType, GradientAccumulationPlugin, InitPr
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.distil.rows import Rows, Share, shares
+from gaincell.adapt.distil.step_rows import Rows, Share, shares
 from gaincell.adapt.distil.teacher import Probe, Teacher, divergence, probing, relative_error
-from gaincell.adapt.distil.trained import groups, rate, training_only
+from gaincell.adapt.distil.trainable import groups, rate, training_only
 from gaincell.adapt.learning_leak import leaking
 from gaincell.adapt.precision import computing
 from gaincell.adapt.run.checkpoints import Checkpoints

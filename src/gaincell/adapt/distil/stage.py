@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 
 from gaincell.adapt.checks import check_teacher
 from gaincell.adapt.distil.loop import distill, first_process_first, restore
-from gaincell.adapt.distil.rows import Permuted
+from gaincell.adapt.distil.step_rows import Permuted
 from gaincell.adapt.distil.teacher import Teacher, cache_lessons, from_cache, from_model, from_text
-from gaincell.adapt.distil.trained import untouched
+from gaincell.adapt.distil.trainable import untouched
 from gaincell.adapt.request import Request
 from gaincell.adapt.run.folder import Run, check_same
 from gaincell.adapt.seeds import drawing

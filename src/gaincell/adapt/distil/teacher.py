@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from gaincell.adapt.distil.rows import Share
+from gaincell.adapt.distil.step_rows import Share
 from gaincell.atomic import written_aside
 from gaincell.files import reading
 from gaincell.ops.precision import widen, without_autocast

@@ -11,7 +11,7 @@ from torch import Tensor
 from gaincell.adapt.settings import AdaptSettings
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode
-from gaincell.evaluate.prefix import prefix_of
+from gaincell.evaluate.text_prefix import prefix_of
 
 
 def read_rows(tokenizer: Any, text: str, rows: int, length: int, seed: int = 0) -> Tensor:

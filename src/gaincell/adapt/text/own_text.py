@@ -17,7 +17,7 @@ from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.text.cut import fingerprint
 from gaincell.adapt.text.panel_refused import check_panel
 from gaincell.errors import InputError
-from gaincell.evaluate.prefix import prefix_of
+from gaincell.evaluate.text_prefix import prefix_of
 from gaincell.models.attention_modules import positions_of
 from gaincell.models.chat import apply_chat_template
 from gaincell.models.fingerprint import base_hash

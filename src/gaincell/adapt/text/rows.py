@@ -24,8 +24,8 @@ from gaincell.adapt.text.readers import documents
 from gaincell.atomic import written_aside
 from gaincell.errors import InputError
 from gaincell.evaluate.perplexity import encode
-from gaincell.evaluate.prefix import prefix_of
 from gaincell.evaluate.text import TO_LEARN
+from gaincell.evaluate.text_prefix import prefix_of
 from gaincell.progress import Progress
 
 #: Of what this file and its neighbours make of the same mixture: rows that were kept by another one are made anew.

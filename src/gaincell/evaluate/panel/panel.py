@@ -16,14 +16,14 @@ from transformers import PreTrainedModel
 
 from gaincell.atomic import written_aside
 from gaincell.errors import InputError
-from gaincell.evaluate.identity import identity
+from gaincell.evaluate.model_identity import identity
 from gaincell.evaluate.panel.copying import BLOCK, DISTANCES, Copying, copying
 from gaincell.evaluate.panel.repetition import continuations, repeated_share
 from gaincell.evaluate.panel.score import score, windows
 from gaincell.evaluate.panel.texts import GENRES, panel_hash
 from gaincell.evaluate.perplexity import encode
-from gaincell.evaluate.prefix import prefix_of
-from gaincell.evaluate.ratio import mean_ratio_interval, ratio_interval
+from gaincell.evaluate.ratio_interval import mean_ratio_interval, ratio_interval
+from gaincell.evaluate.text_prefix import prefix_of
 from gaincell.files import read_object, reading, with_hash
 from gaincell.models import positions_of
 from gaincell.progress import Progress

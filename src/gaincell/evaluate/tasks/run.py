@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from gaincell.atomic import written_aside
 from gaincell.errors import InputError
-from gaincell.evaluate.identity import identity
+from gaincell.evaluate.model_identity import identity
 from gaincell.evaluate.tasks.names import TASKS, Task, paper_tasks, refuse_offline
 from gaincell.evaluate.tasks.paired import Z95, compare, compare_texts
 from gaincell.evaluate.tasks.scorer import Answers, Scorer

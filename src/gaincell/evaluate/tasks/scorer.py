@@ -14,7 +14,7 @@ from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedModel
 
 from gaincell.errors import InputError
-from gaincell.evaluate.prefix import prefix_of
+from gaincell.evaluate.text_prefix import prefix_of
 
 Answer = tuple[float, bool]
 

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 from gaincell.config import GainCellConfig
-from gaincell.hardware.actions import area_ratios, pair_instances, value_bits
+from gaincell.hardware.action_counts import area_ratios, pair_instances, value_bits
 from gaincell.hardware.components import Components
 from gaincell.hardware.energy import summed, total
 from gaincell.hardware.geometry import Geometry

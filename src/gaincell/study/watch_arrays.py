@@ -43,7 +43,7 @@ def watch_arrays(
 
     from gaincell.evaluate import load_text
     from gaincell.evaluate.perplexity import encode
-    from gaincell.evaluate.prefix import prefix_of
+    from gaincell.evaluate.text_prefix import prefix_of
 
     words = load_text(text)
     network, tokenizer = load(model.loads)

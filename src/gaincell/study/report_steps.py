@@ -13,9 +13,9 @@ from gaincell.progress import Listener, Progress, Silence
 from gaincell.report.numbers import number
 from gaincell.study.estimates import costs, estimated, published
 from gaincell.study.models import Loaded
-from gaincell.study.perplexity import WATCHED
-from gaincell.study.record import Record, Step, run_steps
+from gaincell.study.score_model import WATCHED
 from gaincell.study.short_panel import ShortPanel, how_scored, perplexity_row
+from gaincell.study.steps import Record, Step, run_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,10 +156,10 @@ class Bench:
         """Step: attention maps of all models."""
         import torch
 
-        from gaincell.evaluate.prefix import prefix_of
+        from gaincell.evaluate.text_prefix import prefix_of
         from gaincell.hardware import read_workload
         from gaincell.models import attention_maps
-        from gaincell.report.maps import packed, tokens_that_fit
+        from gaincell.report.map_bytes import packed, tokens_that_fit
 
         model, tokenizer = self.loaded
         names = list(self.subject.adapted)
@@ -271,7 +271,7 @@ def _maps_step(sentence: str) -> str:
 
 def _results(subject: Subject, record: Record) -> "Results":
     """Quality, samples and cost, from what was measured here."""
-    from gaincell.evaluate.ratio import BLOCK
+    from gaincell.evaluate.ratio_interval import BLOCK
 
     cost, first = record.result("cost"), next(iter(subject.adapted))
     original = record.result("original/perplexity")

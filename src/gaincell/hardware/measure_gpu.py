@@ -16,8 +16,8 @@ from pydantic.dataclasses import dataclass
 
 from gaincell.cell.cell import read_json
 from gaincell.errors import InputError, one_sentence
-from gaincell.hardware.gpu import BASELINE_LAYER, BASELINE_WINDOW
 from gaincell.hardware.nvml import board_energy
+from gaincell.hardware.published_gpus import BASELINE_LAYER, BASELINE_WINDOW
 from gaincell.hardware.workload import Layer, Workload
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from gaincell.progress import Progress, of_stage
 from gaincell.report.numbers import number
 from gaincell.study.estimates import costs, estimated, published
 from gaincell.study.models import Load, Loaded
-from gaincell.study.record import Record, Step
 from gaincell.study.short_panel import ShortPanel, how_scored, perplexity_row
+from gaincell.study.steps import Record, Step
 
 if TYPE_CHECKING:
     from torch import Tensor

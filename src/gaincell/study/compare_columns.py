@@ -137,7 +137,7 @@ def _take(source: str, cell: "Cell", choice: ColumnChoice, load: Load) -> "tuple
     words = load_text(choice.text)
     network, tokenizer = load(source)
     from gaincell.models import convert_, design_point
-    from gaincell.models.columns import take_subtiles
+    from gaincell.models.subtiles import take_subtiles
 
     point = design_point(network)
     if point is None:

@@ -65,7 +65,7 @@ def paper_recipe(
     next tokens; `matching` moves weights and scalers to the design point's own law and brings mean and deviation of q,
     k, v and output per head to those that the linear model showed on one batch (`statistics_rows` rows), layer by
     layer; `cubic` trains on. Of a design point whose law is linear already, `linear` is all [Leroux et al. 2025]. What
-    is scaled, and how, is told at the top of the module `gaincell.adapt.paper`.
+    is scaled, and how, is told at the top of the module `gaincell.adapt.paper_recipe`.
 
     Args:
         model: an unconverted causal decoder, in float32 or wider.
