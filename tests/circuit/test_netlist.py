@@ -24,6 +24,7 @@ HEADER = ".subckt mine rbl store wbl wwl rwl\n"
         (".subckt mine store wwl wbl rbl\n.ends\n", "no pin 'rwl'"),
         (".subckt mine store wwl wbl rwl rbl vpp\n.ends\n", "pin 'vpp' of no known role"),
         (".subckt mine store wwl wbl rwl rbl rbl\n.ends\n", "two pins of one role"),
+        (".subckt mine wwl wbl rwl rbl\nm1 sn wwl wbl 0 n\n.ends\n", "no pin 'store'"),
         (HEADER + ".ends\n.tran 1n 1u\n", "'.tran'"),
         (HEADER + ".ends\n.control\nshell rm -rf x\n.endc\n", "'.control'"),
     ],
@@ -86,6 +87,23 @@ def test_our_cell_as_a_users_netlist_is_our_cell(ngspice: Ngspice, tmp_path: Pat
     assert found.pins != ours.pins
     assert np.allclose(read(found, ngspice).charge_c, read(ours, ngspice).charge_c, rtol=1e-6, atol=0)
     assert found.mismatch_v == pytest.approx(ours.mismatch_v)
+
+
+@pytest.mark.parametrize("parameters", ["", " wide=1u", " params: wide = 1u"])
+def test_a_storage_node_that_is_no_pin_is_made_one(parameters: str, tmp_path: Path) -> None:
+    path, body = tmp_path / "compiled.cir", "r1 sn wbl 1k\nc1 sn 0 1f\n.ends\n"
+    path.write_text(f".subckt bit rbl wbl rwl wwl{parameters}\n{body}")
+    cell = cell_from_netlist(path, pins={"store": "SN"})
+    assert cell.pins == ("rbl", "wbl", "rwl", "wwl", "store")
+    assert cell.text.splitlines()[0].split(" wide")[0].removesuffix(" params:") == ".subckt bit rbl wbl rwl wwl sn"
+    with pytest.raises(InputError, match="has no net 'sm'"):
+        cell_from_netlist(path, pins={"store": "sm"})
+
+
+def test_verilog_a_is_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "cell.va").write_text('`include "disciplines.vams"\nmodule cell(a, b);\nendmodule\n')
+    with pytest.raises(InputError, match=r"is Verilog-A.*'gaincell fit'\.$"):
+        cell_from_netlist(tmp_path / "cell.va")
 
 
 def test_a_cell_of_resistors_draws_what_ohm_says(ngspice: Ngspice, tmp_path: Path) -> None:

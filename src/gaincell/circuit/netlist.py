@@ -40,6 +40,8 @@ _COMMENT = re.compile(r"(?:(?:^|(?<=[ \t,]))\$|;|//).*", re.DOTALL)
 # what ngspice's lines and C's strings may end at, other than a line's end
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
+_VERILOG = (".va", ".vams", ".osdi")
+
 #: All files together, in characters: SkyWater's whole library has a tenth of it.
 _LIMIT = 1 << 27
 _DEPTH, _FILES = 40, 10_000
@@ -77,6 +79,11 @@ def read_netlist(path: Path) -> list[Line]:
     Raises:
         InputError: a file that cannot be read, or anything in one of them that is no part of a cell.
     """
+    if path.suffix.lower() in _VERILOG:
+        raise InputError(
+            f"{path} is Verilog-A, which ngspice runs compiled only, and compiled code is not let in; simulate the "
+            "cell where the model runs, and give the charges and decays to 'gaincell fit'."
+        )
     lines = list(_Reader(path).lines(path, None, 0))
     open_cards: list[Line] = []
     for line in lines:

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
 from gaincell.cell.cell import is_file
 from gaincell.circuit.cards import Card
-from gaincell.circuit.netlist import read_netlist
+from gaincell.circuit.netlist import Line, read_netlist
 from gaincell.errors import InputError
 
 Write = Literal["transmission", "boosted", "oxide"]
@@ -159,7 +160,8 @@ def cell_from_netlist(
     Args:
         path: the netlist. It must be a circuit only; what a cell may contain is under `docs/circuit.md`, and the files
             that it includes are read here (`gaincell.circuit.netlist`).
-        pins: role to the pin's name, where the subcircuit names it otherwise.
+        pins: role to the pin's name, where the subcircuit names it otherwise. That of `store` may be a net inside, as
+            memory compilers write cells: it is made a pin.
         subcircuit: its name; the last one of the file by default.
         pelgrom_v_m: A_vt in V m of its mismatch: NMOS, and PMOS, whose NAME ends with p. An assumption.
 
@@ -182,6 +184,9 @@ def cell_from_netlist(
     unknown = [role for role in roles.values() if role not in ROLES]
     if unknown:
         raise InputError(f"a cell has no pin role '{unknown[0]}'; roles are {', '.join(ROLES)}.")
+    for net in [net for net, role in roles.items() if role == "store" and net not in nodes and "store" not in nodes]:
+        lines = _with_pin(lines, path, name, net)
+        nodes.append(net)
     order = tuple(roles.get(node, node) for node in nodes)
     for role in REQUIRED:
         if role not in order:
@@ -199,6 +204,21 @@ def cell_from_netlist(
         pins=order,
         mismatch_v=_mismatch(dict(word.split("=", 1) for word in words if "=" in word), pelgrom_v_m),
     )
+
+
+def _with_pin(lines: list[Line], path: Path, subcircuit: str, net: str) -> list[Line]:
+    """A netlist whose subcircuit has one of its nets as a pin, in front of its parameters.
+
+    Raises:
+        InputError: nothing in the subcircuit is connected to such a net.
+    """
+    headers = [_SUBCKT.match(line.text) if line.path == path else None for line in lines]
+    at = next(n for n, header in enumerate(headers) if header and header[1] == subcircuit)
+    body = takewhile(lambda line: not line.text.startswith(".ends"), lines[at + 1 :])
+    if not any(net in line.text.split()[1:] for line in body):
+        raise InputError(f"subcircuit '{subcircuit}' of {path} has no net '{net}'; name its storage node.")
+    text = re.sub(r"(?= params:| \S+ *=|$)", f" {net}", lines[at].text, count=1)
+    return [*lines[:at], replace(lines[at], text=text), *lines[at + 1 :]]
 
 
 _NUMBER = re.compile(r"([-+]?[\d.]+(?:e[-+]?\d+)?)(meg|[fpnumkg])?[a-z]*", re.IGNORECASE)
