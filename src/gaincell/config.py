@@ -410,7 +410,8 @@ class GainCellConfig(BaseModel, frozen=True):
                 raise ValueError("storage 'linearised' needs a charge law that increases over the stored range.")
 
     def _check_cell(self) -> None:
-        """What some options need of the cell."""
+        """That the cell is read as it was characterised, and what some options need of it."""
+        self._check_conditions()
         if self.mismatch_seed is not None and None in self._mismatch:
             raise ValueError(
                 f"mismatch_seed asks for cells that differ, but cell '{self.cell.name}' has no mismatch figures; "
@@ -427,6 +428,21 @@ class GainCellConfig(BaseModel, frozen=True):
         if self.feedthrough and self.cell.model_feedthrough(self.pulse_max_s) is None:
             raise ValueError(
                 f"feedthrough needs a cell that was characterised, with a law in C/s; cell '{self.cell.name}' was not."
+            )
+
+    def _check_conditions(self) -> None:
+        found = self.cell.conditions
+        if found is None:
+            return
+        if not math.isclose(self.zero_v, found.zero_v, rel_tol=1e-9):
+            raise ValueError(
+                f"cell '{self.cell.name}' was characterised with its bit line at {found.zero_v:g} V, but zero_v is "
+                f"{self.zero_v:g}; set zero_v to that, or characterise the cell with --zero."
+            )
+        if self.stored_max_v > found.vdd_v * (1 + 1e-9):
+            raise ValueError(
+                f"cell '{self.cell.name}' was characterised at a supply of {found.vdd_v:g} V, below stored_max_v "
+                f"{self.stored_max_v:g}; lower that, or characterise the cell with --vdd."
             )
 
     def _check_table(self) -> None:

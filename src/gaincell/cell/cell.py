@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from gaincell.atomic import written_aside
-from gaincell.cell.figures import CircuitFigures
+from gaincell.cell.figures import CellConditions, CircuitFigures
 from gaincell.cell.law import PolynomialLaw
 from gaincell.cell.pulse import PulseLaw
 from gaincell.cell.retention import Retention
@@ -75,6 +75,11 @@ class Cell(BaseModel):
     def coulomb_per_second(self) -> float | None:
         """Coulomb per second of pulse of one model unit, for energies; None if the law came without a charge."""
         return None if self.law.unit == "model" else self.law.in_model_scale()[1]
+
+    @property
+    def conditions(self) -> CellConditions | None:
+        """Under what it was characterised; None where that is not known."""
+        return self.circuit.conditions if self.circuit else None
 
     def model_feedthrough(self, pulse_max_s: float) -> tuple[float, ...] | None:
         """Coefficients of F(y) in model charge per V^i, 1 being a full pulse's at f = 1; None where it is not known."""

@@ -1,8 +1,15 @@
 """What a circuit does besides its charge law and its retention: design points say which of it counts."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 
 class _Figures(BaseModel):
@@ -18,8 +25,8 @@ class Read(_Figures):
         feedthrough: coefficients F_0 ... F_n of F(y) = sum_i F_i y^i, lowest order first, in C per V^i: a pulse of
             width w > 0 adds f(y) w + F(y) to the bit line.
         nonlinearity: largest departure from that line in w, as a fraction of the charge of a full pulse at +0.45 V.
-        law_residual: largest departure of the law from the simulated or measured slopes, as a fraction of the range
-            f(+0.45 V) - f(-0.45 V).
+        law_residual: largest departure of the law from the simulated or measured slopes, as a fraction of the law's
+            range over the stored voltages.
         disturb_v: largest change of a stored voltage by one full read, in V.
     """
 
@@ -99,10 +106,39 @@ class Mismatch(_Figures):
     seed: int = Field(ge=0)
 
 
+class CellConditions(_Figures):
+    """Under what a cell was characterised: all that its file says, law and retention included, holds there.
+
+    Attributes:
+        temperature_c: in degrees Celsius.
+        vdd_v: supply, in V, and the highest stored voltage that the law was taken at.
+        zero_v: level of the read bit line, in V, and the stored voltage that stands for zero.
+        read_high_v: read word line while it is on, in V.
+        write_high_v: write word line while it writes, in V.
+        write_low_v: write word line while it holds, in V.
+        corner: of its transistors: tt, ss, ff, sf or fs; None where they are not ours.
+    """
+
+    temperature_c: float = Field(gt=-273.15)
+    vdd_v: float = Field(gt=0)
+    zero_v: float = Field(gt=0)
+    read_high_v: float
+    write_high_v: float
+    write_low_v: float
+    corner: Literal["tt", "ss", "ff", "sf", "fs"] | None = None
+
+    @model_validator(mode="after")
+    def _between(self) -> Self:
+        if self.zero_v >= self.vdd_v:
+            raise ValueError(f"zero_v {self.zero_v:g} must lie below vdd_v {self.vdd_v:g}")
+        return self
+
+
 class CircuitFigures(BaseModel):
     """All of it; what is absent was not characterised.
 
     Attributes:
+        conditions: see `CellConditions`; None where they are not known.
         unit: that every field carries the SI unit its name ends with, and coulomb per volt^i for `feedthrough`.
         read: see `Read`.
         charge_to_pulse: see `ChargeToPulse`.
@@ -115,9 +151,17 @@ class CircuitFigures(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     unit: Literal["SI"] = "SI"
+    conditions: CellConditions | None = None
     read: Read | None = None
     charge_to_pulse: ChargeToPulse | None = None
     signed_charge_to_pulse: ChargeToPulse | None = None
     write: Write | None = None
     energy: Energy | None = None
     mismatch: Mismatch | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = handler(self)
+        if self.conditions is None:
+            fields.pop("conditions", None)
+        return fields

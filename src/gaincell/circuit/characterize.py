@@ -12,6 +12,7 @@ from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.cell.rising_law import nearest_law
 from gaincell.circuit.cards import Card
+from gaincell.circuit.conditions import characterised_at
 from gaincell.circuit.decay import Decay, decay_of
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.converter import ColumnCell, Conversion, Converter, column_deck, conversion
@@ -148,10 +149,10 @@ def characterize(
     reads = _read(work)
     law, figures = _law(work, reads)
     tell(1, steps)
-    full = _SATURATION / REFERENCE_CHARGE * law(REFERENCE_VOLTAGE_V) * work.conditions.pulse_max_s
-    transfer = _transfer(work, full, signed=False)
+    full = _full_c(work, law)
+    transfer = _transfer(work, law, signed=False)
     tell(2, steps)
-    signed = _transfer(work, full, signed=True)
+    signed = _transfer(work, law, signed=True)
     tell(3, steps)
     writes = writes_of(circuit, work.conditions, work.ngspice)
     tell(4, steps)
@@ -162,8 +163,9 @@ def characterize(
         cells, seed = work.settings.mismatch, work.settings.seed
         mismatch, spread = mismatch_of(circuit, work.conditions, work.ngspice, law, cells=cells, seed=seed)
         tell(6, steps)
-    toe = _columns(work, full, [(work.conditions.vdd_v, code) for code in _TOE_CODES], signed=False)
+    toe = _columns(work, law, [(work.conditions.vdd_v, code) for code in _TOE_CODES], signed=False)
     found = CircuitFigures(
+        conditions=characterised_at(circuit, work.conditions),
         read=figures,
         charge_to_pulse=_charge_to_pulse(work, transfer, full, signed=False),
         signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True),
@@ -256,7 +258,7 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Read]:
         law.in_model_scale()
     except ValueError:
         law = None
-    span = 0.0 if law is None else law(REFERENCE_VOLTAGE_V) - law(-REFERENCE_VOLTAGE_V)
+    span = 0.0 if law is None else law(y[-1]) - law(y[0])
     if law is None or not span > 0:
         raise InputError(
             f"{work.circuit.source} is no multiplier: the charge that it draws must rise with the stored voltage, "
@@ -271,20 +273,28 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Read]:
     )
 
 
-def _transfer(work: _Work, full_c: float, *, signed: bool) -> list[Conversion]:
+def _full_c(work: _Work, law: PolynomialLaw) -> float:
+    """Charge that stands for S_sat, in C."""
+    return _SATURATION / REFERENCE_CHARGE * law(REFERENCE_VOLTAGE_V) * work.conditions.pulse_max_s
+
+
+def _transfer(work: _Work, law: PolynomialLaw, *, signed: bool) -> list[Conversion]:
     """Conversions of columns whose charge goes from below zero (or the negative full charge) to above the full one."""
     vdd_v = work.conditions.vdd_v
     below = [(0.0, width) for width in ((15, 12, 9, 6, 3, 1) if signed else (15, 5, 0.25))]
     above = [(vdd_v, width) for width in ((1, 3, 6, 9, 12, 15) if signed else range(16))]
-    return _columns(work, full_c, below + above, signed=signed)
+    return _columns(work, law, below + above, signed=signed)
 
 
-def _columns(work: _Work, full_c: float, pulses: Sequence[tuple[float, float]], *, signed: bool) -> list[Conversion]:
+def _columns(
+    work: _Work, law: PolynomialLaw, pulses: Sequence[tuple[float, float]], *, signed: bool
+) -> list[Conversion]:
     """Conversions of columns with cells of a stored voltage that get pulses of so many fifteenths of the longest."""
     conditions, column = work.conditions, work.settings.column
-    converter = Converter(full_c, signed=signed)
-    # so many cells of the highest or lowest stored voltage give 1.3 times the full charge with the longest pulse
-    active = min(column, math.ceil(1.3 * _SATURATION / REFERENCE_CHARGE))
+    converter = Converter(_full_c(work, law), signed=signed)
+    top = float(work.stored_v[-1] - conditions.zero_v)
+    # so many cells of the highest stored voltage give 1.3 times the full charge with the longest pulse
+    active = min(column, math.ceil(1.3 * _SATURATION / REFERENCE_CHARGE * law(REFERENCE_VOLTAGE_V) / law(top)))
     decks = [
         column_deck(
             work.circuit,

@@ -106,7 +106,9 @@ def decay_of(circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice) -> 
         InputError: the cell does not hold at all, or something drives its storage node.
         CircuitError: a simulation failed.
     """
-    starts = conditions.vdd_v * np.array([0, 0.25, 0.75, 1])
+    # the lowest and the highest, and halfway from the zero level to each
+    zero, vdd = conditions.zero_v, conditions.vdd_v
+    starts = np.array([0.0, zero / 2, (zero + vdd) / 2, vdd])
     found: Decay | None = None
     shorter: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
     end = _FIRST_S

@@ -28,6 +28,19 @@ def characterize(
     capacitor: Annotated[
         float | None, typer.Option("--capacitor", min=0, help="Capacitor on our storage node, in fF. Default: 8.")
     ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Of the circuit, in °C. Default: 27.")
+    ] = None,
+    vdd: Annotated[
+        float | None, typer.Option("--vdd", help="Supply and highest stored voltage, in V. Default: 0.9.")
+    ] = None,
+    zero: Annotated[
+        float | None,
+        typer.Option("--zero", help="Read bit line, and the stored voltage that is zero, in V. Default: half --vdd."),
+    ] = None,
+    read_high: Annotated[
+        float | None, typer.Option("--read-high", help="Read word line while it reads, in V. Default: --vdd.")
+    ] = None,
     write_high: Annotated[
         float | None, typer.Option("--write-high", help="Write word line while it writes, in V. Default: the device's.")
     ] = None,
@@ -54,7 +67,8 @@ def characterize(
     from gaincell.circuit.cards import load_card
     from gaincell.circuit.characterize import Settings
     from gaincell.circuit.characterize import characterize as simulate
-    from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, cell_from_netlist, gain_cell
+    from gaincell.circuit.conditions import conditions_of
+    from gaincell.circuit.decks.cell import cell_from_netlist, gain_cell
 
     page = cells.page_of(report, out)
     other = (
@@ -67,9 +81,15 @@ def characterize(
             raise InputError(f"{name} is for {'our cell, not for a netlist' if deck else 'a netlist'}; leave it out.")
     settings = Settings(order=order, mismatch=mismatch, seed=seed)
     transistors = load_card(card)
-    high, low = WRITE_LEVELS_V[write]
-    conditions = Conditions(
-        write_high_v=high if write_high is None else write_high, write_low_v=low if write_low is None else write_low
+    conditions = conditions_of(
+        transistors,
+        write,
+        temperature_c=temperature,
+        vdd_v=vdd,
+        zero_v=zero,
+        read_high_v=read_high,
+        write_high_v=write_high,
+        write_low_v=write_low,
     )
     if deck is None:
         circuit = gain_cell(transistors, write, write_shift, (8.0 if capacitor is None else capacitor) * 1e-15)

@@ -1,9 +1,10 @@
 """Counts times figures: the energy of every head and layer, and the area of a pair of arrays."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gaincell.cell.law import REFERENCE_CHARGE
+from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.action_counts import Count, Drive, head_actions, option_actions
@@ -30,7 +31,8 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
     x T_max. Of another, only the law's shape is known, and the default stands for it.
 
     Raises:
-        InputError: a part has no rule that brings it to the node or supply, or the cell's pulse has no width.
+        InputError: a part has no rule that brings it to the node or supply, the cell's pulse has no width, or the
+            cell's energies are of another supply.
     """
     parts, given = parameters.parts, parameters.components.model_fields_set
     cell, charge = parts.cell, None if "cell" in given else config.cell.coulomb_per_second
@@ -40,7 +42,7 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
         for name in {"charge_to_pulse", "signed_charge_to_pulse"} - given:
             update[name] = getattr(parts, name).model_copy(update={"energy_j": own.conversion_j})
     if own is not None and "cell" not in given:
-        energy_j = own.read_full_j * config.pulse_max_s / CHARACTERISED_PULSE_S
+        energy_j = _read_j(config, parameters, own.read_full_j) * config.pulse_max_s / CHARACTERISED_PULSE_S
     elif charge is not None:
         energy_j = parameters.supply_v * charge * REFERENCE_CHARGE * config.pulse_max_s
     elif cell.latency_s == 0:
@@ -49,6 +51,20 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
         energy_j = cell.energy_j * config.pulse_max_s / cell.latency_s
     update["cell"] = cell.model_copy(update={"energy_j": energy_j})
     return parts.model_copy(update=update)
+
+
+def _read_j(config: GainCellConfig, parameters: HardwareParameters, read_full_j: float) -> float:
+    """Energy of a full pulse at +0.45 V above the zero level, of that at the highest voltage that was characterised."""
+    found = config.cell.conditions
+    if found is None:
+        return read_full_j
+    if not math.isclose(parameters.supply_v, found.vdd_v, rel_tol=1e-9):
+        raise InputError(
+            f"hardware parameters: supply_v is {parameters.supply_v:g}, but the energies of cell '{config.cell.name}' "
+            f"are of a supply of {found.vdd_v:g} V; set supply_v to that, or characterise the cell with --vdd."
+        )
+    law, top = config.cell.law, found.vdd_v - found.zero_v
+    return read_full_j if math.isclose(top, REFERENCE_VOLTAGE_V) else read_full_j * law(REFERENCE_VOLTAGE_V) / law(top)
 
 
 def check_activity(activity: "Activity", layers: Sequence[Layer], config: GainCellConfig) -> None:

@@ -431,7 +431,7 @@ def estimate(
         layers=tuple(energy for energy, _ in each),
         layer_areas=tuple(area for _, area in each),
         area=_area_of(arrays[0], built, p, parts) if built < pairs else added(area for _, area in each),
-        notes=(*workload.notes, *_notes(workload, arrays, config.window)),
+        notes=(*workload.notes, *_notes(workload, arrays, config.window), *_cell_notes(config)),
     )
     if not math.isfinite(found.energy_j + found.area_m2 + found.latency_s):
         raise InputError("hardware parameters: the estimate is not a finite number; make the largest of them smaller.")
@@ -492,6 +492,16 @@ def _notes(workload: Workload, arrays: Sequence[Arrays], window: int) -> Iterato
     widest = max(x.geometry.window for x in arrays)
     if workload.positions is not None and workload.positions < widest:
         yield f"This model has {workload.positions:,} positions, so a window of {widest:,} is never full."
+
+
+def _cell_notes(config: GainCellConfig) -> Iterator[str]:
+    """At what temperature and corner the cell's figures are, where its file says so."""
+    if (found := config.cell.conditions) is not None:
+        corner = "" if found.corner is None else f", corner {found.corner}"
+        yield (
+            f"Retention and energies of cell '{config.cell.name}' are those at {found.temperature_c:g} °C{corner}; no "
+            "other part depends on temperature."
+        )
 
 
 def _reference(config: GainCellConfig) -> "Activity":

@@ -262,9 +262,11 @@ def _setting(found: Characterisation) -> Group:
     conditions, settings = found.conditions, found.settings
     rows = [
         ("supply; zero level", f"{conditions.vdd_v:g}; {conditions.zero_v:g}", "V"),
+        ("read word line: on", f"{conditions.read_v:g}", "V"),
         ("write word line: on; off", f"{conditions.write_high_v:g}; {conditions.write_low_v:g}", "V"),
         ("longest pulse; edges", f"{conditions.pulse_max_s * 1e9:g}; {conditions.edge_s * 1e9:g}", "ns"),
         ("temperature", f"{conditions.temperature_c:g}", "°C"),
+        ("process corner", found.circuit.corner or "not known", ""),
         ("stored voltages; cells of a column", f"{settings.levels}; {settings.column}", ""),
         ("comparator", found.card.name, f"{found.card.comparator_v:g} V"),
     ]

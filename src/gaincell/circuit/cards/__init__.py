@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-from gaincell.circuit.cards.card import Card
+from gaincell.circuit.cards.card import Card, Corner
 from gaincell.circuit.cards.generic import generic_card
 from gaincell.circuit.cards.sky130 import sky130_card
 
-__all__ = ["Card", "generic_card", "load_card"]
+__all__ = ["Card", "Corner", "generic_card", "load_card"]
 
 
 def load_card(name: Literal["generic", "sky130"]) -> Card:

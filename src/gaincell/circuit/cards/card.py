@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+Corner = Literal["tt", "ss", "ff", "sf", "fs"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,9 @@ class Card:
         pelgrom_v_m: A_vt of the NMOS and the PMOS: deviation of the threshold times the root of width times length,
             in V m (Pelgrom et al., IEEE J. Solid-State Circuits 24, 1433 (1989)).
         comparator_v: supply of the comparator, in V.
+        corner: of the process: typical (tt), or the NMOS, then the PMOS, slow (s) or fast (f).
+        temperature_c: lowest and highest temperature that the models are for, in degrees Celsius.
+        supply_v: lowest and highest supply of a cell that they are for, in V.
         write_shift_v: threshold shift that our cell's write transistors get unless another is asked for, in V.
     """
 
@@ -29,5 +35,8 @@ class Card:
     narrowest_m: float
     pelgrom_v_m: tuple[float, float]
     comparator_v: float
+    temperature_c: tuple[float, float]
+    supply_v: tuple[float, float]
+    corner: Corner = "tt"
     write_shift_v: float = 0.0
     sizes: Mapping[str, float] = field(default_factory=dict)

@@ -28,4 +28,6 @@ def generic_card() -> Card:
         pelgrom_v_m=(1.5e-9, 1.5e-9),
         comparator_v=0.9,
         write_shift_v=0.1,
+        temperature_c=(-40.0, 125.0),
+        supply_v=(0.6, 1.1),
     )

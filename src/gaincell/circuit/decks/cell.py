@@ -1,5 +1,6 @@
 """A gain cell as a subcircuit: ours with three kinds of write transistor, or a user's own netlist."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from gaincell.cell.cell import is_file
-from gaincell.circuit.cards import Card
+from gaincell.circuit.cards import Card, Corner
 from gaincell.circuit.netlist import Line, read_netlist
 from gaincell.errors import InputError
 
@@ -25,13 +26,17 @@ class Conditions:
     """Under what voltages and times a cell is characterised.
 
     Attributes:
-        vdd_v: supply, and word lines while they are on; stored voltages lie between 0 and this.
-        zero_v: where the bit line is held; the stored voltage that stands for zero.
+        vdd_v: supply; stored voltages, which are what write bit lines carry, lie between 0 and this.
+        zero_v: where the read bit line is held; the stored voltage that stands for zero.
         write_high_v: write word line while it writes.
         write_low_v: write word line while it holds.
         pulse_max_s: longest read pulse.
         edge_s: rise and fall time of every pulse; an assumption.
         temperature_c: of the circuit, in degrees Celsius; an assumption.
+        read_high_v: read word line while it is on, and the supply less this its inverse; None: the supply.
+
+    Raises:
+        InputError: a level that is no number, or a zero level that is not between ground and supply.
     """
 
     vdd_v: float = 0.9
@@ -41,6 +46,23 @@ class Conditions:
     pulse_max_s: float = 15e-9
     edge_s: float = 50e-12
     temperature_c: float = 27.0
+    read_high_v: float | None = None
+
+    def __post_init__(self) -> None:
+        levels = {"supply": self.vdd_v, "zero level": self.zero_v, "read word line": self.read_v}
+        levels |= {"write word line": self.write_high_v, "write word line's rest": self.write_low_v}
+        for name, value in levels.items():
+            if not math.isfinite(value):
+                raise InputError(f"the {name} must be a voltage, not {value:g}.")
+        if not 0 < self.zero_v < self.vdd_v:
+            raise InputError(
+                f"the zero level, {self.zero_v:g} V, must lie between ground and the supply of {self.vdd_v:g} V."
+            )
+
+    @property
+    def read_v(self) -> float:
+        """Read word line while it is on, in V."""
+        return self.vdd_v if self.read_high_v is None else self.read_high_v
 
 
 @dataclass(frozen=True)
@@ -55,6 +77,7 @@ class CellCircuit:
         pins: role of each pin, in the order of the subcircuit's header.
         parameters: given to every instance.
         mismatch_v: deviation in V, one sigma, of each parameter that shifts a threshold.
+        corner: of its transistors; None where that is not known.
     """
 
     name: str
@@ -64,6 +87,7 @@ class CellCircuit:
     pins: tuple[str, ...]
     parameters: Mapping[str, float] = field(default_factory=dict)
     mismatch_v: Mapping[str, float] = field(default_factory=dict)
+    corner: Corner | None = None
 
     def instance(self, name: str, nets: Mapping[str, str], **parameters: float) -> str:
         """One line that places a cell, with the nets that its roles are connected to."""
@@ -95,7 +119,7 @@ cgs wwl store 0.05f
 """
 _WRITES: dict[Write, str] = {"transmission": _NMOS_WRITE + _PMOS_WRITE, "boosted": _NMOS_WRITE, "oxide": _OXIDE_WRITE}
 
-#: High and low level of the write word line that each kind needs, in V; assumptions.
+#: High and low level of the write word line that each kind needs at a supply of 0.9 V, in V; assumptions.
 WRITE_LEVELS_V: dict[Write, tuple[float, float]] = {
     "transmission": (0.9, 0.0),
     "boosted": (1.2, -0.3),
@@ -137,6 +161,7 @@ def gain_cell(
         subcircuit="gaincell",
         pins=ROLES,
         mismatch_v=sigma,
+        corner=card.corner,
     )
 
 

@@ -79,7 +79,8 @@ def mismatch_deck(cell: CellCircuit, conditions: Conditions, stored_v: Sequence[
         shifts_v: threshold shift of each of those parameters in each cell (N, parameters), in V.
     """
     step = stored_v[1] - stored_v[0]
-    lines = [f"vs s 0 {stored_v[0]:.9g}\nvrwl rwl 0 {conditions.vdd_v:g}\nvrwlb rwlb 0 0\n"]
+    on, off = conditions.read_v, conditions.vdd_v - conditions.read_v
+    lines = [f"vs s 0 {stored_v[0]:.9g}\nvrwl rwl 0 {on:g}\nvrwlb rwlb 0 {off:g}\n"]
     signals = []
     for k, row in enumerate(shifts_v):
         nets = {pin: pin for pin in cell.pins} | {"store": "s", "rbl": f"rbl{k}"}

@@ -1,0 +1,126 @@
+"""Temperature, supply, levels and corner of a simulation: what they do, what a cell file says, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from gaincell import GainCellConfig, InputError, estimate
+from gaincell.cell import Cell, CellConditions, CircuitFigures, load_cell, save_cell
+from gaincell.cell.figures import Energy
+from gaincell.circuit import Ngspice
+from gaincell.circuit.cards import generic_card
+from gaincell.circuit.conditions import characterised_at, conditions_of
+from gaincell.circuit.decay import decay_of
+from gaincell.circuit.decks.bench import word_line
+from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, Write, gain_cell
+from gaincell.circuit.decks.read import read_deck, read_results
+from gaincell.cli.app import run
+from gaincell.hardware import HardwareParameters
+
+CARD = generic_card()
+ENERGY = Energy(source="a test", read_full_j=4e-14, read_mean_j=1e-14, conversion_j=1e-12, write_j=1e-15)
+
+
+def cell_at(**changes: float) -> Cell:
+    """The published cell's law and retention, as if it was characterised so."""
+    conditions = conditions_of(CARD, "transmission", **changes)
+    figures = CircuitFigures(conditions=characterised_at(gain_cell(CARD), conditions), energy=ENERGY)
+    return load_cell("leroux2025").model_copy(update={"name": "mine", "circuit": figures})
+
+
+@pytest.mark.parametrize("write", ["transmission", "boosted", "oxide"])
+def test_what_is_not_given_is_as_it_was(write: Write) -> None:
+    high, low = WRITE_LEVELS_V[write]
+    assert conditions_of(CARD, write) == Conditions(write_high_v=high, write_low_v=low)
+
+
+def test_what_is_not_given_follows_the_supply() -> None:
+    found = conditions_of(CARD, "boosted", vdd_v=1.0)
+    assert (found.zero_v, found.read_v, found.write_low_v) == (0.5, 1.0, -0.3)
+    assert found.write_high_v == pytest.approx(1.3)
+
+
+def test_the_read_word_line_has_its_own_level() -> None:
+    line, inverse = word_line("w", conditions_of(CARD, "transmission", read_high_v=0.7), 9e-9).splitlines()
+    assert max(map(float, line.rstrip(")").split()[4::2])) == 0.7
+    assert min(map(float, inverse.rstrip(")").split()[4::2])) == pytest.approx(0.2)
+
+
+def test_a_hot_cell_forgets_sooner_and_a_lower_word_line_reads_less(ngspice: Ngspice) -> None:
+    cell = gain_cell(CARD)
+    cold, hot = (decay_of(cell, conditions_of(CARD, "transmission", temperature_c=t), ngspice).tau_s for t in (27, 85))
+    assert cold is not None
+    assert hot is not None
+    assert hot < cold / 10
+
+    def charge(**changes: float) -> float:
+        deck = read_deck(cell, conditions_of(CARD, "transmission", **changes), [0.9], [9e-9])
+        return float(read_results(ngspice.run(deck)[0], (1, 1)).charge_c[0, 0])
+
+    assert charge(read_high_v=0.7) < charge()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--temperature", "200"], "a temperature of 200 °C is beyond what card generic-28nm is for"),
+        (["--temperature", "nan"], "a temperature of nan °C"),
+        (["--vdd", "3.3"], "a supply of 3.3 V is beyond"),
+        (["--zero", "0.9"], "between ground and the supply"),
+        (["--read-high", "inf"], "the read word line must be a voltage"),
+    ],
+)
+def test_what_a_card_is_not_for_is_refused(args: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["characterize", *args]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert words in captured.err.splitlines()[-1]
+
+
+def test_the_cell_file_keeps_them_and_older_ones_have_none(tmp_path: Path) -> None:
+    cell = cell_at(temperature_c=85.0)
+    save_cell(cell, tmp_path / "cell.yaml")
+    kept = load_cell(tmp_path / "cell.yaml").conditions
+    assert kept is not None
+    assert (kept.temperature_c, kept.vdd_v, kept.zero_v, kept.corner) == (85.0, 0.9, 0.45, "tt")
+    assert "conditions" not in CircuitFigures(energy=ENERGY).model_dump()
+    assert load_cell("leroux2025").conditions is None
+
+
+def test_a_zero_level_above_the_supply_is_no_cell_file() -> None:
+    with pytest.raises(ValueError, match="must lie below vdd_v"):
+        CellConditions(
+            source="a test",
+            **{"temperature_c": 27, "vdd_v": 0.9, "zero_v": 1.0, "read_high_v": 0.9},
+            **{"write_high_v": 0.9, "write_low_v": 0},
+        )
+
+
+def test_a_design_point_reads_its_cell_as_it_was_characterised() -> None:
+    point = GainCellConfig.named("leroux2025")
+    assert point.replace(cell=cell_at()).zero_v == 0.45
+    with pytest.raises(InputError, match=r"bit line at 0.5 V, but zero_v is 0.45"):
+        point.replace(cell=cell_at(zero_v=0.5))
+    low = cell_at(vdd_v=0.8, zero_v=0.45)
+    with pytest.raises(InputError, match=r"supply of 0.8 V, below stored_max_v 0.9"):
+        point.replace(cell=low)
+    assert point.replace(cell=low, stored_max_v=0.8).stored_max_v == 0.8
+
+
+def test_cost_tells_the_temperature_and_refuses_energies_of_another_supply() -> None:
+    point = GainCellConfig.named("leroux2025").replace(cell=cell_at(temperature_c=85.0))
+    shape = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 64}
+    assert any("at 85 °C, corner tt" in note for note in estimate(shape, point).notes)
+    other = point.replace(cell=cell_at(vdd_v=1.0, zero_v=0.45))
+    with pytest.raises(InputError, match=r"supply_v is 0.9, but the energies of cell 'mine' are of a supply of 1 V"):
+        estimate(shape, other)
+
+
+def test_energy_of_a_read_is_that_of_the_charge_at_the_reference_voltage() -> None:
+    """What was characterised at another highest voltage stands for the charge that it drew there."""
+    from gaincell.hardware.energy import components
+
+    law = load_cell("leroux2025").law
+    point = GainCellConfig.named("leroux2025").replace(cell=cell_at(zero_v=0.4), zero_v=0.4)
+    found = components(point, HardwareParameters()).cell.energy_j
+    assert found == pytest.approx(ENERGY.read_full_j * law(0.45) / law(0.5))
