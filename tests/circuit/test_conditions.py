@@ -1,6 +1,8 @@
 """Temperature, supply, levels and corner of a simulation: what they do, what a cell file says, and what is refused."""
 
+import hashlib
 from pathlib import Path
+from typing import Literal, get_args
 
 import pytest
 
@@ -8,7 +10,8 @@ from gaincell import GainCellConfig, InputError, estimate
 from gaincell.cell import Cell, CellConditions, CircuitFigures, load_cell, save_cell
 from gaincell.cell.figures import Energy
 from gaincell.circuit import Ngspice
-from gaincell.circuit.cards import generic_card
+from gaincell.circuit.cards import Corner, generic_card, load_card
+from gaincell.circuit.cards.sky130 import MODELS_SHA256, models_path
 from gaincell.circuit.conditions import characterised_at, conditions_of
 from gaincell.circuit.decay import decay_of
 from gaincell.circuit.decks.bench import word_line
@@ -18,6 +21,7 @@ from gaincell.cli.app import run
 from gaincell.hardware import HardwareParameters
 
 CARD = generic_card()
+CORNERS = get_args(Corner)
 ENERGY = Energy(source="a test", read_full_j=4e-14, read_mean_j=1e-14, conversion_j=1e-12, write_j=1e-15)
 
 
@@ -75,6 +79,31 @@ def test_what_a_card_is_not_for_is_refused(args: list[str], words: str, capsys: 
     captured = capsys.readouterr()
     assert captured.out == ""
     assert words in captured.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["generic", "sky130"])
+def test_corners_are_slow_and_fast_as_their_names_say(name: Literal["generic", "sky130"], ngspice: Ngspice) -> None:
+    """By the read current of either transistor at the cell's supply; the NMOS is named first."""
+    if name == "sky130" and not all(models_path(corner).is_file() for corner in MODELS_SHA256):
+        pytest.skip("no SkyWater models; run 'gaincell circuit fetch'")
+
+    def currents(corner: Corner) -> tuple[float, float]:
+        card = load_card(name, corner)
+        deck = read_deck(gain_cell(card), conditions_of(card, "transmission"), [0.0, 0.9], [9e-9])
+        charge = read_results(ngspice.run(deck)[0], (2, 1)).charge_c
+        return float(charge[1, 0]), float(-charge[0, 0])
+
+    typical = currents("tt")
+    for corner in CORNERS[1:]:
+        for letter, own, middle in zip(corner, currents(corner), typical, strict=True):
+            assert own < 0.95 * middle if letter == "s" else own > 1.05 * middle
+
+
+def test_the_typical_card_is_the_one_that_was() -> None:
+    """What was simulated with it is found in the cache, and cell files of it stay as they are."""
+    digest = hashlib.sha256(generic_card().text.encode()).hexdigest()
+    assert digest == "d438e294ede56e91581f2159f623c50ec1ea09843a546cafd3f7bfcc2a0af118"
+    assert generic_card().name == "generic-28nm"
 
 
 def test_the_cell_file_keeps_them_and_older_ones_have_none(tmp_path: Path) -> None:

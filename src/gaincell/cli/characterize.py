@@ -28,6 +28,10 @@ def characterize(
     capacitor: Annotated[
         float | None, typer.Option("--capacitor", min=0, help="Capacitor on our storage node, in fF. Default: 8.")
     ] = None,
+    corner: Annotated[
+        Literal["tt", "ss", "ff", "sf", "fs"] | None,
+        typer.Option("--corner", help="Corner of the card's process: NMOS, then PMOS. Default: tt, typical."),
+    ] = None,
     temperature: Annotated[
         float | None, typer.Option("--temperature", help="Of the circuit, in °C. Default: 27.")
     ] = None,
@@ -72,7 +76,7 @@ def characterize(
 
     page = cells.page_of(report, out)
     other = (
-        {"--capacitor": capacitor, "--write-shift": write_shift}
+        {"--capacitor": capacitor, "--write-shift": write_shift, "--corner": corner}
         if deck
         else {"--pins": pins, "--subcircuit": subcircuit}
     )
@@ -80,7 +84,7 @@ def characterize(
         if value is not None:
             raise InputError(f"{name} is for {'our cell, not for a netlist' if deck else 'a netlist'}; leave it out.")
     settings = Settings(order=order, mismatch=mismatch, seed=seed)
-    transistors = load_card(card)
+    transistors = load_card(card, corner or "tt")
     conditions = conditions_of(
         transistors,
         write,

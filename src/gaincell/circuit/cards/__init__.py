@@ -9,10 +9,10 @@ from gaincell.circuit.cards.sky130 import sky130_card
 __all__ = ["Card", "Corner", "generic_card", "load_card"]
 
 
-def load_card(name: Literal["generic", "sky130"]) -> Card:
-    """A card by name.
+def load_card(name: Literal["generic", "sky130"], corner: Corner = "tt") -> Card:
+    """A card by name, at a corner of its process.
 
     Raises:
         InputError: the SkyWater models have not been fetched, or are damaged.
     """
-    return sky130_card() if name == "sky130" else generic_card()
+    return sky130_card(corner) if name == "sky130" else generic_card(corner)
