@@ -2,11 +2,12 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from gaincell.cli import cells, options, screen
+from gaincell.cli.characterize_sweep import show_sweep
 from gaincell.errors import InputError
 from gaincell.progress import of_stage
 
@@ -61,6 +62,10 @@ def characterize(
     mismatch: Annotated[
         int, typer.Option("--mismatch", min=0, help="How many cells to draw for mismatch; 200 and more tell something.")
     ] = 0,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", help="Several values of a condition: temperature=27:85:4, corner=tt,ss, vdd=0.8,0.9."),
+    ] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -73,6 +78,7 @@ def characterize(
     from gaincell.circuit.characterize import characterize as simulate
     from gaincell.circuit.conditions import conditions_of
     from gaincell.circuit.decks.cell import cell_from_netlist, gain_cell
+    from gaincell.circuit.sweep import Setup
 
     page = cells.page_of(report, out)
     other = (
@@ -80,30 +86,44 @@ def characterize(
         if deck
         else {"--pins": pins, "--subcircuit": subcircuit}
     )
+    if deck and sweep and sweep.startswith("corner="):
+        other["--corner"] = sweep
     for name, value in other.items():
         if value is not None:
             raise InputError(f"{name} is for {'our cell, not for a netlist' if deck else 'a netlist'}; leave it out.")
     settings = Settings(order=order, mismatch=mismatch, seed=seed)
-    transistors = load_card(card, corner or "tt")
-    conditions = conditions_of(
-        transistors,
-        write,
-        temperature_c=temperature,
-        vdd_v=vdd,
-        zero_v=zero,
-        read_high_v=read_high,
-        write_high_v=write_high,
-        write_low_v=write_low,
-    )
-    if deck is None:
-        circuit = gain_cell(transistors, write, write_shift, (8.0 if capacitor is None else capacitor) * 1e-15)
-    else:
-        circuit = cell_from_netlist(deck, pins=_pins(pins), subcircuit=subcircuit)
+    given = {"corner": corner, "temperature": temperature, "vdd": vdd, "zero": zero}
+    given |= {"read-high": read_high, "write-high": write_high, "write-low": write_low}
+
+    def setup(**swept: Any) -> Setup:
+        at = given | swept
+        transistors = load_card(card, at["corner"] or "tt")
+        if deck is None:
+            circuit = gain_cell(transistors, write, write_shift, (8.0 if capacitor is None else capacitor) * 1e-15)
+        else:
+            circuit = cell_from_netlist(deck, pins=_pins(pins), subcircuit=subcircuit)
+        conditions = conditions_of(
+            transistors,
+            write,
+            temperature_c=at["temperature"],
+            vdd_v=at["vdd"],
+            zero_v=at["zero"],
+            read_high_v=at["read-high"],
+            write_high_v=at["write-high"],
+            write_low_v=at["write-low"],
+        )
+        return Setup(circuit, transistors, conditions)
+
+    if sweep is not None:
+        given |= {"out": out, "mismatch": mismatch or None}
+        show_sweep(sweep, setup, settings, {name for name, value in given.items() if value is not None}, page, json)
+        return
+    at = setup()
     with screen.stages() as stages:
-        found = simulate(circuit, transistors, conditions, settings, progress=of_stage(stages, "characterize"))
+        found = simulate(at.circuit, at.card, at.conditions, settings, progress=of_stage(stages, "characterize"))
     from gaincell.report.characterised import characterised_page, groups_of, warnings_of
 
-    title = f"{found.cell.name}: {circuit.source}"
+    title = f"{found.cell.name}: {at.circuit.source}"
     show_page = partial(characterised_page, found)
     made = cells.Made(found.cell, title, groups_of(found), warnings_of(found), show_page, found.to_dict())
     cells.finish(made, out, page, json)

@@ -1,6 +1,6 @@
 """Plots of one cell: what was simulated or measured, beside what its cell file says of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -242,6 +242,41 @@ def tradeoff_plot(found: Sequence[TradeOff]) -> str:
         axes.legend(frameon=False)
 
     return _svg("trade-off", draw, 4.0)
+
+
+def sweep_plot(
+    label: str,
+    values: Sequence[float | str],
+    unit: str,
+    logarithmic: bool,
+    lines: Mapping[str, Sequence[float | None]],
+) -> str:
+    """Figures against a condition: lines over numbers, points over names; what is None is left out.
+
+    Args:
+        label: of the condition, with its unit.
+        values: of the condition (N,).
+        unit: label of the other axis.
+        logarithmic: whether that is logarithmic.
+        lines: N figures each, by the name in the legend.
+    """
+
+    def draw(axes: Any) -> None:
+        named = any(isinstance(value, str) for value in values)
+        at = range(len(values)) if named else values
+        for (name, figures), colour in zip(lines.items(), _SERIES, strict=False):
+            known = [(x, y) for x, y in zip(at, figures, strict=True) if y is not None]
+            style = "o" if named else "o-"
+            axes.plot(*zip(*known, strict=True), style, color=colour, markersize=4, label=name) if known else None
+        if named:
+            axes.set_xticks(range(len(values)), [str(value) for value in values])
+        axes.set_yscale("log" if logarithmic else "linear")
+        axes.set_xlabel(label)
+        axes.set_ylabel(unit)
+        if len(lines) > 1:
+            axes.legend(frameon=False)
+
+    return _panel(f"sweep {unit.split(' ')[0]}", draw)
 
 
 def time_unit(last_s: float) -> tuple[float, str]:
