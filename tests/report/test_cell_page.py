@@ -106,3 +106,10 @@ def test_the_shape_of_a_decay_is_told_apart() -> None:
     assert "Only 2 of 3" in two
     assert "0.05 to 1 s" in two
     assert "lower bound" in " ".join(_retention_warnings(decay(np.ones(301))))
+
+
+def test_every_colour_of_the_page_is_defined_on_a_screen(tmp_path: Path) -> None:
+    """What is drawn in a variable that is set for print only has no lines on a screen."""
+    screen = re.sub(r"@media print \{.*?\n\}\n", "", render_cell_page(fitted(tmp_path)), flags=re.DOTALL)
+    used, known = set(re.findall(r"var\(--([\w-]+)\)", screen)), set(re.findall(r"--([\w-]+):", screen))
+    assert {"ink", "series-1"} <= used <= known

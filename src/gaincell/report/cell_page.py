@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gaincell.atomic import written_aside
 from gaincell.report import plots
+from gaincell.report.palette import variables
 
 NO_PLOTS = "the cell's report has no plots, since matplotlib is not installed; pip install matplotlib."
 
@@ -15,7 +16,7 @@ _MARK = '<meta name="generator" content="gaincell, cell page">'
 
 # Beside the run report's style sheet: panels side by side, and on paper one page.
 _STYLE = """\
-body { max-width: 78rem; }
+body { max-width: 78rem; margin: 0 auto; padding: 1.5rem 1.25rem; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); gap: 0 1.25rem; }
 .panels figure { margin: .75rem 0 0; break-inside: avoid; }
 figcaption { font-size: .85rem; line-height: 1.35; }
@@ -123,7 +124,7 @@ def render_cell_page(page: CellPage) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
         f"{_MARK}\n"
-        f"<title>{escape(page.title)}</title>\n<style>\n{style}{_STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(page.title)}</title>\n<style>\n{variables()}\n{style}{_STYLE}</style>\n</head>\n<body>\n"
         f'<h1>{escape(page.title)}</h1>\n<p class="summary">{escape(page.summary)}</p>\n{_warnings(page)}'
         f'<div class="panels">\n{panels}</div>\n<h2>Figures, with units and sources</h2>\n<div class="figures">\n'
         f"{''.join(map(_group, page.groups))}</div>\n{netlist if page.netlist else ''}</body>\n</html>\n"

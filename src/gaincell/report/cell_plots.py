@@ -248,16 +248,16 @@ def sweep_plot(
     label: str,
     values: Sequence[float | str],
     unit: str,
-    logarithmic: bool,
     lines: Mapping[str, Sequence[float | None]],
 ) -> str:
     """Figures against a condition: lines over numbers, points over names; what is None is left out.
+
+    The axis of figures that are more than ten times apart is logarithmic.
 
     Args:
         label: of the condition, with its unit.
         values: of the condition (N,).
         unit: label of the other axis.
-        logarithmic: whether that is logarithmic.
         lines: N figures each, by the name in the legend.
     """
 
@@ -270,7 +270,8 @@ def sweep_plot(
             axes.plot(*zip(*known, strict=True), style, color=colour, markersize=4, label=name) if known else None
         if named:
             axes.set_xticks(range(len(values)), [str(value) for value in values])
-        axes.set_yscale("log" if logarithmic else "linear")
+        every = [y for figures in lines.values() for y in figures if y is not None]
+        axes.set_yscale("log" if min(every, default=0) > 0 and max(every) > 10 * min(every) else "linear")
         axes.set_xlabel(label)
         axes.set_ylabel(unit)
         if len(lines) > 1:

@@ -11,25 +11,22 @@ from gaincell.report.numbers import number, scaled
 from gaincell.report.tables import Table
 
 _HEADS = ("law off by", "tau", "kept", "written in", "read, mean", "conversion", "write")
-#: Of each panel: its title, what it says, the axis, figures by the name in its legend, factor to the axis's unit,
-#: whether the axis is logarithmic.
-_PANELS: tuple[tuple[str, str, str, dict[str, str], float, bool], ...] = (
+#: Of each panel: its title, what it says, the axis, figures by the name in its legend, factor to the axis's unit.
+_PANELS: tuple[tuple[str, str, str, dict[str, str], float], ...] = (
     (
         "Retention",
         "The nearest exponential, and how long every stored voltage stays within half a step of eight levels.",
         "time (s)",
         {"tau": "tau_s", "kept": "kept_s"},
         1.0,
-        True,
     ),
-    ("Write", "Time to within half a step of eight levels.", "time (ns)", {"written in": "settling_s"}, 1e9, True),
+    ("Write", "Time to within half a step of eight levels.", "time (ns)", {"written in": "settling_s"}, 1e9),
     (
         "Energy",
         "Means of a read, of a conversion and of a write.",
         "energy (fJ)",
         {"read": "read_mean_j", "conversion": "conversion_j", "write": "write_j"},
         1e15,
-        True,
     ),
     (
         "Law",
@@ -37,7 +34,6 @@ _PANELS: tuple[tuple[str, str, str, dict[str, str], float, bool], ...] = (
         "difference (%)",
         {"law": "rms_difference"},
         100.0,
-        False,
     ),
 )
 
@@ -52,8 +48,8 @@ def sweep_page(sweep: Sweep, points: Sequence[Point]) -> CellPage:
     """The page of a sweep: plots against its values, and the figures at each."""
     axis, values = _axis(sweep), [point.value for point in points]
     panels = [
-        Panel(title, text, sweep_plot(axis, values, label, logarithmic, _lines(points, names, factor)))
-        for title, text, label, names, factor, logarithmic in (_PANELS if plots.can_plot() else ())
+        Panel(title, text, sweep_plot(axis, values, label, _lines(points, names, factor)))
+        for title, text, label, names, factor in (_PANELS if plots.can_plot() else ())
     ]
     return CellPage(
         title=f"{_name(points)}, by {sweep.name}",
