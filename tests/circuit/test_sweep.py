@@ -22,6 +22,7 @@ from gaincell.report.swept import sweep_page, sweep_table
         ("temperature=27:85:3", Sweep("temperature", (27.0, 56.0, 85.0))),
         ("vdd=0.8,0.9", Sweep("vdd", (0.8, 0.9))),
         ("corner=tt, ss", Sweep("corner", ("tt", "ss"))),
+        ("leakage=off,high-k", Sweep("leakage", ("off", "high-k"))),
     ],
 )
 def test_a_sweep_is_a_list_or_a_range(text: str, sweep: Sweep) -> None:
@@ -40,7 +41,8 @@ def test_a_sweep_is_a_list_or_a_range(text: str, sweep: Sweep) -> None:
         ("temperature=27:85:1000000000", f"2 to {MOST} values"),
         ("temperature=27", "each once"),
         ("temperature=27,27", "each once"),
-        ("corner=tt,xx", "corners are tt, ss"),
+        ("corner=tt,xx", "corner is one of tt, ss"),
+        ("leakage=on,off", "leakage is one of off, high-k, oxide"),
     ],
 )
 def test_what_is_no_sweep_is_refused(text: str, words: str) -> None:
@@ -57,6 +59,7 @@ def test_what_is_no_sweep_is_refused(text: str, words: str) -> None:
         (["--sweep", "vdd=0.8,0.9", "--out", "cell.yaml"], "--out is of one cell"),
         (["--sweep", "vdd=0.8,0.9", "--mismatch", "40"], "--mismatch is of one cell"),
         (["mine.cir", "--sweep", "corner=tt,ss"], "--corner is for our cell"),
+        (["mine.cir", "--sweep", "leakage=off,oxide"], "--leakage is for our cell"),
     ],
 )
 def test_unusable_input_is_told_before_anything_is_simulated(

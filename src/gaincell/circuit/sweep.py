@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from gaincell.circuit.cards import Card, Corner
+from gaincell.circuit.cards import Card, Corner, Leakage
 from gaincell.circuit.characterize import Characterisation, Settings, characterize
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.errors import NoData, NotConverged
@@ -22,7 +22,10 @@ UNITS = {
     "write-high": "V",
     "write-low": "V",
     "corner": "",
+    "leakage": "",
 }
+#: Conditions whose values are names.
+_NAMES: Mapping[str, tuple[str, ...]] = {"corner": get_args(Corner), "leakage": get_args(Leakage)}
 #: Points that a sweep may have.
 MOST = 32
 
@@ -32,7 +35,7 @@ class Sweep:
     """Which condition, and its values in their order."""
 
     name: str
-    values: tuple[float, ...] | tuple[Corner, ...]
+    values: tuple[float, ...] | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Point:
         failed: why not, in a sentence; empty where there is.
     """
 
-    value: float | Corner
+    value: float | str
     found: Characterisation | None
     failed: str = ""
 
@@ -96,18 +99,17 @@ def parse_sweep(text: str) -> Sweep:
         raise InputError(
             f"--sweep {text} cannot be read; write NAME=27,55,85 or NAME=27:85:4, NAME being one of {', '.join(UNITS)}."
         )
-    values = _corners(text, rest) if name == "corner" else _numbers(text, rest)
+    values = _names(text, name, rest) if name in _NAMES else _numbers(text, rest)
     if not 2 <= len(set(values)) == len(values) <= MOST:
         raise InputError(f"--sweep {text}: give 2 to {MOST} values, each once.")
     return Sweep(name, values)
 
 
-def _corners(text: str, rest: str) -> tuple[Corner, ...]:
-    named: Mapping[str, Corner] = {corner: corner for corner in get_args(Corner)}
-    given = [part.strip() for part in rest.split(",")]
-    if not set(given) <= set(named):
-        raise InputError(f"--sweep {text}: corners are {', '.join(named)}, separated by commas.")
-    return tuple(named[part] for part in given)
+def _names(text: str, name: str, rest: str) -> tuple[str, ...]:
+    given = tuple(part.strip() for part in rest.split(","))
+    if not set(given) <= set(_NAMES[name]):
+        raise InputError(f"--sweep {text}: {name} is one of {', '.join(_NAMES[name])}, separated by commas.")
+    return given
 
 
 def _numbers(text: str, rest: str) -> tuple[float, ...]:
@@ -122,7 +124,7 @@ def _numbers(text: str, rest: str) -> tuple[float, ...]:
 
 def characterize_each(
     sweep: Sweep,
-    setup: Callable[[float | Corner], Setup],
+    setup: Callable[[float | str], Setup],
     settings: Settings,
     ngspice: Ngspice | None = None,
     progress: Callable[[int, int], None] | None = None,

@@ -33,6 +33,10 @@ def characterize(
         Literal["tt", "ss", "ff", "sf", "fs"] | None,
         typer.Option("--corner", help="Corner of the card's process: NMOS, then PMOS. Default: tt, typical."),
     ] = None,
+    leakage: Annotated[
+        Literal["off", "high-k", "oxide"] | None,
+        typer.Option("--leakage", help="Leakage of the generic card's gates and junctions. Default: off."),
+    ] = None,
     temperature: Annotated[
         float | None, typer.Option("--temperature", help="Of the circuit, in °C. Default: 27.")
     ] = None,
@@ -82,22 +86,22 @@ def characterize(
 
     page = cells.page_of(report, out)
     other = (
-        {"--capacitor": capacitor, "--write-shift": write_shift, "--corner": corner}
+        {"--capacitor": capacitor, "--write-shift": write_shift, "--corner": corner, "--leakage": leakage}
         if deck
         else {"--pins": pins, "--subcircuit": subcircuit}
     )
-    if deck and sweep and sweep.startswith("corner="):
-        other["--corner"] = sweep
+    if deck and sweep and (name := sweep.partition("=")[0]) in ("corner", "leakage"):
+        other[f"--{name}"] = sweep
     for name, value in other.items():
         if value is not None:
             raise InputError(f"{name} is for {'our cell, not for a netlist' if deck else 'a netlist'}; leave it out.")
     settings = Settings(order=order, mismatch=mismatch, seed=seed)
-    given = {"corner": corner, "temperature": temperature, "vdd": vdd, "zero": zero}
+    given = {"corner": corner, "leakage": leakage, "temperature": temperature, "vdd": vdd, "zero": zero}
     given |= {"read-high": read_high, "write-high": write_high, "write-low": write_low}
 
     def setup(**swept: Any) -> Setup:
         at = given | swept
-        transistors = load_card(card, at["corner"] or "tt")
+        transistors = load_card(card, at["corner"] or "tt", at["leakage"] or "off")
         if deck is None:
             circuit = gain_cell(transistors, write, write_shift, (8.0 if capacitor is None else capacitor) * 1e-15)
         else:

@@ -109,7 +109,8 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
     """What somebody who uses the cell should know, in words."""
     figures, law = _figures(found), found.cell.law
     if "not fitted to silicon" in found.circuit.source:
-        yield "The transistors are a generic card that is not fitted to silicon."
+        leaks = "" if "leakage" in found.circuit.source else ", whose gates and junctions do not leak (--leakage)"
+        yield f"The transistors are a generic card that is not fitted to silicon{leaks}."
     order = len(law.coefficients) - 1
     if HELD in law.source:
         yield f"The nearest polynomial of order {order} falls somewhere; the law is {HELD}."

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Corner = Literal["tt", "ss", "ff", "sf", "fs"]
+Leakage = Literal["off", "high-k", "oxide"]
 
 
 @dataclass(frozen=True)
