@@ -11,6 +11,7 @@ MARKS: dict[str, dict[str, str]] = {
     "docs/adaptation.md": {"shipped": "variants", "switched": "variants"},
     "docs/circuit.md": {"cells": "variants", "circuits": "variants"},
     "docs/comparison.md": {"alone": "comparison", "beside": "comparison", "silicon": "comparison"},
+    "docs/conditions.md": {"retention": "conditions", "leakage": "conditions", "published": "conditions"},
     "docs/hardware.md": {
         "published": "hardware",
         "parts": "hardware",
