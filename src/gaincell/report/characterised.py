@@ -64,9 +64,13 @@ def groups_of(found: Characterisation) -> list[Group]:
     groups.append(_retention_group(found))
     if (energy := figures.energy) is not None:
         per_head = 1024 * (64 * energy.read_mean_j + energy.conversion_j) * 1e12
+        top = conditions.vdd_v - conditions.zero_v
+        by_law = _read_energies(found)
         lines = [
-            ("energy of a full read at +0.45 V", number(energy.read_full_j * 1e15, 3), "fJ"),
+            (f"energy of a full read at +{top:g} V", number(energy.read_full_j * 1e15, 3), "fJ"),
+            ("the same by the law: supply x charge", number(by_law[0] * 1e15, 3), "fJ"),
             ("energy of a read, mean", number(energy.read_mean_j * 1e15, 3), "fJ"),
+            ("the same by the law", number(by_law[1] * 1e15, 3), "fJ"),
             ("energy of a conversion, mean", number(energy.conversion_j * 1e15, 3), "fJ"),
             ("energy of a write, mean", number(energy.write_j * 1e15, 3), "fJ"),
             ("first product, 1024 x 64 cells (published: 1120)", f"{per_head:.4g}", "pJ"),
@@ -80,6 +84,15 @@ def groups_of(found: Characterisation) -> list[Group]:
         ]
         groups.append(Group("Mismatch, one sigma", _source(found, mismatch.source), lines))
     return groups
+
+
+def _read_energies(found: Characterisation) -> tuple[float, float]:
+    """Full and mean read as `Energy` has them, in J, if cells drew what the law says, once and from the supply."""
+    law, conditions = found.cell.law, found.conditions
+    stored = np.linspace(0, conditions.vdd_v, 8) - conditions.zero_v
+    widths = np.linspace(0, conditions.pulse_max_s, 16)
+    full = conditions.vdd_v * law(conditions.vdd_v - conditions.zero_v) * conditions.pulse_max_s
+    return full, float(conditions.vdd_v * np.abs(law(stored)).mean() * widths.mean())
 
 
 def _pulse_group(found: Characterisation, title: str, pulse: ChargeToPulse) -> Group:

@@ -26,6 +26,9 @@ _PARTS = {
     "pulse": "pulse, all",
     "converter": "converter alone",
 }
+#: Columns whose charges are all within so much of each other, in units of what saturates, have no range.
+_NO_RANGE = 1e-9
+
 #: What a charge of each product is in units of, in full and in short.
 _UNITS = {"first": ("S_sat", "S_sat"), "second": ("full scale of the read-out", "full scale")}
 
@@ -223,16 +226,19 @@ def _difference_table(product: str, held: "Sequence[Compared]", of: int) -> Tabl
 
     figures = summary(held)
     span = figures["highest"] - figures["lowest"]
+    ranged = span > _NO_RANGE
     rows = [
         (
             label,
             f"{figures[f'{name}_rms']:.2%}",
             f"{figures[f'{name}_max']:.2%}",
-            f"{figures[f'{name}_max'] / span:.2%}" if span and name not in ("pulse", "converter") else "",
+            f"{figures[f'{name}_max'] / span:.2%}" if ranged and name not in ("pulse", "converter") else "",
         )
         for name, label in _PARTS.items()
         if name != "pulses" or figures["pulses_max"]
     ]
     reach = f"{figures['lowest']:.2f} to {figures['highest']:.2f} (of {_UNITS[product][1]}; pulses of T_max)"
     title = f"{len(held)} of {of} columns, charges from {reach}"
+    if not ranged:
+        title += "; all of one charge, so that nothing is told in units of their range"
     return Table(("difference", "rms", "largest", "of these columns' range"), rows, title)
