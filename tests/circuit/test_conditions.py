@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import pytest
 
 from gaincell import GainCellConfig, InputError, estimate
@@ -12,6 +13,7 @@ from gaincell.cell.figures import Energy
 from gaincell.circuit import Ngspice
 from gaincell.circuit.cards import Corner, generic_card, load_card
 from gaincell.circuit.cards.sky130 import MODELS_SHA256, models_path
+from gaincell.circuit.characterize import rms_difference
 from gaincell.circuit.conditions import characterised_at, conditions_of
 from gaincell.circuit.decay import decay_of
 from gaincell.circuit.decks.bench import word_line
@@ -153,3 +155,14 @@ def test_energy_of_a_read_is_that_of_the_charge_at_the_reference_voltage() -> No
     point = GainCellConfig.named("leroux2025").replace(cell=cell_at(zero_v=0.4), zero_v=0.4)
     found = components(point, HardwareParameters()).cell.energy_j
     assert found == pytest.approx(ENERGY.read_full_j * law(0.45) / law(0.5))
+
+
+def test_a_law_is_held_beside_the_published_one_where_both_are_known() -> None:
+    """The published law itself is no different from it, over more voltages and over fewer."""
+    law = load_cell("leroux2025").law
+    for lowest, highest in ((-0.45, 0.45), (-0.3, 0.3), (-0.3, 0.6)):
+        y = np.linspace(lowest, highest, 19)
+        assert rms_difference(law, y) == 0.0
+        doubled = tuple(c * (2.0 if i > 1 else 1.0) for i, c in enumerate(law.coefficients))
+        steeper = law.model_copy(update={"coefficients": doubled})
+        assert 0.01 < rms_difference(steeper, y) < 0.2

@@ -68,8 +68,8 @@ class Characterisation:
         cell: its cell file's content.
         stored_v: voltages above zero that were read (L,), in V.
         slope_c_per_s: charge per second of pulse at each (L,), in C/s: what the law is fitted to.
-        rms_difference: root mean square, over `stored_v`, of the law's difference from the published one, both
-            normalised to 1 at +0.45 V.
+        rms_difference: root mean square, over `stored_v`, of the law's difference from the published one, as the
+            function of that name has it.
         transfer: charge and pulse of the charge-to-pulse circuit's runs, in C and s.
         transfer_signed: the same of its signed variant.
         full_charge_c: charge that stands for S_sat, in C.
@@ -206,9 +206,13 @@ def _cell(circuit: CellCircuit, law: PolynomialLaw, decay: Decay, pulse: PulseLa
 
 
 def rms_difference(law: PolynomialLaw, y_v: np.ndarray) -> float:
-    """Root mean square of the difference from the published law, both 1 at +0.45 V, over the voltages `y_v` (L,)."""
-    published = load_cell("leroux2025").law
-    ours, theirs = (f(y_v) / f(REFERENCE_VOLTAGE_V) for f in (law, published))
+    """Root mean square of the difference from the published law, over those of the voltages `y_v` (L,) that it is of.
+
+    Both are 1 at +0.45 V, or at the highest voltage where that is lower.
+    """
+    published, y = load_cell("leroux2025").law, y_v[np.abs(y_v) <= REFERENCE_VOLTAGE_V * (1 + 1e-9)]
+    at = min(REFERENCE_VOLTAGE_V, float(y_v.max()))
+    ours, theirs = (f(y) / f(at) for f in (law, published))
     return float(np.sqrt(np.mean((ours - theirs) ** 2)))
 
 
@@ -327,7 +331,7 @@ def _charge_to_pulse(work: _Work, runs: Sequence[Conversion], full_c: float, *, 
     if linear.sum() < 3 or score.max() < 1.1:
         raise InputError(
             f"{work.circuit.source}: a column's charge is far from what the law of order {work.settings.order} says; "
-            "the cell may be no multiplier, or needs a higher order."
+            "the cell may be no multiplier, lose what it stores within a read, or need a higher order."
         )
     gain, offset = np.polyfit(score[linear], pulse[linear], 1)
     return ChargeToPulse(

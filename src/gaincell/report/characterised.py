@@ -40,11 +40,12 @@ def characterised_page(found: Characterisation) -> CellPage:
 def groups_of(found: Characterisation) -> list[Group]:
     """All figures with their units, in groups that share a source."""
     law, figures, conditions = found.cell.law, _figures(found), found.conditions
+    highest = min(REFERENCE_VOLTAGE_V, conditions.vdd_v - conditions.zero_v)
     full = law(REFERENCE_VOLTAGE_V) * conditions.pulse_max_s
     lines = [
         ("charge of a full pulse at +0.45 V", f"{full * 1e15:.4g}", "fC"),
         ("law, 1 at +0.45 V", ", ".join(f"{c / law(REFERENCE_VOLTAGE_V):.3f}" for c in law.coefficients), "per V^i"),
-        ("rms difference from the published law", f"{found.rms_difference:.2%}", "of f(+0.45 V)"),
+        ("rms difference from the published law", f"{found.rms_difference:.2%}", f"of f({highest:+g} V)"),
     ]
     if (read := figures.read) is not None:
         lines += [
@@ -127,6 +128,11 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
     order = len(law.coefficients) - 1
     if HELD in law.source:
         yield f"The nearest polynomial of order {order} falls somewhere; the law is {HELD}."
+    if (top := float(found.stored_v[-1])) < REFERENCE_VOLTAGE_V * (1 - 1e-9):
+        yield (
+            f"The highest stored voltage is {top:+g} V, below the {REFERENCE_VOLTAGE_V:+g} V that laws are scaled by; "
+            "f there is extrapolated."
+        )
     if figures.read is not None:
         yield from _read_warnings(found, figures.read)
     if found.rms_difference > _LAW_DIFFERENCE:
@@ -169,7 +175,7 @@ def _read_warnings(found: Characterisation, read: Read) -> Iterator[str]:
     if read.law_residual > _LAW_RESIDUAL:
         y = found.stored_v
         better, _ = nearest_law(y, found.slope_c_per_s, order + 2)
-        span = law(REFERENCE_VOLTAGE_V) - law(-REFERENCE_VOLTAGE_V)
+        span = law(y[-1]) - law(y[0])
         rest = np.abs(np.polynomial.polynomial.polyval(y, better) - found.slope_c_per_s).max() / span
         yield (
             f"The law of order {order} departs from the simulation by up to {read.law_residual:.1%} of its range; "
