@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from gaincell.cell import Cell, load_cell
 from gaincell.cell.cell import is_file, read_json, read_text, read_yaml
+from gaincell.cell.polarity import is_one_signed
 from gaincell.cell.pulse import HARD_SIGMOID, PulseLaw, circuit_law
 from gaincell.errors import InputError, one_sentence
 
@@ -410,8 +411,9 @@ class GainCellConfig(BaseModel, frozen=True):
                 raise ValueError("storage 'linearised' needs a charge law that increases over the stored range.")
 
     def _check_cell(self) -> None:
-        """That the cell is read as it was characterised, and what some options need of it."""
+        """That the cell is read as it was characterised, what it needs of the voltages, and some options of it."""
         self._check_conditions()
+        self._check_polarity()
         if self.mismatch_seed is not None and None in self._mismatch:
             raise ValueError(
                 f"mismatch_seed asks for cells that differ, but cell '{self.cell.name}' has no mismatch figures; "
@@ -443,6 +445,24 @@ class GainCellConfig(BaseModel, frozen=True):
             raise ValueError(
                 f"cell '{self.cell.name}' was characterised at a supply of {found.vdd_v:g} V, below stored_max_v "
                 f"{self.stored_max_v:g}; lower that, or characterise the cell with --vdd."
+            )
+
+    def _check_polarity(self) -> None:
+        polarity, low, high = self.cell.polarity, -self.zero_v, self.stored_max_v - self.zero_v
+        if polarity == "pair" and not math.isclose(high, -low, rel_tol=1e-9):
+            raise ValueError(
+                f"polarity 'pair' of cell '{self.cell.name}' writes zero + y and zero - y, so zero_v must be half of "
+                f"stored_max_v {self.stored_max_v}, not {self.zero_v}."
+            )
+        if polarity != "push_pull" and not is_one_signed(self.cell.law, low, high):
+            raise ValueError(
+                f"polarity '{polarity}' of cell '{self.cell.name}' is for a law of one sign, but its law turns between "
+                f"0 V and stored_max_v {self.stored_max_v}."
+            )
+        if self.leak_form == "factored" and self.cell.retention.ends_at_v:
+            raise ValueError(
+                f"leak_form 'factored' lets charges decay to nothing, but cell '{self.cell.name}' ends at "
+                f"{self.cell.retention.ends_at_v} V above its zero; use leak_form 'cell'."
             )
 
     def _check_table(self) -> None:

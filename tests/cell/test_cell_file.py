@@ -51,6 +51,38 @@ def test_a_measured_cell_keeps_its_charge(cell_file) -> None:
     assert Cell.model_validate(cell.model_dump()) == cell
 
 
+ONE_SIGN = GOOD.replace("[0.0, 4.0e-6]", "[2.0e-6, 4.0e-6, 3.0e-6]")
+
+
+def test_what_is_left_at_its_default_is_not_written(tmp_path: Path, cell_file) -> None:
+    """Files of push-pull cells that decay to their zero are those that there were before there was a choice."""
+    save_cell(load_cell(cell_file(GOOD)), tmp_path / "push_pull.yaml")
+    written = (tmp_path / "push_pull.yaml").read_text()
+    assert "polarity" not in written
+    assert "ends_at_v" not in written
+    own = load_cell(cell_file("polarity: pair\n" + ONE_SIGN.replace("tau: 20", "tau: 20\n  ends_at_v: -0.45")))
+    save_cell(own, tmp_path / "pair.yaml")
+    assert load_cell(tmp_path / "pair.yaml") == own
+    assert (own.polarity, own.retention.ends_at_v, own.cells_per_value) == ("pair", -0.45, 2)
+
+
+@pytest.mark.parametrize(
+    ("polarity", "law", "words"),
+    [
+        ("both", "[2.0e-6, 4.0e-6]", ["'polarity'", "'push_pull', 'pair' or 'reference'"]),
+        ("pair", "[0.0, 4.0e-6]", ["'pair'", "law of one sign", "use push_pull"]),
+        ("reference", "[-1.0e-6, 4.0e-6]", ["'reference'", "law of one sign"]),
+        ("pair", "[1.0e-6, 0.0, 4.0e-6]", ["'pair'", "leaves nothing"]),
+        ("pair", "[2.0e-6, -4.0e-6]", ["positive", "0.45"]),
+    ],
+)
+def test_a_polarity_that_a_law_does_not_serve_is_refused(cell_file, polarity: str, law: str, words: list[str]) -> None:
+    with pytest.raises(InputError) as refused:
+        load_cell(cell_file(f"polarity: {polarity}\n" + GOOD.replace("[0.0, 4.0e-6]", law)))
+    assert all(word in str(refused.value) for word in words), refused.value
+    assert str(refused.value).count(".yaml") == 1
+
+
 @pytest.mark.parametrize(("unit", "seconds"), [("s", 2.0), ("ms", 2e-3), ("us", 2e-6)])
 def test_retention_units(unit: str, seconds: float) -> None:
     assert Retention.model_validate({"tau": 2, "unit": unit, "source": "a test"}).tau_s == pytest.approx(seconds)

@@ -26,14 +26,27 @@ TRIED: Counter[str] = Counter()
 MEASURED: dict[str, str] = {}
 
 
+#: A law of one sign over the stored range, and where its cells leak to, in volt above their zero.
+ONE_SIGN, GROUND_V = (6.0, 14.0, 9.0, 12.0), -0.38
+CELLS = ("leroux2025", "leroux2025-linear", "order 5", "order 5 to ground")
+ONE_SIGNED = ("pair", "reference", "pair to ground", "reference to ground")
+
+
 @cache
 def cell(law: str) -> Cell:
-    """The published cells, and one of order 5 with a constant."""
-    if law != "order 5":
+    """The published cells, one of order 5 with a constant, and cells of one sign; some leak elsewhere than to zero."""
+    name = law.removesuffix(" to ground")
+    if law in ("leroux2025", "leroux2025-linear"):
         return load_cell(law)
-    coefficients = (0.8, 12.0, -1.5, 20.0, 3.0, 9.0)
-    order5 = PolynomialLaw(coefficients=coefficients, unit="model", source="made up")
-    return load_cell("leroux2025").model_copy(update={"name": "order 5", "law": order5})
+    coefficients = (0.8, 12.0, -1.5, 20.0, 3.0, 9.0) if name == "order 5" else ONE_SIGN
+    retention = load_cell("leroux2025").retention
+    fields = {
+        "name": law,
+        "polarity": "push_pull" if name == "order 5" else name,
+        "law": PolynomialLaw(coefficients=coefficients, unit="model", source="made up"),
+        "retention": retention if law == name else retention.model_copy(update={"ends_at_v": GROUND_V}),
+    }
+    return Cell.model_validate(fields)
 
 
 @dataclass(frozen=True)
@@ -99,6 +112,8 @@ def configs(draw: st.DrawFn, *, head_dim: int) -> GainCellConfig:
     # No round numbers: a sum that lies exactly between two read-out codes would have no right answer.
     score = draw(st.sampled_from((1.0, 4.0, 16.0))) * 1.0371 * head_dim**0.5
     output = draw(st.sampled_from((1.0, 4.0, 16.0))) * 1.0617 * columns**0.5
+    own = cell(draw(st.sampled_from((*CELLS, *ONE_SIGNED))))
+    form = st.sampled_from(("cell",) if own.retention.ends_at_v else ("cell", "cell", "factored"))
     return GainCellConfig(
         window=window,
         subtile_columns=columns,
@@ -108,9 +123,9 @@ def configs(draw: st.DrawFn, *, head_dim: int) -> GainCellConfig:
         readout=draw(st.sampled_from(("reference", "counter"))),
         score_saturation=score,
         output_scale=output,
-        cell=cell(draw(st.sampled_from(("leroux2025", "leroux2025-linear", "order 5")))),
+        cell=own,
         leak_per_token=draw(st.sampled_from((0.0, 1.6e-4, 0.02, 1.0))),
-        leak_form=draw(st.sampled_from(("cell", "cell", "factored"))),
+        leak_form=draw(form),
         gradient=draw(st.sampled_from(("linear-law", "true-law"))),
         normaliser=draw(st.sampled_from(("none", "ideal", "column"))),
         normaliser_ranges=draw(st.sampled_from(((4.0, 16.0, 64.0), (0.83, 2.71), (1.37,)))),

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from hypothesis import assume, given, settings
-from ops_cases import TRIED, Case, assert_same_gradients, cases, cell, dense_attention, gradients
+from ops_cases import CELLS, ONE_SIGNED, TRIED, Case, assert_same_gradients, cases, cell, dense_attention, gradients
 from torch import Tensor
 
 import gaincell
@@ -58,6 +58,7 @@ def equations(q: Tensor, k: Tensor, v: Tensor, config: GainCellConfig, **options
 @settings(max_examples=settings().max_examples // 2)
 @given(cases(most_tokens=40))
 def test_the_dense_forms_gradients_are_those_of_the_equations(case: Case) -> None:
+    assume(not case.config.cell.retention.ends_at_v)  # else no power of the voltage decays by itself
     case = replace(case, pad=None)
     if case.config.normaliser == "column":
         case = replace(case, config=case.config.replace(normaliser="ideal"))
@@ -110,7 +111,7 @@ def test_a_ring_that_gets_a_text_at_once_learns_what_attention_does(case: Case) 
 
 @pytest.mark.parametrize("normaliser", ["none", "ideal", "column"])
 @pytest.mark.parametrize("leak", [0.0, 0.02])
-@pytest.mark.parametrize("law", ["leroux2025", "leroux2025-linear", "order 5"])
+@pytest.mark.parametrize("law", [*CELLS, *ONE_SIGNED])
 def test_without_quantisers_the_gradient_is_that_of_finite_differences(law: str, leak: float, normaliser: str) -> None:
     config = GainCellConfig(
         window=6,

@@ -187,6 +187,13 @@ CASES = {
         design("leroux2025-linear", 0.0, 16, 16, 2, **circuits((-0.1, -0.07), "leroux2025-linear"), normaliser="none"),
         operands(60, 16),
     ),
+    "a pair": (design("pair", 0.02, 16, 16, 2, output_levels=32, stored_levels=8), operands(107, 16, groups=3)),
+    "pairs to ground, true law": (
+        design("pair to ground", 0.02, 16, 16, 2, gradient="true-law", query_sign="differential"),
+        operands(60, 16),
+    ),
+    "a reference, to ground": (design("reference to ground", 0.02, 16, 16, 2), operands(60, 16)),
+    "to ground, true law": (design("order 5 to ground", 0.02, 16, 16, 2, gradient="true-law"), operands(60, 16)),
     "one sub-tile": (design("leroux2025", 0.02, 16, 16, 1), operands(55, 16)),
     "one token": (design("leroux2025", 0.02, 16, 16, 1), operands(1, 16, groups=3)),
 }
@@ -245,6 +252,13 @@ READS = [
     (design("leroux2025", 0.02, 16, 16, 2, stored_levels=8, storage="linearised", query_sign="differential"), 16, 3),
     (design("leroux2025", 1.6e-4, 64, 16, 3, normaliser="column", output_levels=32), 64, 3),
     (design("leroux2025", 0.02, 16, 16, 2, stored_levels=8, **pulsed(TOE)), 16, 3),
+    (design("pair", 0.02, 16, 16, 2, stored_levels=8), 16, 3),
+    (design("pair", 0.0, 16, 16, 2, stored_levels=8), 16, 1),
+    (design("pair to ground", 0.02, 16, 16, 2, stored_levels=8), 16, 3),
+    (design("pair to ground", 0.02, 16, 16, 2), 16, 1),
+    (design("reference", 0.02, 16, 16, 2, leak_form="factored"), 16, 1),
+    (design("reference to ground", 0.02, 16, 16, 2, stored_levels=8), 16, 3),
+    (design("order 5 to ground", 0.02, 16, 16, 2), 16, 1),
     (design("leroux2025", 0.02, 16, 16, 2, **circuits((0.1, 0.07)), output_levels=32, normaliser="column"), 16, 3),
 ]
 

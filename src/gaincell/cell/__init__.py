@@ -3,6 +3,7 @@
 from gaincell.cell.cell import Cell, cell_names, load_cell, save_cell
 from gaincell.cell.figures import CellConditions, CircuitFigures
 from gaincell.cell.law import PolynomialLaw
+from gaincell.cell.polarity import Polarity
 from gaincell.cell.pulse import PulseLaw
 from gaincell.cell.retention import Retention, RetentionTable
 
@@ -10,6 +11,7 @@ __all__ = [
     "Cell",
     "CellConditions",
     "CircuitFigures",
+    "Polarity",
     "PolynomialLaw",
     "PulseLaw",
     "Retention",

@@ -19,7 +19,8 @@ from pydantic import (
 
 from gaincell.atomic import written_aside
 from gaincell.cell.figures import CellConditions, CircuitFigures
-from gaincell.cell.law import PolynomialLaw
+from gaincell.cell.law import REFERENCE_VOLTAGE_V, PolynomialLaw
+from gaincell.cell.polarity import Polarity, is_one_signed, value_law
 from gaincell.cell.pulse import PulseLaw
 from gaincell.cell.retention import Retention
 from gaincell.errors import InputError, one_sentence
@@ -33,7 +34,8 @@ class Cell(BaseModel):
     Attributes:
         name: what the cell is called in reports.
         description: one sentence.
-        law: charge law f(y).
+        polarity: how such cells store a value of either sign; see `gaincell.cell.polarity.Polarity`.
+        law: charge law of one cell, of either sign where it is push-pull, of one sign elsewhere.
         retention: decay of the stored voltage.
         pulse: how long a pulse the charge of a column starts, where that is known; design points with `pulse_law`
             "cell" use it, others HardSigmoid.
@@ -44,6 +46,7 @@ class Cell(BaseModel):
 
     name: str = Field(min_length=1)
     description: str = ""
+    polarity: Polarity = "push_pull"
     law: PolynomialLaw
     retention: Retention
     pulse: PulseLaw | None = None
@@ -53,28 +56,57 @@ class Cell(BaseModel):
     def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = handler(self)
         absent = [name for name in ("pulse", "circuit") if getattr(self, name) is None]
+        if self.polarity == "push_pull":  # as files that were written before there was a choice
+            absent.append("polarity")
         return {name: value for name, value in fields.items() if name not in absent}
 
     @model_validator(mode="after")
     def _scalable(self) -> Self:
-        self.law.in_model_scale()
+        whole = value_law(self.law, self.polarity)
+        if not any(whole.coefficients[1:]):
+            raise ValueError(f"polarity '{self.polarity}' leaves nothing of this law: it must differ about its zero")
+        if self.polarity != "push_pull" and not is_one_signed(self.law, -REFERENCE_VOLTAGE_V, REFERENCE_VOLTAGE_V):
+            raise ValueError(
+                f"polarity '{self.polarity}' is for a law of one sign, but this one turns between "
+                f"{REFERENCE_VOLTAGE_V} V below its zero and {REFERENCE_VOLTAGE_V} V above; use push_pull"
+            )
+        whole.in_model_scale()
         return self
 
     def model_copy(self, **options: Any) -> Self:
-        """As pydantic's, but a law that was derived from the former fields does not go along."""
+        """As pydantic's, but laws that were derived from the former fields do not go along."""
         copy = super().model_copy(**options)
-        vars(copy).pop("model_law", None)
+        for derived in ("model_law", "model_cell_law"):
+            vars(copy).pop(derived, None)
         return copy
 
     @cached_property
     def model_law(self) -> PolynomialLaw:
-        """The law on the paper's scale (S saturates at 80); see `PolynomialLaw.in_model_scale`."""
-        return self.law.in_model_scale()[0]
+        """f(y), the law of a stored value as it is written, on the paper's scale (S saturates at 80).
+
+        See `gaincell.cell.polarity.value_law` and `PolynomialLaw.in_model_scale`: the value's charge, not the single
+        cell's, is what the scale is set by.
+        """
+        return value_law(self.law, self.polarity).in_model_scale()[0]
+
+    @cached_property
+    def model_cell_law(self) -> PolynomialLaw:
+        """g, the law of one cell on the same scale; `model_law` itself where a cell is a value."""
+        if self.polarity == "push_pull":
+            return self.model_law
+        scale = self.coulomb_per_second or 1.0
+        coefficients = tuple(c / scale for c in self.law.coefficients)
+        return self.law.model_copy(update={"coefficients": coefficients, "unit": "model"})
+
+    @property
+    def cells_per_value(self) -> int:
+        """Cells that are written to store one value."""
+        return 2 if self.polarity == "pair" else 1
 
     @property
     def coulomb_per_second(self) -> float | None:
         """Coulomb per second of pulse of one model unit, for energies; None if the law came without a charge."""
-        return None if self.law.unit == "model" else self.law.in_model_scale()[1]
+        return None if self.law.unit == "model" else value_law(self.law, self.polarity).in_model_scale()[1]
 
     @property
     def conditions(self) -> CellConditions | None:

@@ -14,6 +14,8 @@ REFERENCE_CHARGE = 10.313
 class PolynomialLaw(BaseModel):
     """f(y) = sum_i C_i y^i, with y the stored voltage above its zero, in volt.
 
+    Of one cell: what a value is made of where that takes more than one, `gaincell.cell.polarity` says.
+
     Any order; `linear` and `cubic` of the paper are orders 1 and 3. An aged cell reads
     f(y exp(-leak age)) = sum_i C_i y^i exp(-i leak age).
 

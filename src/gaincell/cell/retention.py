@@ -1,4 +1,4 @@
-"""Retention: how a stored voltage decays towards its zero."""
+"""Retention: how a stored voltage decays, towards its zero or another level."""
 
 from typing import Any, Literal, Self
 
@@ -30,10 +30,14 @@ class RetentionTable(BaseModel):
 class Retention(BaseModel):
     """Exponential decay towards the zero level, y(t) = y(0) exp(-t / tau) [Leroux et al. 2025].
 
+    A cell that leaks elsewhere than to its zero, such as to ground, ends at e = `ends_at_v`: y(t) = e + (y(0) - e)
+    exp(-t / tau), an RC discharge towards e.
+
     Attributes:
         tau: the time constant, in `unit`.
         unit: "s", "ms" or "us"; must be given.
         source: where the figure comes from.
+        ends_at_v: the voltage above the law's zero that a stored one decays to, in V; 0 is the zero itself.
         table: how it really decays, where that is known; design points with `retention` "table" use it.
     """
 
@@ -42,6 +46,7 @@ class Retention(BaseModel):
     tau: float = Field(gt=0, allow_inf_nan=False)
     unit: Literal["s", "ms", "us"]
     source: str = Field(min_length=1)
+    ends_at_v: float = Field(default=0.0, allow_inf_nan=False)
     table: RetentionTable | None = None
 
     @model_serializer(mode="wrap")
@@ -49,6 +54,8 @@ class Retention(BaseModel):
         fields = handler(self)
         if self.table is None:
             fields.pop("table", None)
+        if self.ends_at_v == 0.0:  # as files that were written before it could be another
+            fields.pop("ends_at_v", None)
         return fields
 
     @property

@@ -13,7 +13,8 @@ from gaincell.ops.quantise import code_voltage
 def aged_voltage(y: Tensor, age: Tensor, config: GainCellConfig) -> Tensor:
     """Voltages y (..., K, D), stored `age` (K,) tokens ago, as they are now; float64."""
     if config.retention == "exponential":
-        return y * torch.exp(-config.leak * age.double())[:, None]
+        left, ends = torch.exp(-config.leak * age.double())[:, None], config.cell.retention.ends_at_v
+        return ends + (y - ends) * left if ends else y * left
     left, steep = decay_table(config)
     code = (y.detach()[..., None] - written_voltages(config).to(y)).abs().argmin(-1)
     at = age[:, None].expand_as(code)

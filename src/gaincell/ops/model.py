@@ -23,8 +23,8 @@ class ArrayModel:
         config: the design point that it was read from.
         gate: what makes pulses of the first product.
         readout: what makes numbers of the second.
-        key: charge of a key cell, such that pulses times it, summed over head_dim, is what the gate takes.
-        value: charge of a value cell, such that phi times it, summed over a sub-tile, is in counts of the read-out.
+        key: charge of a stored key, such that pulses times it, summed over head_dim, is what the gate takes.
+        value: charge of a stored value, such that phi times it, summed over a sub-tile, is in counts of the read-out.
         back_key: as `key`, of the law of the backward pass; the same object where that is the cell's own.
         back_value: as `value`, likewise.
         normaliser: what the outputs are divided by, or None.
@@ -61,7 +61,8 @@ class ArrayModel:
 @lru_cache(maxsize=128)  # every layer of a model
 def array_model(config: GainCellConfig) -> ArrayModel:
     """The arrays of a design point."""
-    gate, readout, law, back_law = Gate(config.gate), Readout.of(config), config.cell.model_law, backward_law(config)
+    gate, readout = Gate(config.gate), Readout.of(config)
+    law, back_law = config.cell.model_cell_law, backward_law(config)
     score, output = gate.scale(config), readout.scale / config.output_scale
     key, value = Terms.of(law, config, score), Terms.of(law, config, output)
     back_key, back_value = key, value

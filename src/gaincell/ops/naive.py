@@ -7,7 +7,7 @@ from gaincell.ops.leak import aged_voltage
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.operands import Operands
 from gaincell.ops.quantise import fired
-from gaincell.ops.variation import arrays
+from gaincell.ops.variation import Cells, arrays
 
 #: What it computes; see `gaincell.ops.model.ArrayModel.needs`.
 SERVES = frozenset({"normaliser", "feedthrough", "noise", "mismatch", "retention table"})
@@ -27,19 +27,25 @@ def naive_products(operands: Operands, model: ArrayModel, pad: Tensor | None = N
     stored = ~(torch.zeros_like(given.k[..., 0]).bool() if given.absent is None else given.absent)
     stored = stored.repeat_interleave(groups, 1)
     cells, noise = arrays(config, given.k.shape[1], dim, q), model.noise and model.noise.of_call()
-    f, through = config.cell.model_law, config.cell.model_feedthrough(config.pulse_max_s) or ()
+    g, through = config.cell.model_cell_law, config.cell.model_feedthrough(config.pulse_max_s) or ()
     index = torch.arange(heads, device=q.device)
     head, count = index[:, None] // groups, model.normaliser or (lambda total: total)
 
-    def charge(pulse: Tensor, often: Tensor, y: Tensor, age: Tensor, column: Tensor, array: int) -> Tensor:
-        """Of cells (Hq, s, D) written at voltages y: pulse * gain * f(what is left - zero), and `often` F(of that)."""
-        left, whole = aged_voltage(y, age, config), 1.0
-        if config.leak_form == "factored":  # charges decay as a whole
-            left, whole = y, torch.exp(-config.leak * age.double())[:, None]
-        own = None if cells is None else cells[array].at(head, column)
+    def drawn(pulse: Tensor, often: Tensor, left: Tensor, whole: Tensor, own: Cells | None) -> Tensor:
+        """By cells (Hq, s, D) of which these voltages are left: pulse * gain * g(left - zero), and `often` F(left)."""
         gain, zero = (1.0, 0.0) if own is None else (own.gain, own.zero)
-        total = pulse * gain * f(left - zero) * whole
+        total = pulse * gain * g(left - zero) * whole
         return total + often * sum(c * left**i for i, c in enumerate(through)) * whole if config.feedthrough else total
+
+    def charge(pulse: Tensor, often: Tensor, y: Tensor, age: Tensor, column: Tensor, array: int) -> Tensor:
+        """Of values (Hq, s, D) written as y: what one cell draws, less what the other one or the reference does."""
+        now = age * (config.leak_form == "cell")  # "factored": charges decay as a whole
+        whole, own = torch.exp(-config.leak * (age - now).double())[:, None], cells and cells[array].at(head, column)
+        total = drawn(pulse, often, aged_voltage(y, now, config), whole, own)
+        if config.cell.polarity == "push_pull":
+            return total
+        left = aged_voltage(-y, now, config) if config.cell.polarity == "pair" else torch.zeros_like(y)
+        return total - drawn(pulse, often, left, whole, own and own.other)
 
     out, z, phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens), q.new_zeros(batch, heads, tokens, tokens)
     for b in range(batch):

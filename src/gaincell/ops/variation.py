@@ -20,32 +20,40 @@ class Cells:
     """Cells that read gain f(y - zero): gain around 1, zero in volt.
 
     Attributes:
-        gain, zero: (Hkv, window, D) of a whole array, by column; or of the cells that hold some tokens.
+        gain, zero: (Hkv, window, D) of a whole array, by column; or of the cells that hold some tokens. Of reference
+            cells in the second array, which all output lines share, (Hkv, window, 1).
+        other: the cells whose charge is taken off theirs: the other ones of pairs, or the references; None where a
+            cell is a value alone.
     """
 
     gain: Tensor
     zero: Tensor
+    other: "Cells | None" = None
 
     @property
     def nbytes(self) -> int:
-        """Of both."""
-        return self.gain.nbytes + self.zero.nbytes
+        """Of all."""
+        return self.gain.nbytes + self.zero.nbytes + (self.other.nbytes if self.other else 0)
 
     def at(self, head: Tensor, column: Tensor) -> "Cells":
         """The cells of some heads' columns: indices that broadcast to (...), giving (..., D)."""
-        return Cells(self.gain[head, column], self.zero[head, column])
+        other = self.other.at(head, column) if self.other else None
+        return Cells(self.gain[head, column], self.zero[head, column], other)
 
 
 def arrays(config: GainCellConfig, kv_heads: int, head_dim: int, like: Tensor) -> tuple[Cells, Cells] | None:
     """The key and the value array's cells, on the device and in the dtype of `like`; None where all are equal.
 
     A cell depends on the seed, its array, head, column and row, and on nothing else: not on the batch, whose rows meet
-    the same arrays, and not on how many columns or heads there are.
+    the same arrays, and not on how many columns or heads there are. A pair's other cell is drawn as a cell of further
+    arrays. References stand in a column of each sub-tile of keys, and on a line of each sub-tile of values.
     """
     if config.mismatch is None:
         return None
     assert config.mismatch_seed is not None
-    drawn_by = config.mismatch_seed, config.mismatch, (kv_heads, config.window, head_dim), like.device, like.dtype
+    sizes, columns = (kv_heads, config.window, head_dim), config.subtile_columns
+    shares = {"push_pull": None, "pair": (False, 1), "reference": (True, columns)}[config.cell.polarity]
+    drawn_by = config.mismatch_seed, config.mismatch, sizes, shares, like.device, like.dtype
     with _keeping:
         if (found := _kept.get(drawn_by)) is None:
             found = _drawn(*drawn_by)
@@ -60,20 +68,25 @@ def _drawn(
     seed: int,
     deviations: tuple[float, float],
     sizes: tuple[int, int, int],
+    shares: tuple[bool, int] | None,
     device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[Cells, Cells]:
+    """Both arrays; `shares`: whether other cells are references, and of how many columns; None where there are none."""
     with torch.inference_mode(False), torch.no_grad():  # what is made inside could not be saved for a gradient outside
         head, column, row = (torch.arange(n, device=device) for n in sizes)
         head, column = head[:, None, None], column[:, None]
         gain, zero = deviations
-        key, value = (
-            Cells(
-                normal(seed, array, 0, head, column, row).mul_(gain).add_(1.0).to(dtype),
-                normal(seed, array, 1, head, column, row).mul_(zero).to(dtype),
-            )
-            for array in range(2)
-        )
+
+        def cells(array: int, column: Tensor, row: Tensor, other: Cells | None = None) -> Cells:
+            drawn = (normal(seed, array, what, head, column, row) for what in range(2))
+            return Cells(next(drawn).mul_(gain).add_(1.0).to(dtype), next(drawn).mul_(zero).to(dtype), other)
+
+        others: tuple[Cells | None, Cells | None] = (None, None)
+        if shares is not None:
+            reference, columns = shares
+            others = cells(2, column // columns, row), cells(3, column, row[:1] if reference else row)
+        key, value = (cells(array, column, row, other) for array, other in enumerate(others))
         return key, value
 
 

@@ -24,17 +24,28 @@ _PROGRAMS = 264
 
 
 @triton.jit
+def _of_law(law, y, ORDER: tl.constexpr):
+    """The polynomial of ORDER whose coefficients are `law`, of y."""
+    charge = tl.full((1, 1), 0.0, tl.float32) + tl.load(law + ORDER)
+    for i in tl.static_range(ORDER):
+        charge = charge * y + tl.load(law + ORDER - 1 - i)
+    return charge
+
+
+@triton.jit
 def _charges(
     codes,
     table,
     law,
     zero,
+    ends,
     column,
     written,
     left,
     TABLE: tl.constexpr,
     ORDER: tl.constexpr,
     LEAK: tl.constexpr,
+    ENDS: tl.constexpr,
     PACKED: tl.constexpr,
     DIM: tl.constexpr,
     WIDTH: tl.constexpr,
@@ -51,11 +62,13 @@ def _charges(
         y = tl.load(codes + index * DIM + line, mask=mask, other=0.0) - zero
     if LEAK == "cell":
         y = y * left[:, None]
-    if ORDER > 0:
-        charge = tl.full((1, 1), 0.0, tl.float32) + tl.load(law + ORDER)
-        for i in tl.static_range(ORDER):
-            charge = charge * y + tl.load(law + ORDER - 1 - i)
-        y = charge
+    if ENDS == "pair":
+        end = ends * (1.0 - left[:, None])
+        y = _of_law(law, end + y, ORDER) - _of_law(law, end - y, ORDER)
+    elif ORDER > 0:
+        if ENDS == "cell":
+            y = ends * (1.0 - left[:, None]) + y
+        y = _of_law(law, y, ORDER)
     if LEAK == "factored":
         y = y * left[:, None]
     return y
@@ -74,6 +87,7 @@ def read_kernel(
     kv_heads,
     leak,  # per token, in powers of two
     zero,
+    ends,  # where cells decay to, above zero
     per_charge,  # what the gate takes of a charge of one
     output,  # counts per charge
     full,
@@ -83,6 +97,7 @@ def read_kernel(
     TABLE: tl.constexpr,
     ORDER: tl.constexpr,
     LEAK: tl.constexpr,
+    ENDS: tl.constexpr,  # "zero", or elsewhere: of a "cell", or of both cells of a "pair"
     PACKED: tl.constexpr,
     GATE: tl.constexpr,
     READOUT: tl.constexpr,
@@ -119,10 +134,14 @@ def read_kernel(
                 held = held & (tl.load(absent + kv_head * WINDOW + column, mask=held, other=0) == 0)
             age = tl.where(column > newest, newest + WINDOW - column, newest - column)
             left = tl.exp2(-leak * age.to(tl.float32))
-            stored = _charges(keys, table, law, zero, column, held, left, TABLE, ORDER, LEAK, PACKED, DIM, WIDTH)
+            stored = _charges(
+                keys, table, law, zero, ends, column, held, left, TABLE, ORDER, LEAK, ENDS, PACKED, DIM, WIDTH
+            )
             score = product(q, tl.trans(stored), tl.full((MEMBERS, BLOCK), 0.0, tl.float32), MATMUL)
             phi = tl.where(held[None, :], pulse_width(score * per_charge + offset[:, None], GATE), 0.0)
-            stored = _charges(values, table, law, zero, column, held, left, TABLE, ORDER, LEAK, PACKED, DIM, WIDTH)
+            stored = _charges(
+                values, table, law, zero, ends, column, held, left, TABLE, ORDER, LEAK, ENDS, PACKED, DIM, WIDTH
+            )
             charge = product(phi, stored, charge, MATMUL)
             phi_sum += tl.sum(phi, 1)
         total += read_out(charge * output, full, READOUT)
@@ -132,10 +151,22 @@ def read_kernel(
     tl.store(row + DIM, pulses, mask=member < GROUPS)
 
 
+def _ends(config: GainCellConfig) -> str:
+    """What of a stored value decays to elsewhere than zero: nothing, its cell, or both cells of its pair."""
+    if not config.leak or not config.cell.retention.ends_at_v:
+        return "zero"
+    return "pair" if config.cell.polarity == "pair" else "cell"
+
+
 @lru_cache(maxsize=64)
 def _tables(config: GainCellConfig, device: torch.device) -> tuple[Tensor, Tensor, int]:
-    """What codes stand for, the law's coefficients, and the law's order, 0 where the table holds charges already."""
-    law = config.cell.model_law
+    """What codes stand for, the law's coefficients, and the law's order, 0 where the table holds charges already.
+
+    The law is that of a stored value: g(u) - g(-u) of a pair is odd, so it holds for what is left of u, too, but not
+    where both cells decay to elsewhere than zero; there it is that of one cell.
+    """
+    cell = config.cell
+    law = cell.model_cell_law if _ends(config) == "pair" else cell.model_law
     coefficients = torch.tensor(law.coefficients, dtype=torch.float32, device=device)
     order = len(law.coefficients) - 1
     if config.stored_levels is None:
@@ -190,6 +221,7 @@ def triton_read(
             kv_heads,
             leak=config.leak * log2(e),
             zero=config.zero_v,
+            ends=config.cell.retention.ends_at_v,
             per_charge=model.gate.scale(config),
             output=model.readout.scale / config.output_scale,
             full=model.readout.full,
@@ -199,6 +231,7 @@ def triton_read(
             TABLE=config.stored_levels is not None,
             ORDER=order,
             LEAK=config.leak_form if config.leak else "none",
+            ENDS=_ends(config),
             PACKED=packed,
             **circuits(model),
             DIM=head_dim,
