@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from gaincell import GainCellConfig, InputError
+from gaincell.cell import Cell
 from gaincell.hardware.activity import Activity
 from gaincell.models import attention_activity, interface, scalers_of
 from gaincell.ops import naive_attention
@@ -21,6 +22,15 @@ from gaincell.ops.readout import Readout
 SMALL = {"window": 8, "subtile_columns": 4, "score_saturation": 3.7, "output_scale": 2.3, "leak_per_token": 0.02}
 PAPER = GainCellConfig.named("leroux2025").replace(**SMALL)
 EXTENDED = GainCellConfig.named("extended").replace(**SMALL)
+
+
+def one_sign(polarity: str) -> Cell:
+    """Leaks to ground."""
+    law = {"coefficients": (6.0, 14.0, 9.0, 12.0), "unit": "model", "source": "made up"}
+    retention = {"tau": 5, "unit": "ms", "source": "made up", "ends_at_v": -0.45}
+    return Cell.model_validate({"name": "own", "polarity": polarity, "law": law, "retention": retention})
+
+
 POINTS = {
     "leroux2025": PAPER,
     "extended": EXTENDED,
@@ -28,6 +38,8 @@ POINTS = {
     "factored leak": EXTENDED.replace(leak_form="factored"),
     "unquantised": PAPER.replace(query_levels=None, stored_levels=None, output_levels=None),
     "no leak": PAPER.replace(leak_per_token=0.0),
+    "pairs": EXTENDED.replace(cell=one_sign("pair")),
+    "cells beside a reference": PAPER.replace(cell=one_sign("reference")),
 }
 
 
@@ -70,9 +82,23 @@ def pair_by_pair(o: Operands) -> dict[str, np.ndarray]:
     phi = naive_attention(o.q, o.k, o.v, config, preset=o.preset, absent=o.absent)[1]
     full = Readout.of(config)(torch.tensor(1.0, dtype=torch.float64))
 
+    g, polarity, ends = config.cell.model_cell_law, config.cell.polarity, config.cell.retention.ends_at_v
+
     def charge(y: Tensor, age: int) -> Tensor:
         decay = math.exp(-config.leak * age)
+        if polarity != "push_pull":
+            return one(y, decay) - (one(-y, decay) if polarity == "pair" else g(0 * y))
         return law(y) * decay if config.leak_form == "factored" else law(y * decay)
+
+    def one(y: Tensor, decay: float) -> Tensor:
+        return g(ends + (y - ends) * decay)
+
+    def drawn(y: Tensor, age: int) -> Tensor:
+        """Of all cells of a value."""
+        if polarity == "push_pull":
+            return charge(y, age).abs()
+        decay = math.exp(-config.leak * age)
+        return one(y, decay).abs() + (one(-y, decay).abs() if polarity == "pair" else 0.0)
 
     means: dict[str, list[float]] = defaultdict(list)
     for h in range(o.q.shape[1]):
@@ -85,9 +111,10 @@ def pair_by_pair(o: Operands) -> dict[str, np.ndarray]:
                 if o.absent is not None and o.absent[b, h // groups, s]:
                     continue
                 width = phi[b, h, t, s]
-                key, value, read = (charge(y[b, h // groups, s], t - s) for y in (yk, yv, stored_voltage(o.v, config)))
-                seen["key_charge"].append(pulse[b, h, t] * key.abs() / law(0.45))
-                seen["value_charge"].append(width * value.abs() / law(0.45))
+                key, value = (drawn(y[b, h // groups, s], t - s) for y in (yk, yv))
+                read = charge(stored_voltage(o.v, config)[b, h // groups, s], t - s)
+                seen["key_charge"].append(pulse[b, h, t] * key / law(0.45))
+                seen["value_charge"].append(width * value / law(0.45))
                 seen["phi"].append(width)
                 seen["phi_active"].append((width > 0).double())
                 seen["phi_full"].append((width == 1).double())
@@ -125,7 +152,9 @@ def test_what_must_hold(point: str) -> None:
     assert (activity.phi <= activity.phi_active).all()
     assert (activity.phi_full <= activity.phi).all()
     assert (activity.query_pulse <= activity.query_active + 1e-6).all()
-    largest = max(abs(POINTS[point].cell.model_law(y)) for y in (-0.45, 0.45)) / POINTS[point].cell.model_law(0.45)
+    cell = POINTS[point].cell
+    both = {y: abs(cell.model_cell_law(y)) for y in (-0.45, 0.45)}
+    largest = (sum(both.values()) if cell.polarity == "pair" else max(both.values())) / cell.model_law(0.45)
     assert (activity.key_charge <= largest * activity.query_pulse + 1e-6).all()
     assert (activity.value_charge <= largest * activity.phi + 1e-6).all()
     for codes in (activity.key_codes, activity.value_codes):

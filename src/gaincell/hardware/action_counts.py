@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.config import GainCellConfig
 from gaincell.hardware.geometry import Geometry
 from gaincell.hardware.parameters import HardwareParameters
@@ -26,6 +27,8 @@ class Drive(NamedTuple):
     phi_active: float
     value_charge: float
     readout: float
+    query_pulse: float
+    phi: float
 
 
 class Count(NamedTuple):
@@ -41,14 +44,18 @@ def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters:
 
     A cell acts in pulses of T_max at full scale, a query's perhaps longer. A row of the offset is driven at full pulse,
     onto cells of the mean charge of the head's keys (its own are pulses of 1/2 on average), though of full charge at
-    most. A word line goes with its inverse, as a push-pull cell needs it. Where lines are cut into segments, a driver
-    acts between two of them as often as the line swings.
+    most. A word line goes with its inverse, as a push-pull cell needs it, and alone elsewhere. Reference cells of a
+    sub-tile are read with its other cells, at their zero. Where lines are cut into segments, a driver acts between two
+    of them as often as the line swings.
     """
     p, window, outputs = parameters, at.window, at.value_columns
     readouts = at.tiles * outputs
     word, pulse = at.lines.word.segments - 1, at.lines.pulse.segments - 1
-    offset_charge = at.offset_rows * min(2 * drive.key_charge, 1.0)
+    full, still = cell_charge(config, config.stored_max_v - config.zero_v), cell_charge(config, 0.0)
+    offset_charge = at.offset_rows * min(2 * drive.key_charge, full)
     passed = window * (at.key_dim * drive.query_active + at.offset_rows + outputs * drive.phi_active)
+    passed = at.cells_per_value * passed + at.sign_columns * (at.key_dim * drive.query_active + at.offset_rows)
+    passed += window * at.sign_lines * drive.phi_active
     counts = (config.output_levels or p.reference_output_levels) // 2 - 1
     longer = query_pulse_s(config, p) / config.pulse_max_s
     bits = at.key_dim * value_bits(config.query_levels, p.reference_query_levels) + outputs * (
@@ -60,16 +67,32 @@ def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters:
         Count(SECOND, "cell", window * outputs * drive.value_charge),
         Count(SECOND, "signed_charge_to_pulse", readouts),
         Count(CONVERSION, "pulse_generator", at.key_dim * _times(config.query_levels, p.reference_query_levels)),
-        Count(CONVERSION, "line", 2 * passed * tier_lines(p)),
+        Count(CONVERSION, "line", at.pulse_lines * passed * tier_lines(p)),
         *writes(CONVERSION, 1 / at.turns, at, config, p),
-        *_driven(CONVERSION, 2 * (word * (at.key_dim * drive.query_active + at.offset_rows))),
-        *_driven(CONVERSION, 2 * pulse * window * drive.phi_active),
+        *_driven(CONVERSION, at.pulse_lines * (word * (at.key_dim * drive.query_active + at.offset_rows))),
+        *_driven(CONVERSION, at.pulse_lines * pulse * window * drive.phi_active),
         Count(DIGITAL, "counter", readouts * max(counts, 1) * drive.readout),
         Count(DIGITAL, "adder", readouts),
         Count(DIGITAL, "flip_flop", bits),
         Count(DIGITAL, "control", readouts),
     ]
+    if at.sign_columns:
+        pulses = longer * (at.key_dim * drive.query_pulse + at.offset_rows)
+        actions.append(Count(FIRST, "cell", at.sign_columns * pulses * still))
+        actions.append(Count(SECOND, "cell", window * at.sign_lines * drive.phi * still))
     return actions
+
+
+def cell_charge(config: GainCellConfig, y: float) -> float:
+    """What the cells of a value y, just written, draw together, over what a value of +0.45 V adds to its line.
+
+    1 of a push-pull cell: its word for a full charge, whatever the range of voltages.
+    """
+    cell = config.cell
+    if cell.polarity == "push_pull":
+        return 1.0
+    both = abs(cell.model_cell_law(y)) + (abs(cell.model_cell_law(-y)) if cell.polarity == "pair" else 0.0)
+    return both / abs(cell.model_law(REFERENCE_VOLTAGE_V))
 
 
 def writes(
@@ -77,11 +100,14 @@ def writes(
 ) -> list[Count]:
     """Actions that write so many tokens into a pair of arrays.
 
-    A driver hands on a code, not a voltage: each segment of a write line has a DAC of its own, of which one acts.
-    A line that swings to the stored voltage takes its charge from the supply, so energy goes with the voltage.
+    Each cell of a pair has a DAC and a write line of its own, and is written at once with the other; reference cells
+    are tied to a bias line. A driver hands on a code, not a voltage: each segment of a write line has a DAC of its own,
+    of which one acts. A line that swings to the stored voltage takes its charge from the supply, so energy goes with
+    the voltage.
     """
     p = parameters
-    passed = at.window if p.write_line_columns is None else min(at.window, p.write_line_columns)
+    columns = at.window if p.write_line_columns is None else min(at.window, p.write_line_columns)
+    passed = columns * at.cells_per_value
     ladder = p.linearised_dac_energy_ratio if config.storage == "linearised" else 1.0
     swing = config.stored_max_v / p.reference_stored_v
     return [

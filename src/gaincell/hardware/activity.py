@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
+from gaincell.cell import PolynomialLaw
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 
@@ -44,8 +45,10 @@ class Activity:
 
     Arrays are float64, (layers, Hq) unless said otherwise; one number for all heads has shape (1, 1). A column is in
     use for a query if it holds a token in the query's window: one not yet written, and a token that is kept digitally,
-    count nowhere. Charges are per cell and of either sign (a push-pull cell takes current for both), in units of what a
-    pulse of T_max draws from a cell at +0.45 V. They are those of the aged cell, leak included.
+    count nowhere. Charges are per stored value and of either sign (a push-pull cell takes current for both), in units
+    of what a pulse of T_max draws for a value of +0.45 V. They are those of the aged cell, leak included. Of cells of
+    one sign they are what all cells of a value draw, a pair's both, over what +0.45 V adds to its line; references are
+    counted apart, from pulses.
 
     Attributes:
         query_pulse: width of the pulses on the query lines, in T_max. With differential queries both reads together;
@@ -117,10 +120,11 @@ class Activity:
         """What is assumed where no model was watched: `REFERENCE`, and uniform codes of as many levels as there are.
 
         Of another range of stored voltages, or another zero in it, the codes are assumed to be the same: cells draw
-        charge as their law has it at the voltages that these codes are then.
+        charge as their law has it at the voltages that these codes are then. Cells of one sign draw as much more than
+        a value adds to its line as they do over all voltages, evenly.
         """
         levels = config.stored_levels or UNQUANTISED_LEVELS
-        ratio = _mean_charge(config, config.stored_max_v, config.zero_v) / _mean_charge(config, *_REFERENCE_V)
+        ratio = _mean_drawn(config) / _mean_charge(config, *_REFERENCE_V)
         means = {name: [[mean * (ratio if name in _CHARGES else 1.0)]] for name, mean in REFERENCE.items()}
         codes = {name: [[[1 / levels] * levels]] for name in _CODES}
         arrays = {**means, **codes}
@@ -149,8 +153,21 @@ class Activity:
 
 
 def _mean_charge(config: GainCellConfig, highest_v: float, zero_v: float) -> float:
-    """Mean size of the cell's charge over voltages between 0 and the highest, evenly."""
-    law, steps = config.cell.model_law, UNQUANTISED_LEVELS
+    """Mean size of a value's charge over voltages between 0 and the highest, evenly."""
+    return _mean(config.cell.model_law, highest_v, zero_v)
+
+
+def _mean_drawn(config: GainCellConfig) -> float:
+    """The same of what its cells draw together, at the design point's voltages."""
+    cell, at = config.cell, (config.stored_max_v, config.zero_v)
+    if cell.polarity == "push_pull":
+        return _mean_charge(config, *at)
+    own = _mean(cell.model_cell_law, *at)  # a pair's voltages are as far below zero as above
+    return 2.0 * own if cell.polarity == "pair" else own
+
+
+def _mean(law: PolynomialLaw, highest_v: float, zero_v: float) -> float:
+    steps = UNQUANTISED_LEVELS
     return sum(abs(law(highest_v * step / steps - zero_v)) for step in range(steps + 1)) / (steps + 1)
 
 

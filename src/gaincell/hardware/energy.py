@@ -28,7 +28,8 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
 
     A component that the parameters set is taken as it is. Of the others a cell file with energies (`gaincell
     characterize`) brings its own. A cell whose law is in coulomb per second draws its own current: supply x f(+0.45 V)
-    x T_max. Of another, only the law's shape is known, and the default stands for it.
+    x T_max. Of another, only the law's shape is known, and the default stands for it. With cells of one sign f(+0.45 V)
+    is a value's, such as what both cells of a pair differ by, and cells act as often as they draw that much.
 
     Raises:
         InputError: a part has no rule that brings it to the node or supply, the cell's pulse has no width, or the
@@ -43,6 +44,9 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
             update[name] = getattr(parts, name).model_copy(update={"energy_j": own.conversion_j})
     if own is not None and "cell" not in given:
         energy_j = _read_j(config, parameters, own.read_full_j) * config.pulse_max_s / CHARACTERISED_PULSE_S
+        if config.cell.polarity != "push_pull":  # of one cell, which draws more than a value adds to its line
+            one, value = (law(REFERENCE_VOLTAGE_V) for law in (config.cell.model_cell_law, config.cell.model_law))
+            energy_j *= abs(value / one)
     elif charge is not None:
         energy_j = parameters.supply_v * charge * REFERENCE_CHARGE * config.pulse_max_s
     elif cell.latency_s == 0:

@@ -431,7 +431,7 @@ def estimate(
         layers=tuple(energy for energy, _ in each),
         layer_areas=tuple(area for _, area in each),
         area=_area_of(arrays[0], built, p, parts) if built < pairs else added(area for _, area in each),
-        notes=(*workload.notes, *_notes(workload, arrays, config.window), *_cell_notes(config)),
+        notes=(*workload.notes, *_notes(workload, arrays, config.window), *_cell_notes(config, p)),
     )
     if not math.isfinite(found.energy_j + found.area_m2 + found.latency_s):
         raise InputError("hardware parameters: the estimate is not a finite number; make the largest of them smaller.")
@@ -494,13 +494,18 @@ def _notes(workload: Workload, arrays: Sequence[Arrays], window: int) -> Iterato
         yield f"This model has {workload.positions:,} positions, so a window of {widest:,} is never full."
 
 
-def _cell_notes(config: GainCellConfig) -> Iterator[str]:
-    """At what temperature and corner the cell's figures are, where its file says so."""
+def _cell_notes(config: GainCellConfig, parameters: HardwareParameters) -> Iterator[str]:
+    """Where the cell's figures hold, and what of it the default parts are not made for."""
     if (found := config.cell.conditions) is not None:
         corner = "" if found.corner is None else f", corner {found.corner}"
         yield (
             f"Retention and energies of cell '{config.cell.name}' are those at {found.temperature_c:g} °C{corner}; no "
             "other part depends on temperature."
+        )
+    if config.cell.polarity != "push_pull" and "cell" not in parameters.components.model_fields_set:
+        yield (
+            f"Cell '{config.cell.name}' is of one sign, but each is counted with the area of the published push-pull "
+            "cell of six transistors; set components.cell to your own."
         )
 
 

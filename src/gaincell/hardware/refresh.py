@@ -31,12 +31,18 @@ def time_constant_s(config: GainCellConfig, limit: float) -> float:
     """The cell's time constant, or where retention is a table what stands for it in comparing ages with `limit`.
 
     A token of an exponential cell of tau reaches `limit` at limit x tau, when its highest voltage above zero has lost
-    1 - e^{-limit} of itself. By a table it does so when any of the voltages that were written has moved by as much, in
-    volt: the worst one decides. A table that ends before is taken to hold no longer than it says.
+    1 - e^{-limit} of itself. By a table, or where a cell decays to elsewhere than zero, it does so when any of the
+    voltages that are written has moved by as much, in volt: the worst one decides. A table that ends before is taken to
+    hold no longer than it says.
     """
     retention = config.cell.retention
     if config.retention == "exponential" or retention.table is None:
-        return retention.tau_s
+        if not retention.ends_at_v:
+            return retention.tau_s
+        outermost = (-config.zero_v, config.stored_max_v - config.zero_v)
+        furthest_v = max(abs(y - retention.ends_at_v) for y in outermost)
+        lost = (1.0 - math.exp(-limit)) * max(map(abs, outermost)) / furthest_v
+        return retention.tau_s if lost >= 1.0 else -math.log(1.0 - lost) * retention.tau_s / limit
     table = retention.table
     allowed_v = (1.0 - math.exp(-limit)) * max(abs(row[0]) for row in table.stored)
     reached = [_reached(table.time, [abs(y - row[0]) for y in row], allowed_v) for row in table.stored]

@@ -57,7 +57,13 @@ class Wires:
         return self.word.delay_s + self.key.delay_s + self.pulse.delay_s + self.value.delay_s
 
 
-def wires(config: GainCellConfig, parameters: HardwareParameters, key_rows: int, value_columns: int) -> Wires:
+def wires(
+    config: GainCellConfig,
+    parameters: HardwareParameters,
+    key_rows: int,
+    value_cells: int,
+    row_cells: int | None = None,
+) -> Wires:
     """The lines of a pair of arrays at a design point.
 
     A line has the resistance of its metal over the cells' pitch, and the capacitance that its energy says. A driver
@@ -68,7 +74,8 @@ def wires(config: GainCellConfig, parameters: HardwareParameters, key_rows: int,
         config: the design point; of it window, sub-tile, pulse and levels.
         parameters: metal, pitch and parts.
         key_rows: rows of the first array.
-        value_columns: output lines of the second.
+        value_cells: cells across the output lines of the second.
+        row_cells: cells along a row of the first. None: one a column.
 
     Raises:
         InputError: a part has no rule that brings it to the node or supply, or a line's delay is beyond all numbers.
@@ -93,7 +100,8 @@ def wires(config: GainCellConfig, parameters: HardwareParameters, key_rows: int,
         delay_s = unit_s * (full * reach**2 + (cells - full * reach) ** 2) + full * parts.driver.latency_s
         return Line(cells, full + 1, unit_s * cells**2, delay_s)
 
-    return Wires(reach, driven(config.window), driven(value_columns), in_one(key_rows), in_one(config.subtile_columns))
+    along = driven(row_cells or config.window)
+    return Wires(reach, along, driven(value_cells), in_one(key_rows), in_one(config.subtile_columns))
 
 
 @cache

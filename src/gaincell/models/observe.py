@@ -11,6 +11,7 @@ from gaincell.errors import InputError
 from gaincell.hardware.activity import UNQUANTISED_LEVELS, Activity
 from gaincell.models.attention_modules import scalers_of
 from gaincell.ops.dense import dense
+from gaincell.ops.leak import aged_voltage
 from gaincell.ops.model import array_model
 from gaincell.ops.operands import Operands
 from gaincell.ops.quantise import code_voltage, query_pulse, stored_code
@@ -136,15 +137,23 @@ def _total(x: Tensor) -> Tensor:
 
 
 def _charges(config: GainCellConfig, ages: Tensor) -> Tensor:
-    """|f| of a cell at every stored level and age, over |f(0.45 V)|: (levels, ages), in double precision.
+    """What the cells of every stored level draw at every age, over |f(0.45 V)|: (levels, ages), in double precision.
 
-    Of a cell as all are on average, where they differ.
+    |f| of a push-pull cell; of cells of one sign, what all that a value is stored in draw. Of cells as all are on
+    average, where they differ.
     """
-    law, config = config.cell.model_law, config.replace(mismatch_seed=None)
-    terms = Terms.of(law, config, 1.0 / abs(law(REFERENCE_VOLTAGE_V)))
+    cell, config = config.cell, config.replace(mismatch_seed=None)
+    scale = 1.0 / abs(cell.model_law(REFERENCE_VOLTAGE_V))
     levels = torch.arange(config.stored_levels or 0, device=ages.device)
     y = code_voltage(levels, config, torch.float64)[:, None].expand(-1, len(ages))
-    return terms.charge(y, ages).abs()
+    if cell.polarity == "push_pull":
+        return Terms.of(cell.model_law, config, scale).charge(y, ages).abs()
+    factored = config.leak_form == "factored"
+    drawn = torch.zeros_like(y)
+    for written in (y, -y)[: cell.cells_per_value]:
+        left = written if factored else aged_voltage(written[..., None], ages, config)[..., 0]
+        drawn = drawn + cell.model_cell_law(left).abs() * scale
+    return drawn * torch.exp(-config.leak * ages.double()) if factored else drawn
 
 
 def _key_charge(pulse: Tensor, code: Tensor, present: Tensor, charge: Tensor) -> Tensor:
