@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gaincell import InputError
-from gaincell.cell import load_cell
-from gaincell.cell.csv_table import read_columns
+from gaincell import GainCellConfig, InputError
+from gaincell.cell import Cell, load_cell
 from gaincell.cell.fit import fit_law, fit_retention
+from gaincell.cell.rising_law import falls
+from gaincell.cell.csv_table import read_columns
 
 #: The published law, in uA.
 LAW = np.array(load_cell("leroux2025").law.coefficients) * 0.3
@@ -58,6 +59,54 @@ def test_noise_and_outliers_do_not_move_it(seed: int, table: Write) -> None:
     plain = np.polynomial.polynomial.polyfit(STORED - 0.45, noisy, 3)
     off = np.polynomial.polynomial.polyval(STORED - 0.45, plain) - current(STORED)
     assert np.abs(off).max() > 0.03 * full  # least squares does move
+
+
+def nmos(stored: np.ndarray) -> np.ndarray:
+    """In uA: a transistor with a threshold of 0.3 V, weakly on below it [Enz, Krummenacher and Vittoz 1995]."""
+    return 8.0 * (2 * 1.25 * 0.026 * np.log1p(np.exp((stored - 0.3) / (2 * 1.25 * 0.026)))) ** 2
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("order", [None, 3])
+def test_data_of_one_sign_give_a_law_of_one_sign_for_pairs(
+    table: Write, sign: int, noise: float, order: int | None
+) -> None:
+    """An NMOS's current, or a PMOS's less its sign: the law rises, does not turn, and fits every design point."""
+    true = sign * nmos(STORED if sign > 0 else 0.9 - STORED)
+    measured = true + np.random.default_rng(2).normal(0, noise, true.shape)
+    found = fit_law(table("stored [V],current [uA]", STORED, measured), order=order)
+    assert found.polarity == "pair"
+    values = found.law(np.linspace(-0.45, 0.45, 257))
+    assert (np.diff(values) > 0).all()
+    assert (sign * values).min() > -1e-3 * np.ptp(values)
+    assert np.abs(found.law(STORED - 0.45) * 1e6 - true).max() < 0.08 * np.ptp(true)
+    own = Cell(name="own", polarity="pair", law=found.law, retention=load_cell("leroux2025").retention)
+    GainCellConfig.named("extended").replace(cell=own)
+
+
+def test_a_polarity_that_the_data_do_not_have_is_refused(table: Write) -> None:
+    one_sign = table("stored [V],current [uA]", STORED, nmos(STORED))
+    assert fit_law(one_sign, polarity="reference").polarity == "reference"
+    with pytest.raises(InputError, match=r"of one sign.*'push_pull'.*use 'pair' or 'reference'"):
+        fit_law(one_sign, polarity="push_pull")
+    both = table("stored [V],current [uA]", STORED, current(STORED))
+    assert fit_law(both).polarity == "push_pull"
+    with pytest.raises(InputError, match=r"both signs.*'pair'"):
+        fit_law(both, polarity="pair")
+
+
+def test_a_law_that_noise_lets_fall_is_held_to_rise(table: Write) -> None:
+    """Flat in the middle: free fits wave there, and a design point with linearised storage refuses them."""
+    y = STORED - 0.45
+    noisy = 400 * y**5 + 0.05 * y + np.random.default_rng(1).normal(0, 0.05, y.shape)
+    found = fit_law(table("stored [V],current [uA]", STORED, noisy), order=5)
+    free = np.polynomial.polynomial.polyfit(y, noisy, 5)
+    assert falls(free, -0.45, 0.45)
+    assert not falls(np.array(found.law.coefficients), -0.45, 0.45)
+    assert "held to rise" in found.law.source
+    own = load_cell("leroux2025").model_copy(update={"law": found.law})
+    GainCellConfig.named("extended").replace(cell=own)
 
 
 def test_feedthrough_is_told_from_the_law(table: Write) -> None:
@@ -127,6 +176,15 @@ def test_no_file_is_more_than_refused(tmp_path_factory: pytest.TempPathFactory, 
     for read in (fit_law, fit_retention):
         with pytest.raises(InputError):
             read(path)
+
+
+def test_a_decay_to_ground_ends_there(tmp_path: Path) -> None:
+    time = np.linspace(0, 20e-3, 30)
+    rows = "".join(f"{t},{0.9 * np.exp(-t / 5e-3)}\n" for t in time)
+    (tmp_path / "decay.csv").write_text("time [s],stored [V]\n" + rows)
+    found = fit_retention(tmp_path / "decay.csv", ends_v=0.0)
+    assert found.tau_s == pytest.approx(5e-3, rel=0.01)
+    assert found.ends_at_v == pytest.approx(-0.45)
 
 
 def test_other_columns_and_separators(tmp_path: Path) -> None:

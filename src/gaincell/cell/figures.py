@@ -93,7 +93,8 @@ class Mismatch(_Figures):
 
     Attributes:
         current: of the read current, at the stored voltage where it is largest, as a fraction of f(+0.45 V).
-        zero_crossing_v: of the stored voltage that gives no charge, in V.
+        zero_crossing_v: of the stored voltage that gives no charge, or, of cells of one sign, the charge that they give
+            at their zero level on average, in V.
         gain: of f(+0.45 V) - f(-0.45 V), as a fraction of its mean.
         samples: how many cells.
         seed: of the draw.

@@ -4,18 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.polynomial import Polynomial
 
-from gaincell.cell.csv_table import read_columns
-from gaincell.cell.law import PolynomialLaw
+from gaincell.cell.law import REFERENCE_VOLTAGE_V, PolynomialLaw
+from gaincell.cell.polarity import Polarity, polarity_for, sign_of
 from gaincell.cell.retention import Retention
+from gaincell.cell.rising_law import falls, rising_fit, turns
+from gaincell.cell.csv_table import read_columns
 from gaincell.errors import InputError
 
 #: Huber's constant: 95 % of least squares' efficiency on normal noise (Huber, Ann. Math. Stat. 35, 73 (1964)).
 _HUBER = 1.345
 _FOLDS = 8
 _HIGHEST_ORDER = 7
-#: A law may fall by this fraction of its range from one of 200 steps of the voltage to the next, as noise does.
-_FALL = 1e-3
+#: A law may be held to rise where that moves it by no more than this fraction of its range, as noise does.
+_HELD = 0.05
 #: A law is used from 0.45 V below its zero to 0.45 V above; data must reach this far to both sides, in V.
 _REACH_V = 0.2
 #: Residuals beyond so many robust deviations are counted as outliers.
@@ -27,7 +30,8 @@ class LawFit:
     """A law and how it was found.
 
     Attributes:
-        law: in C/s.
+        law: of one cell, in C/s.
+        polarity: how cells with that law store values.
         errors: cross-validated error of each order that was tried, from 1 on: mean absolute, as a fraction of the
             largest charge per time.
         deviation: robust standard deviation of the data from the law, in the same unit.
@@ -38,6 +42,7 @@ class LawFit:
     """
 
     law: PolynomialLaw
+    polarity: Polarity
     errors: tuple[float, ...]
     deviation: float
     outliers: int
@@ -46,21 +51,23 @@ class LawFit:
     rate_c_per_s: np.ndarray
 
 
-def fit_law(path: Path, *, zero_v: float = 0.45, order: int | None = None) -> LawFit:
+def fit_law(path: Path, *, zero_v: float = 0.45, order: int | None = None, polarity: Polarity | None = None) -> LawFit:
     """Fit a charge law to a CSV file with `stored [V]`, and `charge [C]` with `width [s]`, or `current [A]`.
 
     Prefixes of units are understood. With several widths the charge at width zero (feedthrough) is fitted along and
     left out of the law. Outliers are weighed down (Huber); the order is the lowest whose cross-validated error is
-    within one standard error of the best.
+    within one standard error of the best. A law that falls somewhere, or turns where the data are of one sign, is held
+    not to, wherever laws are used.
 
     Args:
         path: the file.
         zero_v: stored voltage that stands for zero.
         order: of the polynomial; chosen by cross-validation if None.
+        polarity: how such cells store values. None: push-pull where charges have both signs, else pairs.
 
     Raises:
-        InputError: unusable data: columns or units missing, too few points, charges of one sign, or a law that does not
-            rise with the stored voltage.
+        InputError: unusable data: columns or units missing, too few points, charges that do not rise with the stored
+            voltage, or that cells of this polarity do not draw.
     """
     data = read_columns(path, {"stored": "V", "width": "s", "charge": "C", "current": "A"})
     y, rate, width = _quantities(path, data, zero_v)
@@ -74,30 +81,63 @@ def fit_law(path: Path, *, zero_v: float = 0.45, order: int | None = None) -> La
         raise InputError(f"{path} has {distinct} stored voltages, too few for order {order}; take 1 to {highest}.")
     if y.min() > -_REACH_V or y.max() < _REACH_V:
         raise InputError(f"{path}: stored voltages must reach {_REACH_V} V and more to both sides of {zero_v:g} V.")
-    if np.median(rate[y < 0]) >= 0 or np.median(rate[y > 0]) <= 0:
+    if np.median(rate[y <= y.min() / 2]) >= np.median(rate[y >= y.max() / 2]):
         raise InputError(
-            f"{path}: the charge must be negative below {zero_v:g} V and positive above; if it is unsigned, subtract "
-            "what is drawn at zero, and if its sign is reversed, turn it."
+            f"{path}: the charge does not always rise with the stored voltage, as it must; check the data, and if its "
+            "sign is reversed, turn it."
         )
+    sign = sign_of(y, rate)
+    polarity = polarity_for(sign, polarity, str(path))
     largest = float(np.abs(rate).max())
     tried = _cross_validated(y, rate / largest, width, highest)
     chosen = order or _lowest_good(tried)
     coefficients = _robust_fit(_matrix(y, width, chosen), rate / largest) * largest
+    held = _held(path, y, rate, width, coefficients, chosen, sign)
+    source = f"measured, {path.name}, {len(y)} points, robust fit of order {chosen}"
+    kept = "held to rise, and to the sign of the data" if sign else "held to rise"
     law = PolynomialLaw(
-        coefficients=tuple(map(float, coefficients[: chosen + 1])),
+        coefficients=tuple(map(float, (coefficients if held is None else held)[: chosen + 1])),
         unit="C/s",
-        source=f"measured, {path.name}, {len(y)} points, robust fit of order {chosen}",
+        source=source if held is None else f"{source}; {kept}",
     )
-    values = law(np.linspace(y.min(), y.max(), 201))
-    if (np.diff(values) < -_FALL * np.ptp(values)).any():
-        raise InputError(
-            f"{path}: the charge does not always rise with the stored voltage; check the data, or give a lower order."
-        )
-    residual = rate - _matrix(y, width, chosen) @ coefficients
+    residual = rate - _matrix(y, width, chosen) @ (coefficients if held is None else held)
     deviation = _deviation(residual)
     outliers = int((np.abs(residual) > _OUTLIER * max(deviation, 1e-6 * largest)).sum())
     errors = tuple(float(error.mean()) for error in tried)
-    return LawFit(law, errors, deviation / largest, outliers, len(y), y, law(y) + residual)
+    return LawFit(law, polarity, errors, deviation / largest, outliers, len(y), y, law(y) + residual)
+
+
+def _held(
+    path: Path,
+    y: np.ndarray,
+    rate: np.ndarray,
+    width: np.ndarray | None,
+    coefficients: np.ndarray,
+    order: int,
+    sign: int,
+) -> np.ndarray | None:
+    """The coefficients of a law that rises, and keeps the data's sign, wherever laws are used; None if it does already.
+
+    The feedthrough and the weights of outliers stay those of the free fit.
+
+    Raises:
+        InputError: the data are far from any such law.
+    """
+    law, rest = coefficients[: order + 1], coefficients[order + 1 :]
+    low, high = min(y.min(), -REFERENCE_VOLTAGE_V), max(y.max(), REFERENCE_VOLTAGE_V)
+    if not falls(law, low, high) and not (sign and turns(law, low, high, sign)):
+        return None
+    residual = rate - _matrix(y, width, order) @ coefficients
+    limit = _HUBER * max(_deviation(residual), 1e-12 * np.abs(rate).max())
+    # An outlier pulls as one at Huber's limit would.
+    free = Polynomial(law)(y)
+    held = rising_fit(y, free + np.clip(residual, -limit, limit), order, sign=sign, reach=(low, high))
+    if np.abs(Polynomial(held)(y) - free).max() > _HELD * np.ptp(free):
+        raise InputError(
+            f"{path}: the charge does not always rise with the stored voltage; check the data, give a lower order, or, "
+            "if charges below zero were measured unsigned, give them their sign."
+        )
+    return np.append(held, rest)
 
 
 def read_decay(path: Path, *, zero_v: float = 0.45) -> tuple[np.ndarray, np.ndarray]:
@@ -118,21 +158,27 @@ def read_decay(path: Path, *, zero_v: float = 0.45) -> tuple[np.ndarray, np.ndar
     return time, y
 
 
-def fit_retention(path: Path, *, zero_v: float = 0.45) -> Retention:
+def fit_retention(path: Path, *, zero_v: float = 0.45, ends_v: float | None = None) -> Retention:
     """Fit tau to a CSV file with `time [s]` and `stored [V]`: one decay of a voltage that was written.
+
+    Args:
+        path: the file.
+        zero_v: stored voltage that stands for zero.
+        ends_v: that which it decays to; zero_v if None.
 
     Raises:
         InputError: unusable data: columns or units missing, too few points, or a voltage that does not decay.
     """
-    time, y = read_decay(path, zero_v=zero_v)
+    end_v = zero_v if ends_v is None else ends_v
+    time, y = read_decay(path, zero_v=end_v)
     start = float(np.median(y[:3]))
     left = y / start if start else y
     if abs(start) < 0.05 or np.median(left[-3:]) > 0.9 or time[-1] <= 0:
-        raise InputError(f"{path}: the voltage does not decay towards {zero_v:g} V by a tenth; measure longer.")
+        raise InputError(f"{path}: the voltage does not decay towards {end_v:g} V by a tenth; measure longer.")
     if np.median(left[-3:]) < -0.1:
         raise InputError(
-            f"{path}: the voltage decays past {zero_v:g} V; give the voltage that it decays to as zero, "
-            "or cut the data there."
+            f"{path}: the voltage decays past {end_v:g} V; give the voltage that it decays to (--decays-to), or cut the "
+            "data there."
         )
 
     def error(tau: float) -> float:
@@ -148,7 +194,8 @@ def fit_retention(path: Path, *, zero_v: float = 0.45) -> Retention:
         tau = min((tau * factor**step for step in range(-30, 31)), key=error)
     if not 1e-3 < tau / time[-1] < 20:
         raise InputError(f"{path}: no exponential is near this decay; the times must span its time constant.")
-    return Retention(tau=tau, unit="s", source=f"measured, {path.name}, {len(time)} points")
+    source = f"measured, {path.name}, {len(time)} points"
+    return Retention(tau=tau, unit="s", source=source, ends_at_v=end_v - zero_v)
 
 
 def _quantities(

@@ -1,4 +1,4 @@
-"""The nearest polynomial that rises throughout, where least squares alone give one that falls somewhere."""
+"""The nearest polynomial that rises throughout, and keeps one sign where it must, where least squares alone do not."""
 
 import numpy as np
 from numpy.polynomial import Polynomial
@@ -12,18 +12,32 @@ def falls(coefficients: np.ndarray, low: float, high: float) -> bool:
     return bool((Polynomial(coefficients).deriv()(np.linspace(low, high, 1025)) <= 0).any())
 
 
-def nearest_law(y: np.ndarray, values: np.ndarray, order: int) -> tuple[np.ndarray, bool]:
+def turns(coefficients: np.ndarray, low: float, high: float, sign: int) -> bool:
+    """Whether sum_i c_i y^i, which rises, has another sign than `sign` somewhere from `low` to `high`."""
+    return bool(sign * Polynomial(coefficients)(low if sign > 0 else high) < 0)
+
+
+def nearest_law(y: np.ndarray, values: np.ndarray, order: int, sign: int = 0) -> tuple[np.ndarray, bool]:
     """Coefficients, lowest order first, of the polynomial of `order` nearest to `values` at y (both (points,)).
 
-    Where `values` rise and that one falls somewhere it is held to rise, and that is told.
+    Where `values` rise and that one falls somewhere it is held to rise, and that is told; likewise one that turns where
+    values are of one sign, `sign`, which is 0 where they have both.
     """
     nearest = np.polynomial.polynomial.polyfit(y, values, order)
-    if (np.diff(values) > 0).all() and falls(nearest, y[0], y[-1]):
-        return rising_fit(y, values, order), True
+    wrong = falls(nearest, y[0], y[-1]) or (sign and turns(nearest, y[0], y[-1], sign))
+    if (np.diff(values) > 0).all() and wrong:
+        return rising_fit(y, values, order, sign=sign), True
     return nearest, False
 
 
-def rising_fit(y: np.ndarray, values: np.ndarray, order: int) -> np.ndarray:
+def rising_fit(
+    y: np.ndarray,
+    values: np.ndarray,
+    order: int,
+    *,
+    sign: int = 0,
+    reach: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Coefficients, lowest order first, of the polynomial nearest to `values` that rises over the range of y.
 
     Least squares with inequalities, as a least distance problem and its dual, which has no negative unknowns [Lawson
@@ -33,14 +47,21 @@ def rising_fit(y: np.ndarray, values: np.ndarray, order: int) -> np.ndarray:
         y: where (points,).
         values: what it is near to, which rises from the first to the last (points,).
         order: of the polynomial.
+        sign: 1 or -1 where it must not have the other sign there, 0 where it may.
+        reach: from where to where it rises; over the range of y if None.
     """
+    low, high = reach or (y.min(), y.max())
     scale, size = np.abs(y).max(), np.ptp(values)
     q, r = np.linalg.qr(np.vander(y / scale, order + 1, increasing=True))
-    places = np.linspace(y.min(), y.max(), _PLACES) / scale
+    places = np.linspace(low, high, _PLACES) / scale
     slopes = np.vander(places, order, increasing=True) * np.arange(1, order + 1)
-    slopes = np.linalg.solve(r.T, np.hstack([np.zeros((_PLACES, 1)), slopes]).T).T
+    slopes, least = np.hstack([np.zeros((_PLACES, 1)), slopes]), np.full(_PLACES, _LEAST * scale / np.ptp(y))
+    if sign:  # what rises has the least of one sign at one end
+        end = (low if sign > 0 else high) / scale
+        slopes, least = np.vstack([slopes, sign * end ** np.arange(order + 1)]), np.append(least, 0.0)
+    slopes = np.linalg.solve(r.T, slopes.T).T
     nearest = q.T @ values / size
-    wanted = _LEAST * scale / np.ptp(y) - slopes @ nearest
+    wanted = least - slopes @ nearest
     dual, one = np.vstack([slopes.T, wanted]), np.append(np.zeros(order + 1), 1.0)
     rest = dual @ _not_negative(dual, one) - one
     found = np.linalg.solve(r, nearest - rest[:-1] / rest[-1])

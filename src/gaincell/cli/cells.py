@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 Card = Annotated[
     Literal["generic", "sky130"], typer.Option("--card", help="Transistors of our cell and of the comparators.")
 ]
+CellPolarity = Annotated[
+    Literal["push_pull", "pair", "reference"] | None,
+    typer.Option(
+        "--polarity",
+        help="How cells store values of both signs: one that draws charge of both, or, of cells that draw one sign, a "
+        "pair, or one beside a shared reference. Default: push_pull where charges have both signs, else pair.",
+    ),
+]
 Report = Annotated[
     Path | None,
     typer.Option(

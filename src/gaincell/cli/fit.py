@@ -34,6 +34,11 @@ def fit(
         int | None, typer.Option("--order", help="Order of the law's polynomial. Default: chosen by cross-validation.")
     ] = None,
     zero: Annotated[float, typer.Option("--zero", help="Stored voltage that stands for zero, in V.")] = 0.45,
+    decays_to: Annotated[
+        float | None,
+        typer.Option("--decays-to", help="Stored voltage that cells decay to, in V, such as 0. Default: --zero."),
+    ] = None,
+    polarity: cells.CellPolarity = None,
     json: options.Json = False,
 ) -> None:
     """Fit a cell file to measured data.
@@ -47,10 +52,22 @@ def fit(
     page = cells.page_of(report, out)
     if (retention is None) == (tau is None):
         raise InputError("a cell needs one retention: give --retention FILE, or --tau with a unit, such as --tau 5ms.")
-    found = fit_law(data, zero_v=zero, order=order)
-    holds = _retention(tau or "") if retention is None else fit_retention(retention, zero_v=zero)
-    cell = Cell(name=data.stem, description=f"Fitted to {data.name}.", law=found.law, retention=holds)
-    decay = None if retention is None else read_decay(retention, zero_v=zero)
+    found = fit_law(data, zero_v=zero, order=order, polarity=polarity)
+    ends = zero if decays_to is None else decays_to
+    if not math.isfinite(ends):
+        raise InputError(f"--decays-to {ends} is no voltage; give one in V, such as 0.")
+    if retention is None:
+        holds = _retention(tau or "", ends - zero)
+    else:
+        holds = fit_retention(retention, zero_v=zero, ends_v=ends)
+    cell = Cell(
+        name=data.stem,
+        description=f"Fitted to {data.name}.",
+        polarity=found.polarity,
+        law=found.law,
+        retention=holds,
+    )
+    decay = None if retention is None else read_decay(retention, zero_v=ends)
     about = {"cross_validated_errors": found.errors, "deviation": found.deviation}
     about |= {"outliers": found.outliers, "points": found.points}
     made = cells.Made(
@@ -64,11 +81,12 @@ def fit(
     cells.finish(made, out, page, json)
 
 
-def _retention(tau: str) -> "Retention":
+def _retention(tau: str, ends_at_v: float) -> "Retention":
     from gaincell.cell import Retention
 
     number = re.fullmatch(r"(\d+\.?\d*|\.\d+)(e[-+]?\d+)?\s*(s|ms|us)", tau)
     value = float(number[1] + (number[2] or "")) if number else 0.0
     if number is None or not 0 < value < math.inf:
         raise InputError(f"--tau {tau} cannot be read; write a number above 0 and s, ms or us, such as 5ms.")
-    return Retention.model_validate({"tau": value, "unit": number[3], "source": "given by --tau"})
+    given = {"tau": value, "unit": number[3], "source": "given by --tau", "ends_at_v": ends_at_v}
+    return Retention.model_validate(given)

@@ -18,20 +18,21 @@ from gaincell.report.plots import _INK, _LINE, _SERIES, _svg
 _FIRST, _SECOND, _THIRD, _FOURTH, _GREY = _SERIES
 
 
-def law_plot(y_v: np.ndarray, current_a: np.ndarray, law: PolynomialLaw, published: PolynomialLaw) -> str:
+def law_plot(y_v: np.ndarray, current_a: np.ndarray, law: PolynomialLaw, published: PolynomialLaw | None) -> str:
     """Charge per time of pulse against the stored voltage: points, the law, and the published law at its scale.
 
     Args:
         y_v: stored voltages above the zero level (N,), in V.
         current_a: charge per second of pulse (N,), in C/s.
         law: of the cell, in C/s.
-        published: any scale; drawn so that both meet at +0.45 V.
+        published: any scale; drawn so that both meet at +0.45 V. None: of a cell that it is no law for.
     """
     fine = np.linspace(y_v.min(), y_v.max(), 121)
-    scale = law(REFERENCE_VOLTAGE_V) / published(REFERENCE_VOLTAGE_V)
 
     def draw(axes: Any) -> None:
-        axes.plot(fine, 1e6 * scale * published(fine), "--", color=_GREY, linewidth=1.2, label="published")
+        if published is not None:
+            scale = law(REFERENCE_VOLTAGE_V) / published(REFERENCE_VOLTAGE_V)
+            axes.plot(fine, 1e6 * scale * published(fine), "--", color=_GREY, linewidth=1.2, label="published")
         axes.plot(fine, 1e6 * law(fine), color=_FIRST, linewidth=1.4, label="law")
         axes.plot(y_v, 1e6 * current_a, "o", color=_SECOND, markersize=3, label="points")
         axes.axhline(0, color=_LINE, linewidth=0.8)
@@ -148,7 +149,7 @@ def decay_plot(decay: Decay) -> str:
 
 
 def measured_decay_plot(time_s: np.ndarray, y_v: np.ndarray, tau_s: float) -> str:
-    """A measured decay (N,), and the exponential with `tau_s` at the height that suits it best."""
+    """A measured decay (N,), above where it ends, and the exponential with `tau_s` at the height that suits it best."""
     fit = np.exp(-time_s / tau_s)
     height = float(np.dot(y_v, fit) / np.dot(fit, fit))
     factor, unit = time_unit(float(time_s[-1]))
@@ -158,7 +159,7 @@ def measured_decay_plot(time_s: np.ndarray, y_v: np.ndarray, tau_s: float) -> st
         axes.plot(factor * fine, height * np.exp(-fine / tau_s), "--", color=_FIRST, linewidth=1.4, label="exponential")
         axes.plot(factor * time_s, y_v, "o", color=_SECOND, markersize=3, label="points")
         axes.set_xlabel(f"time ({unit})")
-        axes.set_ylabel("stored voltage above zero (V)")
+        axes.set_ylabel("stored voltage above where it ends (V)")
         axes.legend(frameon=False)
 
     return _panel("retention", draw)

@@ -7,6 +7,7 @@ import numpy as np
 from gaincell.cell import Cell, load_cell
 from gaincell.cell.fit import LawFit
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
+from gaincell.cell.polarity import WHY_PAIR
 from gaincell.report import cell_plots, plots
 from gaincell.report.cell_page import CellPage, Group, Panel
 from gaincell.report.numbers import number
@@ -23,7 +24,7 @@ def fitted_page(cell: Cell, fit: LawFit, decay: Decay | None) -> CellPage:
     Args:
         cell: the cell.
         fit: its law.
-        decay: times in s and voltages above zero in V of its retention, where they were measured.
+        decay: times in s and voltages above where they end, in V, of its retention, where they were measured.
     """
     return CellPage(
         title=cell.name,
@@ -37,20 +38,25 @@ def fitted_page(cell: Cell, fit: LawFit, decay: Decay | None) -> CellPage:
 def fitted_groups(cell: Cell, fit: LawFit) -> list[Group]:
     """All figures with their units, in groups that share a source."""
     law = [
+        ("polarity", cell.polarity, ""),
         ("law", ", ".join(f"{c:.4g}" for c in cell.law.coefficients), "C/s per V^i"),
         ("order", str(len(cell.law.coefficients) - 1), ""),
         ("deviation of the data", f"{fit.deviation:.2%}", "of the largest charge"),
         ("outliers", f"{fit.outliers} of {fit.points}", "points"),
     ]
     holds = cell.retention
-    return [
-        Group("Charge law", cell.law.source, law),
-        Group("Retention", holds.source, [("retention", f"{holds.tau_s * 1e3:.4g}", "ms")]),
-    ]
+    lines = [("retention", f"{holds.tau_s * 1e3:.4g}", "ms")]
+    if holds.ends_at_v:
+        lines.append(("decays to", f"{holds.ends_at_v:.4g}", "V above zero"))
+    return [Group("Charge law", cell.law.source, law), Group("Retention", holds.source, lines)]
 
 
 def fitted_warnings(cell: Cell, fit: LawFit, decay: Decay | None) -> Iterator[str]:
     """What somebody who uses the cell should know, in words."""
+    if cell.polarity == "pair":
+        yield WHY_PAIR
+    if "held to rise" in cell.law.source:
+        yield "The nearest polynomial falls or turns somewhere within 0.45 V of the zero level; the law is held not to."
     if fit.outliers:
         yield f"{fit.outliers} of {fit.points} points lie far from the law and were weighed down."
     if fit.deviation > _DEVIATION:
@@ -83,11 +89,12 @@ def _height(y: np.ndarray, fit: np.ndarray) -> np.ndarray:
 
 def _panels(cell: Cell, fit: LawFit, decay: Decay | None) -> list[Panel]:
     order, y, rate = len(cell.law.coefficients) - 1, fit.y_v, fit.rate_c_per_s
+    published = load_cell("leroux2025").law if cell.polarity == "push_pull" else None
     panels = [
         Panel(
             "Charge law",
             f"Order {order}, {fit.points} points, less the feedthrough where several pulse widths tell it.",
-            cell_plots.law_plot(y, rate, cell.law, load_cell("leroux2025").law),
+            cell_plots.law_plot(y, rate, cell.law, published),
         ),
         Panel(
             "Residuals",
