@@ -79,6 +79,58 @@ def test_our_cell_becomes_a_cell_file(no_cache: Path, capsys: pytest.CaptureFixt
     assert str(no_cache) not in page
 
 
+#: Read and select transistors of one kind: its current has one sign.
+THREE_TRANSISTORS = """\
+.model n nmos level=54 version=4.5 toxe=1.5n vth0=0.38 u0=0.026 vsat=1e5
+.subckt mine store wwl wbl rwl rbl vss w_rn=0.2u l_rn=0.4u dvt_rn=0
+m1 d1  store vss vss n w={w_rn} l={l_rn} delvto={dvt_rn}
+m2 rbl rwl   d1  vss n w=0.2u l=0.1u
+m5 wbl wwl store vss n w=0.1u l=0.1u
+c1 store vss 8f
+.ends
+"""
+
+
+@needs_ngspice
+def test_a_cell_of_one_sign_becomes_a_pair(no_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.cir").write_text(THREE_TRANSISTORS)
+    assert run(["characterize", "mine.cir", "--polarity", "push_pull", "--out", "cell.yaml"]) == 2
+    assert "charge is of one sign, so polarity 'push_pull' does not serve it" in capsys.readouterr().err
+    assert not Path("cell.yaml").exists()
+    assert run(["characterize", "mine.cir", "--out", "cell.yaml", "--mismatch", "20", "--json"]) == 0
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    cell = load_cell("cell.yaml")
+    assert cell.polarity == printed["polarity"] == "pair"
+    simulated, fine = np.array(printed["simulated"]["charge_c_per_s"]), np.linspace(-0.45, 0.45, 257)
+    assert 0 < simulated[0] < 0.01 * simulated[-1]
+    assert cell.law(fine).min() >= -1e-6 * simulated[-1], "it does not turn where the circuit does not"
+    assert (np.diff(cell.law(fine)) > 0).all()
+    assert printed["rms_difference_from_published"] < 0.1
+    # The full charge is that of values, and the converters saw both signs of it.
+    values = cell.law(0.45) - cell.law(-0.45)
+    assert printed["full_charge_c"] == pytest.approx(80 / 10.313 * values * 15e-9)
+    for name, least in (("transfer", -1.2), ("signed_transfer", -1.2)):
+        scores = [one["charge_c"] / printed["full_charge_c"] for one in printed[name]]
+        assert min(scores) < least
+        assert max(scores) > 1.2
+    assert cell.circuit is not None
+    assert cell.circuit.mismatch is not None
+    assert cell.circuit.charge_to_pulse is not None
+    assert cell.circuit.charge_to_pulse.below_zero_s == 0
+    assert 0.001 < cell.circuit.mismatch.zero_crossing_v < 0.02
+    config = GainCellConfig.preset("extended").replace(
+        cell="cell.yaml", leak_per_token=None, charge_to_pulse="cell", feedthrough=True, mismatch_seed=1
+    )
+    assert config.cell.model_law(0.45) == pytest.approx(10.313)
+    assert "takes a pair of cells" in Path("cell.html").read_text("utf-8")
+
+
+@needs_ngspice
+def test_a_cell_of_both_signs_is_no_pair(no_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["characterize", "--polarity", "pair"]) == 2
+    assert "both signs, so polarity 'pair' does not serve it" in capsys.readouterr().err
+
+
 @needs_ngspice
 @pytest.mark.parametrize("order", [3, 5, 7])
 def test_a_law_of_any_order_rises_where_the_cell_does(order: int, tmp_path: Path) -> None:
@@ -90,7 +142,8 @@ def test_a_law_of_any_order_rises_where_the_cell_does(order: int, tmp_path: Path
 
     card = load_card("generic")
     work = _Work(gain_cell(card), card, Conditions(), Settings(order=order), Ngspice(cache=tmp_path))
-    law, figures = _law(work, _read(work))
+    law, polarity, figures = _law(work, _read(work))
+    assert polarity == "push_pull"
     assert (HELD in law.source) == (order == 5)
     assert figures.law_residual < {3: 0.06, 5: 0.03, 7: 0.01}[order]
     cell = load_cell("leroux2025").model_copy(update={"law": law})

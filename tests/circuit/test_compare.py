@@ -22,6 +22,14 @@ CARD = generic_card()
 CIRCUIT = gain_cell(CARD)
 
 
+PAIR = Cell(
+    name="one sign",
+    polarity="pair",
+    law=PolynomialLaw(coefficients=(4e-6, 7e-6), unit="C/s", source="a line"),
+    retention=load_cell("leroux2025").retention,
+)
+
+
 def simulated_cell(ngspice: Ngspice, order: int = 3) -> Cell:
     """The charge law as `gaincell characterize` takes it, without what else that does."""
     stored, widths = np.linspace(0, 0.9, 19), (3e-9, 15e-9)
@@ -100,6 +108,7 @@ def test_energy_of_a_window_is_that_of_its_columns(ngspice: Ngspice) -> None:
         ({"query_sign": "offset_binary"}, "offset-binary"),
         ({"query_levels": None}, "query_levels"),
         ({"stored_max_v": 1.2}, "stored_max_v"),
+        ({"cell": PAIR}, "polarity 'pair'"),
     ],
 )
 def test_what_no_deck_has_is_refused(changes: dict[str, object], words: str) -> None:

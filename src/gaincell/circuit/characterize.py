@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, PulseLaw, load_cell
 from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
+from gaincell.cell.polarity import Polarity, polarity_for, sign_of, value_law
 from gaincell.cell.rising_law import nearest_law
 from gaincell.circuit.cards import Card
 from gaincell.circuit.conditions import characterised_at
@@ -25,10 +26,14 @@ from gaincell.errors import InputError
 
 #: S at which the HardSigmoid saturates, in model units [Leroux et al. 2025, released code].
 _SATURATION = 80.0
+#: The largest charges that converters are tried with, in units of the one that stands for S_sat.
+_BEYOND = 1.3
 #: Fifteenths of the longest pulse by which columns are read where a circuit's offset shows: just above no charge.
 _TOE_CODES = (0.1, 0.25, 0.5)
 #: What the source of a law says that was fitted so.
 HELD = "held to rise, as the simulated charge does"
+#: Likewise, of a charge of one sign.
+HELD_TO_ONE_SIGN = f"{HELD}, and to its sign"
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Settings:
         column: cells on the bit line of the charge-to-pulse circuit.
         mismatch: cells to draw; 0 leaves mismatch out.
         seed: of that draw.
+        polarity: how such cells store values. None: push-pull where charges have both signs, else pairs.
     """
 
     order: int = 3
@@ -48,6 +54,7 @@ class Settings:
     column: int = 64
     mismatch: int = 0
     seed: int = 0
+    polarity: Polarity | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.order <= 11 or self.order + 2 > self.levels:
@@ -68,8 +75,8 @@ class Characterisation:
         cell: its cell file's content.
         stored_v: voltages above zero that were read (L,), in V.
         slope_c_per_s: charge per second of pulse at each (L,), in C/s: what the law is fitted to.
-        rms_difference: root mean square, over `stored_v`, of the law's difference from the published one, as the
-            function of that name has it.
+        rms_difference: root mean square, over `stored_v`, of the difference of a value's law from the published one, as
+            the function of that name has it.
         transfer: charge and pulse of the charge-to-pulse circuit's runs, in C and s.
         transfer_signed: the same of its signed variant.
         full_charge_c: charge that stands for S_sat, in C.
@@ -147,8 +154,10 @@ def characterize(
     tell = progress or (lambda done, total: None)
     tell(0, steps)
     reads = _read(work)
-    law, figures = _law(work, reads)
+    law, polarity, figures = _law(work, reads)
     tell(1, steps)
+    value = value_law(law, polarity)
+    work = replace(work, settings=replace(work.settings, polarity=polarity))
     full = _full_c(work, law)
     transfer = _transfer(work, law, signed=False)
     tell(2, steps)
@@ -179,10 +188,10 @@ def characterize(
         card=card,
         conditions=work.conditions,
         settings=work.settings,
-        cell=_cell(circuit, law, decay, _pulse_law(work, [*transfer, *toe], full), found),
+        cell=_cell(circuit, polarity, law, decay, _pulse_law(work, [*transfer, *toe], full), found),
         stored_v=y,
         slope_c_per_s=_slope(reads, work.widths_s),
-        rms_difference=rms_difference(law, y),
+        rms_difference=rms_difference(value, y),
         transfer=tuple(transfer),
         transfer_signed=tuple(signed),
         full_charge_c=full,
@@ -194,10 +203,18 @@ def characterize(
     )
 
 
-def _cell(circuit: CellCircuit, law: PolynomialLaw, decay: Decay, pulse: PulseLaw, found: CircuitFigures) -> Cell:
+def _cell(
+    circuit: CellCircuit,
+    polarity: Polarity,
+    law: PolynomialLaw,
+    decay: Decay,
+    pulse: PulseLaw,
+    found: CircuitFigures,
+) -> Cell:
     return Cell(
         name=circuit.name,
         description=f"Characterised with ngspice: {circuit.source}.",
+        polarity=polarity,
         law=law,
         retention=decay.retention(),
         pulse=pulse,
@@ -232,6 +249,17 @@ class _Work:
         object.__setattr__(self, "widths_s", (0.2 * longest, 0.6 * longest, longest))
         object.__setattr__(self, "stored_v", np.linspace(0, self.conditions.vdd_v, self.settings.levels))
 
+    @property
+    def one_sign(self) -> bool:
+        """Whether the cell's charge has one sign: known once its polarity is."""
+        return self.settings.polarity in ("pair", "reference")
+
+    @property
+    def columns(self) -> str:
+        """The columns that charge-to-pulse circuits are characterised with."""
+        source = ", an ideal source below zero" if self.one_sign else ""
+        return f"columns of {self.settings.column} cells{source}, ideal op-amp, comparator of inverters"
+
     def source(self, what: str) -> str:
         return f"ngspice, {what}; {self.circuit.source}"
 
@@ -249,17 +277,19 @@ def _slope(reads: Reads, widths_s: Sequence[float]) -> np.ndarray:
     return (reads.charge_c[:, -1] - reads.charge_c[:, 0]) / (widths_s[-1] - widths_s[0])
 
 
-def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Read]:
+def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Polarity, Read]:
     y, widths = work.stored_v - work.conditions.zero_v, np.array(work.widths_s)
     slope = _slope(reads, work.widths_s)
     intercept = reads.charge_c[:, 0] - slope * widths[0]
     line = intercept[:, None] + slope[:, None] * widths
-    coefficients, held = nearest_law(y, slope, work.settings.order)
+    sign = sign_of(y, slope)
+    coefficients, held = nearest_law(y, slope, work.settings.order, sign)
     source = work.source(f"{len(y)} stored voltages, pulses of {widths[0] * 1e9:g} and {widths[-1] * 1e9:g} ns")
-    source = f"{source}; {HELD}" if held else source
+    source = f"{source}; {HELD_TO_ONE_SIGN if sign else HELD}" if held else source
+    polarity: Polarity = work.settings.polarity or ("pair" if sign else "push_pull")
     try:
         law = PolynomialLaw(coefficients=tuple(map(float, coefficients)), unit="C/s", source=source)
-        law.in_model_scale()
+        value_law(law, polarity).in_model_scale()
     except ValueError:
         law = None
     span = 0.0 if law is None else law(y[-1]) - law(y[0])
@@ -268,24 +298,31 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Read]:
             f"{work.circuit.source} is no multiplier: the charge that it draws must rise with the stored voltage, "
             f"and be above zero at {REFERENCE_VOLTAGE_V} V over the zero level."
         )
-    return law, Read(
-        feedthrough=tuple(map(float, np.polynomial.polynomial.polyfit(y, intercept, work.settings.order))),
-        nonlinearity=float(np.abs(reads.charge_c - line).max() / (law(REFERENCE_VOLTAGE_V) * widths[-1])),
-        law_residual=float(np.abs(law(y) - slope).max() / span),
-        disturb_v=float(np.abs(reads.disturb_v).max()),
-        source=work.source("the same reads"),
+    polarity = polarity_for(sign, work.settings.polarity, work.circuit.source)
+    return (
+        law,
+        polarity,
+        Read(
+            feedthrough=tuple(map(float, np.polynomial.polynomial.polyfit(y, intercept, work.settings.order))),
+            nonlinearity=float(np.abs(reads.charge_c - line).max() / (law(REFERENCE_VOLTAGE_V) * widths[-1])),
+            law_residual=float(np.abs(law(y) - slope).max() / span),
+            disturb_v=float(np.abs(reads.disturb_v).max()),
+            source=work.source("the same reads"),
+        ),
     )
 
 
 def _full_c(work: _Work, law: PolynomialLaw) -> float:
-    """Charge that stands for S_sat, in C."""
-    return _SATURATION / REFERENCE_CHARGE * law(REFERENCE_VOLTAGE_V) * work.conditions.pulse_max_s
+    """Charge that stands for S_sat, in C, of cells with that law."""
+    value = value_law(law, work.settings.polarity or "push_pull")
+    return _SATURATION / REFERENCE_CHARGE * value(REFERENCE_VOLTAGE_V) * work.conditions.pulse_max_s
 
 
 def _transfer(work: _Work, law: PolynomialLaw, *, signed: bool) -> list[Conversion]:
     """Conversions of columns whose charge goes from below zero (or the negative full charge) to above the full one."""
     vdd_v = work.conditions.vdd_v
-    below = [(0.0, width) for width in ((15, 12, 9, 6, 3, 1) if signed else (15, 5, 0.25))]
+    widths = (15, 12, 9, 6, 3, 1) if signed else (15, 5, 0.25)
+    below = [(vdd_v, -width) if work.one_sign else (0.0, width) for width in widths]
     above = [(vdd_v, width) for width in ((1, 3, 6, 9, 12, 15) if signed else range(16))]
     return _columns(work, law, below + above, signed=signed)
 
@@ -293,12 +330,16 @@ def _transfer(work: _Work, law: PolynomialLaw, *, signed: bool) -> list[Conversi
 def _columns(
     work: _Work, law: PolynomialLaw, pulses: Sequence[tuple[float, float]], *, signed: bool
 ) -> list[Conversion]:
-    """Conversions of columns with cells of a stored voltage that get pulses of so many fifteenths of the longest."""
-    conditions, column = work.conditions, work.settings.column
-    converter = Converter(_full_c(work, law), signed=signed)
+    """Conversions of columns with cells of a stored voltage that get pulses of so many fifteenths of the longest.
+
+    Cells of one sign draw no charge below zero: for a pulse below zero an ideal source takes their place, as the other
+    cells of their pairs, or the reference, would.
+    """
+    conditions, column, full_c = work.conditions, work.settings.column, _full_c(work, law)
     top = float(work.stored_v[-1] - conditions.zero_v)
     # so many cells of the highest stored voltage give 1.3 times the full charge with the longest pulse
-    active = min(column, math.ceil(1.3 * _SATURATION / REFERENCE_CHARGE * law(REFERENCE_VOLTAGE_V) / law(top)))
+    active = min(column, math.ceil(_BEYOND * full_c / conditions.pulse_max_s / law(top)))
+    converters = [Converter(full_c, signed=signed, preset_c=min(code, 0) / 15 * _BEYOND * full_c) for _, code in pulses]
     decks = [
         column_deck(
             work.circuit,
@@ -307,17 +348,19 @@ def _columns(
             converter,
             [
                 ColumnCell(conditions.zero_v, 0.0, max(column - active, 1)),
-                ColumnCell(stored, code / 15 * conditions.pulse_max_s, active),
+                ColumnCell(stored, max(code, 0) / 15 * conditions.pulse_max_s, active),
             ],
         )
-        for stored, code in pulses
+        for (stored, code), converter in zip(pulses, converters, strict=True)
     ]
-    return [conversion(plots[0], conditions, work.card, converter) for plots in work.ngspice.run_all(decks)]
+    runs = zip(converters, work.ngspice.run_all(decks), strict=True)
+    found = [(conversion(plots[0], conditions, work.card, converter), converter.preset_c) for converter, plots in runs]
+    return [replace(run, charge_c=run.charge_c + preset_c) for run, preset_c in found]
 
 
 def _pulse_law(work: _Work, runs: Sequence[Conversion], full_c: float) -> PulseLaw:
     score, pulse = (np.array([getattr(run, name) for run in runs]) for name in ("charge_c", "width_s"))
-    source = work.source(f"{len(runs)} columns of {work.settings.column} cells, ideal op-amp, comparator of inverters")
+    source = work.source(f"{len(runs)} {work.columns}")
     return measured_law(score / full_c, pulse / work.conditions.pulse_max_s, source)
 
 
@@ -341,9 +384,7 @@ def _charge_to_pulse(work: _Work, runs: Sequence[Conversion], full_c: float, *, 
         below_zero_s=float(width[score < 0].max(initial=0)),
         saturated_s=float(width[score >= 1.1].min()),
         signed=signed,
-        source=work.source(
-            f"{len(runs)} columns of {work.settings.column} cells, ideal op-amp, comparator of inverters"
-        ),
+        source=work.source(f"{len(runs)} {work.columns}"),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from gaincell.cell import Cell
 from gaincell.circuit.cards import Card
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.converter import ColumnCell, Conversion, Converter, column_deck, conversion
@@ -111,6 +112,7 @@ def compare(
     unit = config.cell.coulomb_per_second
     if unit is None:
         raise InputError(f"cell '{config.cell.name}' has a law without a charge; give one that was characterised.")
+    check_polarity(config.cell)
     if config.query_sign == "offset_binary":
         raise InputError("offset-binary queries need rows of an offset, which no deck has; use another query_sign.")
     if config.query_levels is None or config.stored_levels is None:
@@ -135,6 +137,15 @@ def compare(
             pulses = [0.0 if no else one.circuit_pulse for one, no in zip(own, absent, strict=True)]
         seconds += [_second(work, tile, line, pulses, expected) for line in range(len(tile.channels))]
     return found + _run(work, reads, seconds, lambda done: tell(len(firsts) + done, total))
+
+
+def check_polarity(cell: Cell) -> None:
+    """Raise InputError where no deck has a column of such cells."""
+    if cell.polarity != "push_pull":
+        raise InputError(
+            f"cell '{cell.name}' has polarity '{cell.polarity}', but decks have one bit line a column and no reference; "
+            "compare a push-pull cell."
+        )
 
 
 @dataclass(frozen=True)
@@ -208,7 +219,7 @@ def behaviour(codes: Sequence[int], ages: Sequence[int], config: GainCellConfig)
 
     config, age = config.ideal(), torch.tensor(ages)
     y = code_voltage(torch.tensor(codes), config, torch.float64)
-    charge = Terms.of(config.cell.model_law, config, 1.0).charge(y, age)
+    charge = Terms.of(config.cell.model_cell_law, config, 1.0).charge(y, age)
     return aged_voltage(y[:, None], age, config)[:, 0].numpy(), charge.numpy()
 
 

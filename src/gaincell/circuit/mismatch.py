@@ -7,6 +7,7 @@ import numpy as np
 from gaincell.cell import PolynomialLaw
 from gaincell.cell.figures import Mismatch
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
+from gaincell.cell.polarity import sign_of
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.read import mismatch_deck
 from gaincell.circuit.ngspice import Ngspice
@@ -21,7 +22,7 @@ class Spread:
     """The cells that were drawn, one by one.
 
     Attributes:
-        zero_v: stored voltage that gives no current (N,), in V.
+        zero_v: stored voltage that gives no current (N,), in V; of cells of one sign, that of the zero level's mean.
         gain: read current of the highest less that of the lowest stored voltage (N,), in units of the mean.
     """
 
@@ -45,7 +46,10 @@ def mismatch_of(
     runs = zip(decks, ngspice.run_all(decks), strict=True)
     current = np.array([-plots[0][name] for deck, plots in runs for name in deck.signals])
     middle = slice(_LEVELS // 4, -(_LEVELS // 4))  # there the current rises through zero
-    zero_v = np.array([np.interp(0, row[middle], stored_v[middle]) for row in current])
+    # Of a cell of one sign, where it gives what such cells give at the zero level on average.
+    mean = current.mean(axis=0)
+    at_zero = np.interp(conditions.zero_v, stored_v, mean) if sign_of(stored_v - conditions.zero_v, mean) else 0.0
+    zero_v = np.array([np.interp(at_zero, row[middle], stored_v[middle]) for row in current])
     gain = current[:, -1] - current[:, 0]
     spread = Spread(zero_v, gain / gain.mean())
     figures = Mismatch(

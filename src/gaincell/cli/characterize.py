@@ -71,6 +71,7 @@ def characterize(
         typer.Option("--sweep", help="Several values of a condition: temperature=27:85:4, corner=tt,ss, vdd=0.8,0.9."),
     ] = None,
     seed: options.Seed = 0,
+    polarity: cells.CellPolarity = None,
     json: options.Json = False,
 ) -> None:
     """Simulate a cell's circuit into a cell file.
@@ -95,7 +96,7 @@ def characterize(
     for name, value in other.items():
         if value is not None:
             raise InputError(f"{name} is for {'our cell, not for a netlist' if deck else 'a netlist'}; leave it out.")
-    settings = Settings(order=order, mismatch=mismatch, seed=seed)
+    settings = Settings(order=order, mismatch=mismatch, seed=seed, polarity=polarity)
     given = {"corner": corner, "leakage": leakage, "temperature": temperature, "vdd": vdd, "zero": zero}
     given |= {"read-high": read_high, "write-high": write_high, "write-low": write_low}
 

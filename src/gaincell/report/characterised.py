@@ -7,6 +7,7 @@ import numpy as np
 from gaincell.cell import load_cell
 from gaincell.cell.figures import ChargeToPulse, CircuitFigures, Read
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
+from gaincell.cell.polarity import WHY_PAIR
 from gaincell.cell.rising_law import nearest_law
 from gaincell.circuit.characterize import HELD, Characterisation
 from gaincell.circuit.decay import EXPONENTIAL, Decay
@@ -43,6 +44,7 @@ def groups_of(found: Characterisation) -> list[Group]:
     highest = min(REFERENCE_VOLTAGE_V, conditions.vdd_v - conditions.zero_v)
     full = law(REFERENCE_VOLTAGE_V) * conditions.pulse_max_s
     lines = [
+        *([] if found.cell.polarity == "push_pull" else [("polarity", found.cell.polarity, "")]),
         ("charge of a full pulse at +0.45 V", f"{full * 1e15:.4g}", "fC"),
         ("law, 1 at +0.45 V", ", ".join(f"{c / law(REFERENCE_VOLTAGE_V):.3f}" for c in law.coefficients), "per V^i"),
         ("rms difference from the published law", f"{found.rms_difference:.2%}", f"of f({highest:+g} V)"),
@@ -64,7 +66,8 @@ def groups_of(found: Characterisation) -> list[Group]:
         groups.append(Group("Write", _source(found, write.source), lines))
     groups.append(_retention_group(found))
     if (energy := figures.energy) is not None:
-        per_head = 1024 * (64 * energy.read_mean_j + energy.conversion_j) * 1e12
+        cells = 64 * found.cell.cells_per_value
+        per_head = 1024 * (cells * energy.read_mean_j + energy.conversion_j) * 1e12
         top = conditions.vdd_v - conditions.zero_v
         by_law = _read_energies(found)
         lines = [
@@ -74,7 +77,7 @@ def groups_of(found: Characterisation) -> list[Group]:
             ("the same by the law", number(by_law[1] * 1e15, 3), "fJ"),
             ("energy of a conversion, mean", number(energy.conversion_j * 1e15, 3), "fJ"),
             ("energy of a write, mean", number(energy.write_j * 1e15, 3), "fJ"),
-            ("first product, 1024 x 64 cells (published: 1120)", f"{per_head:.4g}", "pJ"),
+            (f"first product, 1024 x {cells} cells (published: 1120)", f"{per_head:.4g}", "pJ"),
         ]
         groups.append(Group("Energy", _source(found, energy.source), lines))
     if (mismatch := figures.mismatch) is not None:
@@ -125,9 +128,12 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
     if "not fitted to silicon" in found.circuit.source:
         leaks = "" if "leakage" in found.circuit.source else ", whose gates and junctions do not leak (--leakage)"
         yield f"The transistors are a generic card that is not fitted to silicon{leaks}."
+    if found.cell.polarity == "pair":
+        yield WHY_PAIR
     order = len(law.coefficients) - 1
     if HELD in law.source:
-        yield f"The nearest polynomial of order {order} falls somewhere; the law is {HELD}."
+        falls = "falls" if found.cell.polarity == "push_pull" else "falls or turns"
+        yield f"The nearest polynomial of order {order} {falls} somewhere; the law is {law.source.rpartition('; ')[2]}."
     if (top := float(found.stored_v[-1])) < REFERENCE_VOLTAGE_V * (1 - 1e-9):
         yield (
             f"The highest stored voltage is {top:+g} V, below the {REFERENCE_VOLTAGE_V:+g} V that laws are scaled by; "
@@ -222,12 +228,14 @@ def _panels(found: Characterisation) -> list[Panel]:
     assert signed is not None
     assert write is not None
     y, slope = found.stored_v, found.slope_c_per_s
+    push_pull = found.cell.polarity == "push_pull"
+    whose = "Differs" if push_pull else "Of one cell; the law of a value differs"
     settling = "over 100" if write.settling_s is None else number(write.settling_s * 1e9, 3)
     panels = [
         Panel(
             "Charge law",
-            f"Differs from the published law by {found.rms_difference:.1%} rms (scaled to meet at +0.45 V).",
-            cell_plots.law_plot(y, slope, law, load_cell("leroux2025").law),
+            f"{whose} from the published law by {found.rms_difference:.1%} rms (scaled to meet at +0.45 V).",
+            cell_plots.law_plot(y, slope, law, load_cell("leroux2025").law if push_pull else None),
         ),
         Panel(
             "Residuals",

@@ -104,12 +104,13 @@ def compare_columns(
         CircuitError: a simulation failed.
     """
     from gaincell.circuit.characterize import Settings, characterize
-    from gaincell.circuit.compare import compare, random_subtiles, window_energy
+    from gaincell.circuit.compare import check_polarity, compare, random_subtiles, window_energy
     from gaincell.circuit.subtile import load_subtiles, save_subtiles
 
     kept = load_subtiles(Path(source)) if source.endswith(".json") else None
     settings = Settings(order=choice.order)
     found = characterize(circuit, card, settings=settings, progress=of_stage(progress, "characterize"))
+    check_polarity(found.cell)
     if kept is None:
         config, tiles = _take(source, found.cell, choice, load)
     else:
