@@ -212,8 +212,8 @@ class GainCellConfig(BaseModel, frozen=True):
         "uniform",
         "-",
         "option: not in the published design (linearised)",
-        "'uniform': evenly spaced voltages. 'linearised': the DAC's voltages are spaced so that the cell's charge "
-        "f(V) is even between its values at 0 V and stored_max_v.",
+        "'uniform': evenly spaced voltages. 'linearised': the DAC's voltages are spaced so that the charge of a stored "
+        "value is even between its values at 0 V and stored_max_v.",
         cell=True,
     )
 
@@ -244,8 +244,8 @@ class GainCellConfig(BaseModel, frozen=True):
         "-",
         "option: how one array's cells differ from another's (not in the published design)",
         "Draws arrays whose cells differ: each reads (1 + gain) f(y e^(-leak age) - zero) with a gain and a zero of "
-        "its own, fixed, independent and normal. The same seed gives the same arrays; every layer of a model has its "
-        "own. null: all cells are equal.",
+        "its own, fixed, independent and normal; both cells of a pair, and reference cells. The same seed gives the "
+        "same arrays; every layer of a model has its own. null: all cells are equal.",
         ge=0,
         lt=1 << 63,
         kind="circuit",
@@ -263,8 +263,8 @@ class GainCellConfig(BaseModel, frozen=True):
         None,
         "V",
         "the cell file's circuit.mismatch.zero_crossing_v",
-        "Standard deviation of the stored voltages that give no charge, where mismatch_seed draws them. null: the "
-        "cell's own.",
+        "Standard deviation of the stored voltages that give no charge, or, of cells of one sign, the charge of zero, "
+        "where mismatch_seed draws them. null: the cell's own.",
         ge=0,
         le=1,
         allow_inf_nan=False,
@@ -303,7 +303,7 @@ class GainCellConfig(BaseModel, frozen=True):
         False,
         "-",
         "option: the cell file's circuit.read.feedthrough",
-        "true: every pulse of any width adds the charge F(y e^(-leak age)) of the cell's feedthrough beside f times "
+        "true: every pulse of any width adds the charge F(y e^(-leak age)) of each cell's feedthrough beside f times "
         "width; negative pulses subtract it, and the reference of offset-binary queries holds it too. No gradient "
         "passes it.",
         kind="circuit",

@@ -100,6 +100,24 @@ def test_charges_and_output_have_the_moments_that_they_had(
         assert torch.equal(a, b), "what is finished is read back"
 
 
+@pytest.mark.parametrize("design", ["extended"], indirect=True)
+def test_pairs_of_cells_are_matched_by_the_charge_of_values(
+    adapter: Path, design: GainCellConfig, small_llama: Path, tmp_path: Path
+) -> None:
+    law = {"coefficients": [6.0, 8.0, 9.0, 12.0], "unit": "model", "source": "a test"}
+    retention = {"tau": 5, "unit": "ms", "source": "a test", "ends_at_v": -0.45}
+    own = Cell.model_validate({"name": "pair", "polarity": "pair", "law": law, "retention": retention})
+    result = matched(small_llama, tmp_path / "run", design.replace(cell=own), adapter)
+    target, fitted = drawn(load_adapter(load(small_llama), adapter)), drawn(result.model)
+    for name in ("k", "v"):
+        assert float((fitted[name].mean - target[name].mean).abs().max()) < 0.1
+        torch.testing.assert_close(fitted[name].std, target[name].std, rtol=0.03, atol=0)
+    torch.testing.assert_close(fitted["out"].std, target["out"].std, rtol=1e-3, atol=0)
+    result.model.save_pretrained(tmp_path / "model")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert {each.config.cell for each in scalers_of(again).values()} == {own}
+
+
 @pytest.mark.parametrize("design", ["leroux2025"], indirect=True)
 def test_a_model_whose_sums_moved_comes_back(
     adapter: Path, design: GainCellConfig, small_llama: Path, tmp_path: Path

@@ -157,6 +157,16 @@ def test_the_linear_model_leaks_as_the_design_point_does() -> None:
     assert linear_design(linear) is None
 
 
+def test_the_linear_model_of_a_pair_decays_to_zero_as_its_values_do() -> None:
+    law = {"coefficients": [6.0, 14.0, 9.0, 12.0], "unit": "model", "source": "made up"}
+    retention = {"tau": 5, "unit": "ms", "source": "made up", "ends_at_v": -0.45}
+    for polarity, ends in (("pair", 0.0), ("reference", -0.45)):
+        own = Cell.model_validate({"name": "own", "polarity": polarity, "law": law, "retention": retention})
+        linear = linear_design(DESIGN.replace(cell=own))
+        assert linear is not None
+        assert (linear.cell.polarity, linear.cell.retention.ends_at_v) == ("push_pull", ends)
+
+
 def test_validation_is_logged_in_both_trainings(small_llama: Path, tmp_path: Path) -> None:
     model, held_out = load(small_llama), "the quick brown fox jumps over the lazy dog " * 4
     text = "".join(chr(48 + (i * i) % 61) for i in range(TOKENS))

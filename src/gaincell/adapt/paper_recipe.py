@@ -126,12 +126,15 @@ def split_steps(steps: int) -> tuple[int, int]:
 def linear_design(config: GainCellConfig) -> GainCellConfig | None:
     """The same design point, of ideal circuits, with the paper's linear law; None where its own law is linear.
 
-    It leaks by the same time constant.
+    It leaks by the same time constant, and to where values do: what both cells of a pair lose alike cancels.
     """
     if not any(config.cell.model_law.coefficients[2:]):
         return None
     law, name = load_cell("leroux2025-linear").law, f"{config.cell.name}-linear"
-    cell = Cell(name=name, law=law, retention=config.cell.retention)
+    retention = config.cell.retention
+    if config.cell.polarity == "pair":
+        retention = retention.model_copy(update={"ends_at_v": 0.0})
+    cell = Cell(name=name, law=law, retention=retention)
     return config.ideal().replace(name=f"{config.name}-linear", cell=cell)
 
 

@@ -143,8 +143,8 @@ def check_polarity(cell: Cell) -> None:
     """Raise InputError where no deck has a column of such cells."""
     if cell.polarity != "push_pull":
         raise InputError(
-            f"cell '{cell.name}' has polarity '{cell.polarity}', but decks have one bit line a column and no reference; "
-            "compare a push-pull cell."
+            f"cell '{cell.name}' has polarity '{cell.polarity}', but decks have one bit line a column and no "
+            "reference; take a push-pull cell."
         )
 
 
