@@ -81,9 +81,9 @@ def characterize(
     from gaincell.circuit.cards import load_card
     from gaincell.circuit.characterize import Settings
     from gaincell.circuit.characterize import characterize as simulate
+    from gaincell.circuit.condition_sweep import Setup
     from gaincell.circuit.conditions import conditions_of
     from gaincell.circuit.decks.cell import cell_from_netlist, gain_cell
-    from gaincell.circuit.sweep import Setup
 
     page = cells.page_of(report, out)
     other = (

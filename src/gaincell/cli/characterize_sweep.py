@@ -10,7 +10,7 @@ from gaincell.progress import of_stage
 
 if TYPE_CHECKING:
     from gaincell.circuit.characterize import Settings
-    from gaincell.circuit.sweep import Setup
+    from gaincell.circuit.condition_sweep import Setup
 
 
 def show_sweep(
@@ -34,7 +34,7 @@ def show_sweep(
     Raises:
         InputError: a sweep that cannot be read, beside options that do not go with it, or without a working cell.
     """
-    from gaincell.circuit.sweep import characterize_each, parse_sweep
+    from gaincell.circuit.condition_sweep import characterize_each, parse_sweep
     from gaincell.report.cell_page import write_cell_page
     from gaincell.report.swept import sweep_page, sweep_table
 

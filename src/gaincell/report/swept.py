@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
-from gaincell.circuit.sweep import UNITS, Point, Sweep
+from gaincell.circuit.condition_sweep import UNITS, Point, Sweep
 from gaincell.report import plots
 from gaincell.report.cell_page import CellPage, Group, Panel
 from gaincell.report.cell_plots import sweep_plot

@@ -9,9 +9,9 @@ from gaincell import InputError
 from gaincell.circuit import Ngspice
 from gaincell.circuit.cards import generic_card
 from gaincell.circuit.characterize import Settings
+from gaincell.circuit.condition_sweep import MOST, Point, Setup, Sweep, characterize_each, parse_sweep
 from gaincell.circuit.conditions import conditions_of
 from gaincell.circuit.decks.cell import gain_cell
-from gaincell.circuit.sweep import MOST, Point, Setup, Sweep, characterize_each, parse_sweep
 from gaincell.cli.app import run
 from gaincell.report.swept import sweep_page, sweep_table
 
