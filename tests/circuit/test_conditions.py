@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from gaincell import GainCellConfig, InputError, estimate
-from gaincell.cell import Cell, CellConditions, CircuitFigures, load_cell, save_cell
+from gaincell.cell import Cell, CellConditions, CircuitFigures, PolynomialLaw, load_cell, save_cell
 from gaincell.cell.figures import Energy
 from gaincell.circuit import Ngspice
 from gaincell.circuit.cards import Corner, generic_card, load_card
 from gaincell.circuit.cards.sky130 import MODELS_SHA256, models_path
 from gaincell.circuit.characterize import rms_difference
+from gaincell.circuit.compare import compare
 from gaincell.circuit.conditions import characterised_at, conditions_of
 from gaincell.circuit.decay import decay_of
 from gaincell.circuit.decks.bench import word_line
@@ -166,3 +167,11 @@ def test_a_law_is_held_beside_the_published_one_where_both_are_known() -> None:
         doubled = tuple(c * (2.0 if i > 1 else 1.0) for i, c in enumerate(law.coefficients))
         steeper = law.model_copy(update={"coefficients": doubled})
         assert 0.01 < rms_difference(steeper, y) < 0.2
+
+
+def test_columns_are_simulated_at_the_temperature_that_their_cell_is_of() -> None:
+    law = PolynomialLaw(coefficients=(0.0, 1e-6), unit="C/s", source="a test")
+    cell = cell_at(temperature_c=85.0).model_copy(update={"law": law})
+    point = GainCellConfig.named("leroux2025").replace(cell=cell)
+    with pytest.raises(InputError, match="characterised at 85 °C, and columns are asked for at 27 °C"):
+        compare([], point, gain_cell(CARD), CARD)

@@ -105,7 +105,8 @@ def compare(
         progress: called with (columns done, columns).
 
     Raises:
-        InputError: a design point that the decks have no circuit for, or a cell without a charge.
+        InputError: a design point that the decks have no circuit for, a cell without a charge, or one that was
+            characterised at another temperature.
         CircuitError: a simulation failed.
     """
     config = config.ideal()
@@ -120,6 +121,12 @@ def compare(
     conditions = replace(conditions or Conditions(), zero_v=config.zero_v, pulse_max_s=config.pulse_max_s)
     if config.stored_max_v != conditions.vdd_v:
         raise InputError(f"the circuit stores up to {conditions.vdd_v:g} V; set stored_max_v to that.")
+    found = config.cell.conditions
+    if found is not None and found.temperature_c != conditions.temperature_c:
+        raise InputError(
+            f"cell '{config.cell.name}' was characterised at {found.temperature_c:g} °C, and columns are asked for at "
+            f"{conditions.temperature_c:g} °C; take one temperature for both."
+        )
     work = _Work(config, circuit, card, conditions, ngspice or Ngspice(), wire_ohm, unit * conditions.pulse_max_s)
     reads = _single_cells(work)
     firsts = [_first(work, tile, row) for tile in tiles for row in range(len(tile.tokens))]
