@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from gaincell import GainCellConfig, InputError
 from gaincell.cell import Cell, load_cell
+from gaincell.cell.csv_table import read_columns
 from gaincell.cell.fit import fit_law, fit_retention
 from gaincell.cell.rising_law import falls
-from gaincell.cell.csv_table import read_columns
 
 #: The published law, in uA.
 LAW = np.array(load_cell("leroux2025").law.coefficients) * 0.3

@@ -13,6 +13,7 @@ from gaincell import GainCellConfig
 from gaincell.cell import load_cell
 from gaincell.circuit.cards.sky130 import sky130_folder
 from gaincell.cli.app import run
+from gaincell.hardware import GPT2, estimate
 
 needs_ngspice = pytest.mark.skipif(
     shutil.which("ngspice") is None, reason="ngspice is not installed (Debian, Ubuntu: apt-get install ngspice)"
@@ -118,11 +119,47 @@ def test_a_cell_of_one_sign_becomes_a_pair(no_cache: Path, capsys: pytest.Captur
     assert cell.circuit.charge_to_pulse is not None
     assert cell.circuit.charge_to_pulse.below_zero_s == 0
     assert 0.001 < cell.circuit.mismatch.zero_crossing_v < 0.02
-    config = GainCellConfig.preset("extended").replace(
+    config = GainCellConfig.named("extended").replace(
         cell="cell.yaml", leak_per_token=None, charge_to_pulse="cell", feedthrough=True, mismatch_seed=1
     )
     assert config.cell.model_law(0.45) == pytest.approx(10.313)
     assert "takes a pair of cells" in Path("cell.html").read_text("utf-8")
+
+
+#: A bit cell as memory compilers write it: an NMOS writes, a PMOS gives its current to the bit line.
+TWO_TRANSISTORS = """
+.model wn nmos level=1 vto=0.55 kp=200u lambda=0.05 tox=2n
+.model rp pmos level=1 vto=-0.30 kp=6u lambda=0.05 tox=2n
+.subckt bit rbl wbl rwl wwl vdd gnd
+mm0 sn wwl wbl gnd wn w=120n l=50n
+mm1 rwl sn rbl vdd rp w=240n l=50n
+cs sn gnd 8f
+.ends
+"""
+
+
+@needs_ngspice
+def test_a_cell_that_gives_its_charge_becomes_a_pair(no_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.cir").write_text(TWO_TRANSISTORS)
+    pins = ("--pins", "store=sn,vss=gnd", "--write-high", "1.6")
+    assert run(["characterize", "mine.cir", *pins, "--out", "cell.yaml", "--json"]) == 0
+    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+    cell, fine = load_cell("cell.yaml"), np.linspace(-0.45, 0.45, 257)
+    assert cell.polarity == "pair"
+    assert cell.law(fine).max() <= 1e-9 * -cell.law(-0.45)
+    assert (np.diff(cell.law(fine)) > 0).all()
+    assert printed["full_charge_c"] == pytest.approx(80 / 10.313 * (cell.law(0.45) - cell.law(-0.45)) * 15e-9)
+    for name in ("transfer", "signed_transfer"):
+        scores = [one["charge_c"] / printed["full_charge_c"] for one in printed[name]]
+        assert min(scores) < -1.2
+        assert max(scores) > 1.2
+    # The driver of its word line gives what the cell does: at 0 V most of all.
+    assert cell.circuit is not None
+    assert cell.circuit.energy is not None
+    assert cell.circuit.energy.read_full_j == pytest.approx(0.9 * -cell.law(-0.45) * 15e-9, rel=0.2)
+    assert printed["normalised_coefficients"][1] < 0
+    priced = estimate(GPT2, GainCellConfig(cell="cell.yaml", leak_per_token=None))
+    assert priced.energy_j > 0
 
 
 @needs_ngspice

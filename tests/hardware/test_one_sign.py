@@ -7,7 +7,7 @@ import pytest
 from gaincell import GainCellConfig, estimate
 from gaincell.cell import Cell
 from gaincell.hardware import HardwareParameters
-from gaincell.hardware.actions import CONVERSION, FIRST, SECOND, Drive, cell_charge, head_actions, writes
+from gaincell.hardware.action_counts import CONVERSION, FIRST, SECOND, Drive, cell_charge, head_actions, writes
 from gaincell.hardware.activity import REFERENCE, Activity
 from gaincell.hardware.energy import components
 from gaincell.hardware.geometry import geometry

@@ -150,6 +150,20 @@ def test_a_table_ages_both_cells_of_a_pair() -> None:
     assert found == pytest.approx(g(ends[1]) - g(ends[-1]), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("polarity", "aged"), [("pair", (-0.76, 0.0, 0.76)), ("reference", (-0.60, -0.10, 0.61))], ids=["pair", "reference"]
+)
+def test_an_old_zero_is_one_in_a_pair_and_none_beside_a_reference(polarity: str, aged: tuple[float, ...]) -> None:
+    """The figures of docs/circuit.md: cells that leak to ground, as fast as those of `extended`, for 1,023 tokens."""
+    ground = cell("pair").retention.model_copy(update={"ends_at_v": -0.45})
+    config = GainCellConfig.named("extended")
+    config = config.replace(cell=cell(polarity).model_copy(update={"retention": ground}))
+    y = torch.tensor([-0.45, 0.0, 0.45], dtype=torch.float64)
+    charge = Terms.of(config.cell.model_cell_law, config, 1.0).charge(y, torch.full((3,), 1023))
+    found = charge / config.cell.model_law(0.45)
+    assert found.tolist() == pytest.approx(aged, abs=0.005)
+
+
 def test_feedthrough_of_a_pair_is_that_of_both_cells() -> None:
     own = characterised(cell("pair"), 15e-9, 1.0, (0.0, 0.0))
     config = GainCellConfig(cell=own, feedthrough=True, leak_per_token=0.0, window=64, stored_levels=None)

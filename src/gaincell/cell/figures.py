@@ -24,7 +24,8 @@ class Read(_Figures):
     Attributes:
         feedthrough: coefficients F_0 ... F_n of F(y) = sum_i F_i y^i, lowest order first, in C per V^i: a pulse of
             width w > 0 adds f(y) w + F(y) to the bit line.
-        nonlinearity: largest departure from that line in w, as a fraction of the charge of a full pulse at +0.45 V.
+        nonlinearity: largest departure from that line in w, as a fraction of the charge of a full pulse at +0.45 V, or,
+            of a cell of one sign, where that is largest.
         law_residual: largest departure of the law from the simulated or measured slopes, as a fraction of the law's
             range over the stored voltages.
         disturb_v: largest change of a stored voltage by one full read, in V.
@@ -73,7 +74,8 @@ class Energy(_Figures):
     """Energy from the supplies, in J; drivers of word lines and the op-amp of the integrator are not in it.
 
     Attributes:
-        read_full_j: a read of the highest stored voltage with the longest pulse.
+        read_full_j: a read of the highest stored voltage with the longest pulse; of the lowest, where the charge has
+            one sign and is largest there.
         read_mean_j: mean over eight stored voltages and pulse widths that are uniform between 0 and the longest.
         conversion_j: one charge-to-pulse conversion, mean over S between 0 and S_sat.
         write_j: one write, mean over the steps between lowest, middle and highest stored voltage.
@@ -92,7 +94,8 @@ class Mismatch(_Figures):
     drawn: it tells by how much they fall short, as a cell has one gain for charges of both signs there.
 
     Attributes:
-        current: of the read current, at the stored voltage where it is largest, as a fraction of f(+0.45 V).
+        current: of the read current, at the stored voltage where it is largest, as a fraction of f(+0.45 V), or, of
+            cells of one sign, of the largest charge.
         zero_crossing_v: of the stored voltage that gives no charge, or, of cells of one sign, the charge that they give
             at their zero level on average, in V.
         gain: of f(+0.45 V) - f(-0.45 V), as a fraction of its mean.

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.polynomial import Polynomial
 
+from gaincell.cell.csv_table import read_columns
 from gaincell.cell.law import REFERENCE_VOLTAGE_V, PolynomialLaw
 from gaincell.cell.polarity import Polarity, polarity_for, sign_of
 from gaincell.cell.retention import Retention
 from gaincell.cell.rising_law import falls, rising_fit, turns
-from gaincell.cell.csv_table import read_columns
 from gaincell.errors import InputError
 
 #: Huber's constant: 95 % of least squares' efficiency on normal noise (Huber, Ann. Math. Stat. 35, 73 (1964)).
@@ -177,8 +177,8 @@ def fit_retention(path: Path, *, zero_v: float = 0.45, ends_v: float | None = No
         raise InputError(f"{path}: the voltage does not decay towards {end_v:g} V by a tenth; measure longer.")
     if np.median(left[-3:]) < -0.1:
         raise InputError(
-            f"{path}: the voltage decays past {end_v:g} V; give the voltage that it decays to (--decays-to), or cut the "
-            "data there."
+            f"{path}: the voltage decays past {end_v:g} V; give the voltage that it decays to (--decays-to), or cut "
+            "the data there."
         )
 
     def error(tau: float) -> float:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from gaincell.cell.law import PolynomialLaw
+from gaincell.cell.law import REFERENCE_VOLTAGE_V, PolynomialLaw
 from gaincell.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +39,15 @@ def value_law(law: PolynomialLaw, polarity: Polarity) -> PolynomialLaw:
     else:
         coefficients = (0.0, *law.coefficients[1:])
     return law.model_copy(update={"coefficients": coefficients})
+
+
+def strongest_v(law: PolynomialLaw, polarity: Polarity) -> float:
+    """Where figures of a whole cell are taken, in V above its zero: +0.45 V.
+
+    A cell of one sign that gives its bit line charge instead of drawing it gives most at -0.45 V.
+    """
+    one_sign, top = polarity != "push_pull", REFERENCE_VOLTAGE_V
+    return -top if one_sign and -law(-top) > law(top) else top
 
 
 def is_one_signed(law: PolynomialLaw, low: float, high: float) -> bool:

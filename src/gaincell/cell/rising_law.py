@@ -5,6 +5,8 @@ from numpy.polynomial import Polynomial
 
 #: How steep it is at least, as a fraction of the mean slope, and at how many places that is asked for.
 _LEAST, _PLACES = 0.01, 257
+#: How much values of one sign may fall from one to the next, as a fraction of their range.
+_FLAT = 1e-3
 
 
 def falls(coefficients: np.ndarray, low: float, high: float) -> bool:
@@ -21,11 +23,14 @@ def nearest_law(y: np.ndarray, values: np.ndarray, order: int, sign: int = 0) ->
     """Coefficients, lowest order first, of the polynomial of `order` nearest to `values` at y (both (points,)).
 
     Where `values` rise and that one falls somewhere it is held to rise, and that is told; likewise one that turns where
-    values are of one sign, `sign`, which is 0 where they have both.
+    values are of one sign, `sign`, which is 0 where they have both. Those of one sign may stay where they are, too, as
+    those of a transistor that is off do, but for a thousandth of their range.
     """
     nearest = np.polynomial.polynomial.polyfit(y, values, order)
     wrong = falls(nearest, y[0], y[-1]) or (sign and turns(nearest, y[0], y[-1], sign))
-    if (np.diff(values) > 0).all() and wrong:
+    rise = np.diff(values)
+    flat = sign and np.ptp(values) > 0 and (rise >= -_FLAT * np.ptp(values)).all()
+    if wrong and ((rise > 0).all() or flat):
         return rising_fit(y, values, order, sign=sign), True
     return nearest, False
 

@@ -10,7 +10,7 @@ import numpy as np
 from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, PulseLaw, load_cell
 from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
-from gaincell.cell.polarity import Polarity, polarity_for, sign_of, value_law
+from gaincell.cell.polarity import Polarity, polarity_for, sign_of, strongest_v, value_law
 from gaincell.cell.rising_law import nearest_law
 from gaincell.circuit.cards import Card
 from gaincell.circuit.conditions import characterised_at
@@ -28,6 +28,8 @@ from gaincell.errors import InputError
 _SATURATION = 80.0
 #: The largest charges that converters are tried with, in units of the one that stands for S_sat.
 _BEYOND = 1.3
+#: A cell's charges are simulated to within some 1e-19 C (`chgtol`); a range of less than a hundred times that is none.
+_LEAST_CHARGE_C = 1e-17
 #: Fifteenths of the longest pulse by which columns are read where a circuit's offset shows: just above no charge.
 _TOE_CODES = (0.1, 0.25, 0.5)
 #: What the source of a law says that was fitted so.
@@ -109,7 +111,7 @@ class Characterisation:
         law = self.cell.law
         return {
             **self.cell.model_dump(mode="json", exclude_none=True),
-            "normalised_coefficients": [c / law(REFERENCE_VOLTAGE_V) for c in law.coefficients],
+            "normalised_coefficients": [c / law(strongest_v(law, self.cell.polarity)) for c in law.coefficients],
             "rms_difference_from_published": self.rms_difference,
             "full_charge_c": self.full_charge_c,
             "simulated": {"y_v": self.stored_v.tolist(), "charge_c_per_s": self.slope_c_per_s.tolist()},
@@ -170,9 +172,11 @@ def characterize(
     mismatch = spread = None
     if work.settings.mismatch:
         cells, seed = work.settings.mismatch, work.settings.seed
-        mismatch, spread = mismatch_of(circuit, work.conditions, work.ngspice, law, cells=cells, seed=seed)
+        mismatch, spread = mismatch_of(
+            circuit, work.conditions, work.ngspice, law, full_v=strongest_v(law, polarity), cells=cells, seed=seed
+        )
         tell(6, steps)
-    toe = _columns(work, law, [(work.conditions.vdd_v, code) for code in _TOE_CODES], signed=False)
+    toe = _columns(work, law, [(_strongest(work, law)[0], code) for code in _TOE_CODES], signed=False)
     found = CircuitFigures(
         conditions=characterised_at(circuit, work.conditions),
         read=figures,
@@ -257,7 +261,7 @@ class _Work:
     @property
     def columns(self) -> str:
         """The columns that charge-to-pulse circuits are characterised with."""
-        source = ", an ideal source below zero" if self.one_sign else ""
+        source = ", an ideal source for the other sign" if self.one_sign else ""
         return f"columns of {self.settings.column} cells{source}, ideal op-amp, comparator of inverters"
 
     def source(self, what: str) -> str:
@@ -293,18 +297,19 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Polarity, Read]:
     except ValueError:
         law = None
     span = 0.0 if law is None else law(y[-1]) - law(y[0])
-    if law is None or not span > 0:
+    if law is None or not span * widths[-1] > _LEAST_CHARGE_C:
         raise InputError(
-            f"{work.circuit.source} is no multiplier: the charge that it draws must rise with the stored voltage, "
-            f"and be above zero at {REFERENCE_VOLTAGE_V} V over the zero level."
+            f"{work.circuit.source} is no multiplier: the charge that it draws must rise with the stored voltage, by "
+            f"{_LEAST_CHARGE_C:g} C a full pulse at least, and a value's be above zero at +{REFERENCE_VOLTAGE_V} V."
         )
     polarity = polarity_for(sign, work.settings.polarity, work.circuit.source)
+    full = abs(law(strongest_v(law, polarity)))
     return (
         law,
         polarity,
         Read(
             feedthrough=tuple(map(float, np.polynomial.polynomial.polyfit(y, intercept, work.settings.order))),
-            nonlinearity=float(np.abs(reads.charge_c - line).max() / (law(REFERENCE_VOLTAGE_V) * widths[-1])),
+            nonlinearity=float(np.abs(reads.charge_c - line).max() / (full * widths[-1])),
             law_residual=float(np.abs(law(y) - slope).max() / span),
             disturb_v=float(np.abs(reads.disturb_v).max()),
             source=work.source("the same reads"),
@@ -320,11 +325,17 @@ def _full_c(work: _Work, law: PolynomialLaw) -> float:
 
 def _transfer(work: _Work, law: PolynomialLaw, *, signed: bool) -> list[Conversion]:
     """Conversions of columns whose charge goes from below zero (or the negative full charge) to above the full one."""
-    vdd_v = work.conditions.vdd_v
+    strong_v, _ = _strongest(work, law)
     widths = (15, 12, 9, 6, 3, 1) if signed else (15, 5, 0.25)
-    below = [(vdd_v, -width) if work.one_sign else (0.0, width) for width in widths]
-    above = [(vdd_v, width) for width in ((1, 3, 6, 9, 12, 15) if signed else range(16))]
+    below = [(strong_v, -width) if work.one_sign else (0.0, width) for width in widths]
+    above = [(strong_v, width) for width in ((1, 3, 6, 9, 12, 15) if signed else range(16))]
     return _columns(work, law, below + above, signed=signed)
+
+
+def _strongest(work: _Work, law: PolynomialLaw) -> tuple[float, int]:
+    """The stored voltage that draws most, or gives most where the charge of a cell is below zero; and its sign."""
+    at = strongest_v(law, work.settings.polarity or "push_pull")
+    return (0.0, -1) if at < 0 else (work.conditions.vdd_v, 1)
 
 
 def _columns(
@@ -332,14 +343,15 @@ def _columns(
 ) -> list[Conversion]:
     """Conversions of columns with cells of a stored voltage that get pulses of so many fifteenths of the longest.
 
-    Cells of one sign draw no charge below zero: for a pulse below zero an ideal source takes their place, as the other
-    cells of their pairs, or the reference, would.
+    For pulses of the sign that cells of one sign do not have, an ideal source takes their place, as the other cells of
+    their pairs, or the reference, would.
     """
     conditions, column, full_c = work.conditions, work.settings.column, _full_c(work, law)
-    top = float(work.stored_v[-1] - conditions.zero_v)
-    # so many cells of the highest stored voltage give 1.3 times the full charge with the longest pulse
-    active = min(column, math.ceil(_BEYOND * full_c / conditions.pulse_max_s / law(top)))
-    converters = [Converter(full_c, signed=signed, preset_c=min(code, 0) / 15 * _BEYOND * full_c) for _, code in pulses]
+    strong_v, sign = _strongest(work, law)
+    # so many cells that draw most give 1.3 times the full charge with the longest pulse
+    active = min(column, math.ceil(_BEYOND * full_c / conditions.pulse_max_s / abs(law(strong_v - conditions.zero_v))))
+    by_source = [min(sign * code, 0) * sign / 15 * _BEYOND * full_c for _, code in pulses]
+    converters = [Converter(full_c, signed=signed, preset_c=preset_c) for preset_c in by_source]
     decks = [
         column_deck(
             work.circuit,
@@ -348,7 +360,7 @@ def _columns(
             converter,
             [
                 ColumnCell(conditions.zero_v, 0.0, max(column - active, 1)),
-                ColumnCell(stored, max(code, 0) / 15 * conditions.pulse_max_s, active),
+                ColumnCell(stored, max(sign * code, 0) / 15 * conditions.pulse_max_s, active),
             ],
         )
         for (stored, code), converter in zip(pulses, converters, strict=True)
@@ -399,7 +411,11 @@ def _write(work: _Work, writes: Writes) -> Write:
 def _energy(work: _Work, reads: Reads, runs: Sequence[Conversion], full_c: float, write_j: float) -> Energy:
     conditions = work.conditions
     # what a cell draws from the bit line comes from the supply too, through the integrator
-    energy = conditions.vdd_v * (reads.supply_c + np.maximum(reads.charge_c, 0))
+    drawn = reads.supply_c + np.maximum(reads.charge_c, 0)
+    gives = work.one_sign and -reads.charge_c[0, -1] > reads.charge_c[-1, -1]
+    if gives:  # what it gives comes from its supply, or from the driver of its read word line
+        drawn = np.maximum(reads.supply_c, -reads.charge_c)
+    energy = conditions.vdd_v * drawn
     per_second = (energy[:, -1] - energy[:, 0]) / (work.widths_s[-1] - work.widths_s[0])
     fixed = energy[:, 0] - per_second * work.widths_s[0]
     widths = np.linspace(0, conditions.pulse_max_s, 16)
@@ -408,7 +424,7 @@ def _energy(work: _Work, reads: Reads, runs: Sequence[Conversion], full_c: float
     mean = np.mean([(at_level[0] + at_level[1] * w).mean() if w else 0.0 for w in widths])
     converting = [run.energy_j for run in runs if 0 <= run.charge_c <= full_c]
     return Energy(
-        read_full_j=float(energy[-1, -1]),
+        read_full_j=float(energy[0 if gives else -1, -1]),
         read_mean_j=float(mean),
         conversion_j=float(np.mean(converting)),
         write_j=write_j,

@@ -6,7 +6,6 @@ import numpy as np
 
 from gaincell.cell import PolynomialLaw
 from gaincell.cell.figures import Mismatch
-from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.cell.polarity import sign_of
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.read import mismatch_deck
@@ -31,9 +30,18 @@ class Spread:
 
 
 def mismatch_of(
-    circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice, law: PolynomialLaw, *, cells: int, seed: int
+    circuit: CellCircuit,
+    conditions: Conditions,
+    ngspice: Ngspice,
+    law: PolynomialLaw,
+    *,
+    full_v: float,
+    cells: int,
+    seed: int,
 ) -> tuple[Mismatch, Spread]:
     """Read currents of `cells` cells whose thresholds are drawn from normal distributions (`circuit.mismatch_v`).
+
+    Their spread is told in units of the law at `full_v` above zero.
 
     Raises:
         CircuitError: a simulation failed.
@@ -53,7 +61,7 @@ def mismatch_of(
     gain = current[:, -1] - current[:, 0]
     spread = Spread(zero_v, gain / gain.mean())
     figures = Mismatch(
-        current=float(current.std(axis=0, ddof=1).max() / law(REFERENCE_VOLTAGE_V)),
+        current=float(current.std(axis=0, ddof=1).max() / abs(law(full_v))),
         zero_crossing_v=float(zero_v.std(ddof=1)),
         gain=float(spread.gain.std(ddof=1)),
         samples=cells,

@@ -51,7 +51,8 @@ def head_actions(at: Geometry, drive: Drive, config: GainCellConfig, parameters:
     p, window, outputs = parameters, at.window, at.value_columns
     readouts = at.tiles * outputs
     word, pulse = at.lines.word.segments - 1, at.lines.pulse.segments - 1
-    full, still = cell_charge(config, config.stored_max_v - config.zero_v), cell_charge(config, 0.0)
+    full = max(cell_charge(config, y) for y in (-config.zero_v, config.stored_max_v - config.zero_v))
+    still = cell_charge(config, 0.0)
     offset_charge = at.offset_rows * min(2 * drive.key_charge, full)
     passed = window * (at.key_dim * drive.query_active + at.offset_rows + outputs * drive.phi_active)
     passed = at.cells_per_value * passed + at.sign_columns * (at.key_dim * drive.query_active + at.offset_rows)

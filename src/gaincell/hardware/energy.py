@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
+from gaincell.cell.polarity import strongest_v
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.action_counts import Count, Drive, head_actions, option_actions
@@ -45,8 +46,8 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
     if own is not None and "cell" not in given:
         energy_j = _read_j(config, parameters, own.read_full_j) * config.pulse_max_s / CHARACTERISED_PULSE_S
         if config.cell.polarity != "push_pull":  # of one cell, which draws more than a value adds to its line
-            one, value = (law(REFERENCE_VOLTAGE_V) for law in (config.cell.model_cell_law, config.cell.model_law))
-            energy_j *= abs(value / one)
+            one, value = config.cell.model_cell_law, config.cell.model_law(REFERENCE_VOLTAGE_V)
+            energy_j *= abs(value / one(strongest_v(one, config.cell.polarity)))
     elif charge is not None:
         energy_j = parameters.supply_v * charge * REFERENCE_CHARGE * config.pulse_max_s
     elif cell.latency_s == 0:
@@ -67,8 +68,10 @@ def _read_j(config: GainCellConfig, parameters: HardwareParameters, read_full_j:
             f"hardware parameters: supply_v is {parameters.supply_v:g}, but the energies of cell '{config.cell.name}' "
             f"are of a supply of {found.vdd_v:g} V; set supply_v to that, or characterise the cell with --vdd."
         )
-    law, top = config.cell.law, found.vdd_v - found.zero_v
-    return read_full_j if math.isclose(top, REFERENCE_VOLTAGE_V) else read_full_j * law(REFERENCE_VOLTAGE_V) / law(top)
+    law = config.cell.law
+    at = strongest_v(law, config.cell.polarity)
+    top = found.vdd_v - found.zero_v if at > 0 else -found.zero_v
+    return read_full_j if math.isclose(top, at) else read_full_j * law(at) / law(top)
 
 
 def check_activity(activity: "Activity", layers: Sequence[Layer], config: GainCellConfig) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from gaincell.cell import load_cell
 from gaincell.cell.figures import ChargeToPulse, CircuitFigures, Read
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
-from gaincell.cell.polarity import WHY_PAIR
+from gaincell.cell.polarity import WHY_PAIR, strongest_v
 from gaincell.cell.rising_law import nearest_law
 from gaincell.circuit.characterize import HELD, Characterisation
 from gaincell.circuit.decay import EXPONENTIAL, Decay
@@ -42,11 +42,12 @@ def groups_of(found: Characterisation) -> list[Group]:
     """All figures with their units, in groups that share a source."""
     law, figures, conditions = found.cell.law, _figures(found), found.conditions
     highest = min(REFERENCE_VOLTAGE_V, conditions.vdd_v - conditions.zero_v)
-    full = law(REFERENCE_VOLTAGE_V) * conditions.pulse_max_s
+    at = strongest_v(law, found.cell.polarity)
+    full = law(at) * conditions.pulse_max_s
     lines = [
         *([] if found.cell.polarity == "push_pull" else [("polarity", found.cell.polarity, "")]),
-        ("charge of a full pulse at +0.45 V", f"{full * 1e15:.4g}", "fC"),
-        ("law, 1 at +0.45 V", ", ".join(f"{c / law(REFERENCE_VOLTAGE_V):.3f}" for c in law.coefficients), "per V^i"),
+        (f"charge of a full pulse at {at:+g} V", f"{full * 1e15:.4g}", "fC"),
+        (f"law, 1 at {at:+g} V", ", ".join(f"{c / law(at):.3f}" for c in law.coefficients), "per V^i"),
         ("rms difference from the published law", f"{found.rms_difference:.2%}", f"of f({highest:+g} V)"),
     ]
     if (read := figures.read) is not None:
@@ -68,10 +69,10 @@ def groups_of(found: Characterisation) -> list[Group]:
     if (energy := figures.energy) is not None:
         cells = 64 * found.cell.cells_per_value
         per_head = 1024 * (cells * energy.read_mean_j + energy.conversion_j) * 1e12
-        top = conditions.vdd_v - conditions.zero_v
+        top = conditions.vdd_v - conditions.zero_v if at > 0 else -conditions.zero_v
         by_law = _read_energies(found)
         lines = [
-            (f"energy of a full read at +{top:g} V", number(energy.read_full_j * 1e15, 3), "fJ"),
+            (f"energy of a full read at {top:+g} V", number(energy.read_full_j * 1e15, 3), "fJ"),
             ("the same by the law: supply x charge", number(by_law[0] * 1e15, 3), "fJ"),
             ("energy of a read, mean", number(energy.read_mean_j * 1e15, 3), "fJ"),
             ("the same by the law", number(by_law[1] * 1e15, 3), "fJ"),
@@ -95,7 +96,8 @@ def _read_energies(found: Characterisation) -> tuple[float, float]:
     law, conditions = found.cell.law, found.conditions
     stored = np.linspace(0, conditions.vdd_v, 8) - conditions.zero_v
     widths = np.linspace(0, conditions.pulse_max_s, 16)
-    full = conditions.vdd_v * law(conditions.vdd_v - conditions.zero_v) * conditions.pulse_max_s
+    strongest = conditions.vdd_v if strongest_v(law, found.cell.polarity) > 0 else 0.0
+    full = conditions.vdd_v * abs(law(strongest - conditions.zero_v)) * conditions.pulse_max_s
     return full, float(conditions.vdd_v * np.abs(law(stored)).mean() * widths.mean())
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gaincell.cell.law import REFERENCE_VOLTAGE_V
+from gaincell.cell.polarity import strongest_v
 from gaincell.circuit.condition_sweep import UNITS, Point, Sweep
 from gaincell.report import plots
 from gaincell.report.cell_page import CellPage, Group, Panel
@@ -75,10 +75,10 @@ def _axis(sweep: Sweep) -> str:
 def _group(sweep: Sweep, point: Point) -> Group:
     found = point.found
     assert found is not None
-    law = found.cell.law
-    charge = law(REFERENCE_VOLTAGE_V) * found.conditions.pulse_max_s
+    law, at = found.cell.law, strongest_v(found.cell.law, found.cell.polarity)
+    charge = law(at) * found.conditions.pulse_max_s
     rows = [
-        ("charge of a full pulse at +0.45 V", f"{charge * 1e15:.4g}", "fC"),
+        (f"charge of a full pulse at {at:+g} V", f"{charge * 1e15:.4g}", "fC"),
         *((head, text, "") for head, text in zip(_HEADS, _cells(point), strict=True)),
     ]
     return Group(f"{sweep.name} {_value(point)}", found.circuit.source, rows)

@@ -1,4 +1,4 @@
-"""Figures of the paper that are compared with but never computed with; those of the hardware: `hardware.published`."""
+"""Figures of the paper that ours are compared with; those of its hardware are in `hardware.published_head`."""
 
 #: The fitted charge law at a word-line voltage of 0.9 V, 1 at +0.45 V: coefficients of 1, y, y^2, y^3 in V^-i, from the
 #: ten that the authors released.
