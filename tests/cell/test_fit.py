@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gaincell import GainCellConfig, InputError
 from gaincell.cell import Cell, load_cell
 from gaincell.cell.csv_table import read_columns
-from gaincell.cell.fit import fit_law, fit_retention
+from gaincell.cell.fit import fit_law
+from gaincell.cell.fit_retention import fit_retention
 from gaincell.cell.rising_law import falls
 
 #: The published law, in uA.

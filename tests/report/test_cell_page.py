@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from gaincell.cell import Cell
-from gaincell.cell.fit import fit_law, fit_retention, read_decay
+from gaincell.cell.decays import read_decays
+from gaincell.cell.fit import fit_law
+from gaincell.cell.fit_retention import fit_retention
 from gaincell.circuit.decay import Decay
 from gaincell.report import plots
 from gaincell.report.cell_page import NO_PLOTS, CellPage, Group, Panel, render_cell_page, write_cell_page
@@ -35,7 +37,7 @@ def fitted(folder: Path, *, current: np.ndarray = CURRENT, left: np.ndarray | No
     law = fit_law(write_law(folder / "law.csv", current))
     decay = write_decay(folder / "decay.csv", np.exp(-np.arange(20) / 7) if left is None else left)
     cell = Cell(name=NASTY, law=law.law, retention=fit_retention(decay))
-    return fitted_page(cell, law, read_decay(decay))
+    return fitted_page(cell, law, read_decays(decay))
 
 
 def test_a_fitted_cells_page_is_whole_and_the_same_twice(tmp_path: Path) -> None:
@@ -66,8 +68,8 @@ def test_a_retention_that_was_given_is_told(tmp_path: Path) -> None:
     cell = Cell.model_validate(
         {"name": "a", "law": law.law, "retention": {"tau": 5, "unit": "ms", "source": "given by --tau"}}
     )
-    assert list(fitted_warnings(cell, law, None)) == ["The retention was given, not fitted."]
-    assert len(fitted_page(cell, law, None).panels) == 3
+    assert list(fitted_warnings(cell, law, ())) == ["The retention was given, not fitted."]
+    assert len(fitted_page(cell, law, ()).panels) == 3
 
 
 def test_without_matplotlib_there_is_a_page_and_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

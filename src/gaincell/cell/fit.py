@@ -1,4 +1,4 @@
-"""A charge law and a retention from measured data."""
+"""A charge law from measured data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,6 @@ from numpy.polynomial import Polynomial
 from gaincell.cell.csv_table import read_columns
 from gaincell.cell.law import REFERENCE_VOLTAGE_V, PolynomialLaw
 from gaincell.cell.polarity import Polarity, polarity_for, sign_of
-from gaincell.cell.retention import Retention
 from gaincell.cell.rising_law import falls, rising_fit, turns
 from gaincell.errors import InputError
 
@@ -138,64 +137,6 @@ def _held(
             "if charges below zero were measured unsigned, give them their sign."
         )
     return np.append(held, rest)
-
-
-def read_decay(path: Path, *, zero_v: float = 0.45) -> tuple[np.ndarray, np.ndarray]:
-    """Times in s since the first, in order, and voltages in V above zero, of a decay's CSV file; (points,) each.
-
-    Raises:
-        InputError: columns or units missing, or fewer than five points.
-    """
-    data = read_columns(path, {"stored": "V", "time": "s"})
-    for name in ("time", "stored"):
-        if name not in data:
-            raise InputError(f"{path} has no column '{name}'; retention needs 'time [s]' and 'stored [V]'.")
-    order = np.argsort(data["time"], kind="stable")
-    time, y = data["time"][order], data["stored"][order] - zero_v
-    time = time - time[0]
-    if len(time) < 5:
-        raise InputError(f"{path} has {len(time)} points; retention needs 5 at least.")
-    return time, y
-
-
-def fit_retention(path: Path, *, zero_v: float = 0.45, ends_v: float | None = None) -> Retention:
-    """Fit tau to a CSV file with `time [s]` and `stored [V]`: one decay of a voltage that was written.
-
-    Args:
-        path: the file.
-        zero_v: stored voltage that stands for zero.
-        ends_v: that which it decays to; zero_v if None.
-
-    Raises:
-        InputError: unusable data: columns or units missing, too few points, or a voltage that does not decay.
-    """
-    end_v = zero_v if ends_v is None else ends_v
-    time, y = read_decay(path, zero_v=end_v)
-    start = float(np.median(y[:3]))
-    left = y / start if start else y
-    if abs(start) < 0.05 or np.median(left[-3:]) > 0.9 or time[-1] <= 0:
-        raise InputError(f"{path}: the voltage does not decay towards {end_v:g} V by a tenth; measure longer.")
-    if np.median(left[-3:]) < -0.1:
-        raise InputError(
-            f"{path}: the voltage decays past {end_v:g} V; give the voltage that it decays to (--decays-to), or cut "
-            "the data there."
-        )
-
-    def error(tau: float) -> float:
-        # absolute, so that outliers count little; the start is then the weighted median of the ratios
-        fit = np.maximum(np.exp(-time / tau), 1e-9)
-        ratio = left / fit
-        rising = np.argsort(ratio)
-        half = np.searchsorted(np.cumsum(fit[rising]), fit.sum() / 2)
-        return float(np.abs(left - ratio[rising[half]] * fit).sum())
-
-    tau = float(time[-1])
-    for factor in (1.5, 1.05, 1.005, 1.0005):
-        tau = min((tau * factor**step for step in range(-30, 31)), key=error)
-    if not 1e-3 < tau / time[-1] < 20:
-        raise InputError(f"{path}: no exponential is near this decay; the times must span its time constant.")
-    source = f"measured, {path.name}, {len(time)} points"
-    return Retention(tau=tau, unit="s", source=source, ends_at_v=end_v - zero_v)
 
 
 def _quantities(

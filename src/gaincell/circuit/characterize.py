@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, PulseLaw, load_cell
+from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, PulseLaw, Retention, load_cell
 from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.cell.polarity import Polarity, polarity_for, sign_of, strongest_v, value_law
@@ -168,6 +168,7 @@ def characterize(
     writes = writes_of(circuit, work.conditions, work.ngspice)
     tell(4, steps)
     decay = decay_of(circuit, work.conditions, work.ngspice)
+    holds = decay.retention(writes.within_v)
     tell(5, steps)
     mismatch = spread = None
     if work.settings.mismatch:
@@ -192,7 +193,9 @@ def characterize(
         card=card,
         conditions=work.conditions,
         settings=work.settings,
-        cell=_cell(circuit, polarity, law, decay, _pulse_law(work, [*transfer, *toe], full), found),
+        cell=_cell(
+            circuit, polarity, law, decay.retention(writes.within_v), _pulse_law(work, [*transfer, *toe], full), found
+        ),
         stored_v=y,
         slope_c_per_s=_slope(reads, work.widths_s),
         rms_difference=rms_difference(value, y),
@@ -211,7 +214,7 @@ def _cell(
     circuit: CellCircuit,
     polarity: Polarity,
     law: PolynomialLaw,
-    decay: Decay,
+    holds: Retention,
     pulse: PulseLaw,
     found: CircuitFigures,
 ) -> Cell:
@@ -220,7 +223,7 @@ def _cell(
         description=f"Characterised with ngspice: {circuit.source}.",
         polarity=polarity,
         law=law,
-        retention=decay.retention(),
+        retention=holds,
         pulse=pulse,
         circuit=found,
     )

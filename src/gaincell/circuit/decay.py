@@ -7,7 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from gaincell.cell import Retention, RetentionTable
+from gaincell.cell import LevelRetention, Retention, RetentionTable
+from gaincell.cell.retention import EXPONENTIAL
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.read import DRIVEN, DRIVEN_V
 from gaincell.circuit.decks.store import hold_deck
@@ -18,8 +19,6 @@ from gaincell.errors import InputError
 #: smallest conductance and current that ngspice tells from none (gmin, abstol) would be what is seen.
 _FIRST_S, _LAST_S = 1e-4, 1e3
 _TABLE_TIMES = 60
-#: A decay that departs from its exponential by more than this fraction of the written voltage gets a table.
-EXPONENTIAL = 0.02
 
 
 @dataclass(frozen=True)
@@ -68,20 +67,39 @@ class Decay:
 
     def kept_s(self, within_v: float) -> float | None:
         """How long every stored voltage stays within so many volt of what was written; None if all the time, in s."""
+        kept = [self._kept_of(row, within_v) for row in range(len(self.y_v))]
+        return min((x for x in kept if x is not None), default=None)
+
+    def _kept_of(self, row: int, within_v: float) -> float | None:
         for time, y in (*self.shorter, (self.time_s, self.y_v)):
-            off = np.abs(y - y[:, :1]).max(axis=0)
+            off = np.abs(y[row] - y[row, 0])
             first = int(np.argmax(off > within_v))
             if off[first] > within_v:
                 return float(np.interp(within_v, off[first - 1 : first + 1], time[first - 1 : first + 1]))
         return None
 
-    def retention(self) -> Retention:
-        """The exponential, and a table where the decay is far from it."""
+    def levels(self, within_v: float) -> tuple[LevelRetention, ...]:
+        """Each written voltage by itself, in s: how long it is within so many volt, and its own exponential if any."""
+        own = dict(zip(self.until, self.rows, strict=True))
+        found = []
+        for row, y in enumerate(self.y_v):
+            tau = misfit = None
+            if row in own:
+                time, left = own[row]
+                tau = _time_constant((own[row],))
+                misfit = float(np.abs(left - np.exp(-time / tau)).max())
+                tau = None if misfit > EXPONENTIAL else tau
+            found.append(LevelRetention(written=float(y[0]), kept=self._kept_of(row, within_v), tau=tau, misfit=misfit))
+        return tuple(found)
+
+    def retention(self, within_v: float | None = None) -> Retention:
+        """The exponential, a table where the decay is far from it, and each level where half a step is given, in V."""
+        levels = () if within_v is None else self.levels(within_v)
         source = f"ngspice, write bit line at the opposite rail; {self.source}"
         tau = self.tau_s
         if tau is None:
             least = f"at least: nothing decayed to 1/e within {self.watched_s:g} s; {source}"
-            return Retention(tau=self.watched_s, unit="s", source=least)
+            return Retention(tau=self.watched_s, unit="s", source=least, within_v=within_v, levels=levels)
         count, departure, table = len(self.y_v), self.departure, None
         how = f"{len(self.rows)} of {count} stored voltages fitted down to 1/e, largest departure {departure:.0%}"
         if departure > EXPONENTIAL or len(self.rows) < count:
@@ -96,7 +114,16 @@ class Decay:
                 for row in range(count)
             )
             table = RetentionTable(time=tuple(map(float, times)), stored=stored)
-        return Retention(tau=tau, unit="s", source=f"{how}; {source}", table=table)
+        source = f"{how}; {source}"
+        misfit = max(departure, self._departure_of_others(tau))
+        return Retention(tau=tau, unit="s", source=source, table=table, misfit=misfit, within_v=within_v, levels=levels)
+
+    def _departure_of_others(self, tau_s: float) -> float:
+        """Largest departure of the rows that did not fall to 1/e, while the others did."""
+        shown = self.time_s <= max(float(t[-1]) for t, _ in self.rows)
+        others = [self.y_v[k, shown] / self.y_v[k, 0] for k in range(len(self.y_v)) if k not in self.until]
+        law = np.exp(-self.time_s[shown] / tau_s)
+        return max((float(np.abs(left - law).max()) for left in others), default=0.0)
 
 
 def decay_of(circuit: CellCircuit, conditions: Conditions, ngspice: Ngspice) -> Decay:

@@ -25,7 +25,11 @@ def fit(
     out: Annotated[Path | None, typer.Option("--out", help="The cell file to write (YAML).")] = None,
     report: cells.Report = None,
     retention: Annotated[
-        Path | None, typer.Option("--retention", help="CSV with 'time [ms]' and 'stored [V]': one decay.")
+        Path | None,
+        typer.Option(
+            "--retention",
+            help="CSV of decays: 'time [ms]' and 'stored [V]'; of several also 'written [V]', 'die', 'cell'.",
+        ),
     ] = None,
     tau: Annotated[
         str | None, typer.Option("--tau", help="Retention where there is no such file: 5ms, 200us, 3s.")
@@ -46,7 +50,9 @@ def fit(
     Charge law and retention; outliers are weighed down.
     """
     from gaincell.cell import Cell
-    from gaincell.cell.fit import fit_law, fit_retention, read_decay
+    from gaincell.cell.decays import read_decays
+    from gaincell.cell.fit import fit_law
+    from gaincell.cell.fit_retention import retention_of
     from gaincell.report.fitted import fitted_groups, fitted_page, fitted_warnings
 
     page = cells.page_of(report, out)
@@ -56,10 +62,8 @@ def fit(
     ends = zero if decays_to is None else decays_to
     if not math.isfinite(ends):
         raise InputError(f"--decays-to {ends} is no voltage; give one in V, such as 0.")
-    if retention is None:
-        holds = _retention(tau or "", ends - zero)
-    else:
-        holds = fit_retention(retention, zero_v=zero, ends_v=ends)
+    decays = () if retention is None else read_decays(retention, zero_v=zero, ends_v=ends)
+    holds = _retention(tau or "", ends - zero) if retention is None else retention_of(decays, retention.name)
     cell = Cell(
         name=data.stem,
         description=f"Fitted to {data.name}.",
@@ -67,15 +71,15 @@ def fit(
         law=found.law,
         retention=holds,
     )
-    decay = None if retention is None else read_decay(retention, zero_v=ends)
     about = {"cross_validated_errors": found.errors, "deviation": found.deviation}
     about |= {"outliers": found.outliers, "points": found.points}
+    about |= {"decays": [decay.to_dict() for decay in decays]} if decays else {}
     made = cells.Made(
         cell,
         f"{cell.name}, fitted to {data}",
-        fitted_groups(cell, found),
-        fitted_warnings(cell, found, decay),
-        partial(fitted_page, cell, found, decay),
+        fitted_groups(cell, found, decays),
+        fitted_warnings(cell, found, decays),
+        partial(fitted_page, cell, found, decays),
         {**cell.model_dump(mode="json", exclude_none=True), **about},
     )
     cells.finish(made, out, page, json)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gaincell.cell import PolynomialLaw
+from gaincell.cell.decays import MeasuredDecay
 from gaincell.cell.figures import Energy
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.circuit.decay import Decay
@@ -148,18 +149,23 @@ def decay_plot(decay: Decay) -> str:
     return _panel("retention", draw)
 
 
-def measured_decay_plot(time_s: np.ndarray, y_v: np.ndarray, tau_s: float) -> str:
-    """A measured decay (N,), above where it ends, and the exponential with `tau_s` at the height that suits it best."""
-    fit = np.exp(-time_s / tau_s)
-    height = float(np.dot(y_v, fit) / np.dot(fit, fit))
-    factor, unit = time_unit(float(time_s[-1]))
+def measured_decay_plot(decays: Sequence[MeasuredDecay], tau_s: float) -> str:
+    """Measured decays, one colour a written voltage, and the exponential with `tau_s` from where each level starts."""
+    last = max(float(decay.time_s[-1]) for decay in decays)
+    factor, unit = time_unit(last)
+    levels, end = sorted({decay.written_v for decay in decays}, reverse=True), decays[0].ends_at_v
 
     def draw(axes: Any) -> None:
-        fine = np.linspace(0, time_s[-1], 121)
-        axes.plot(factor * fine, height * np.exp(-fine / tau_s), "--", color=_FIRST, linewidth=1.4, label="exponential")
-        axes.plot(factor * time_s, y_v, "o", color=_SECOND, markersize=3, label="points")
+        fine = np.linspace(0, last, 121)
+        for index, level in enumerate(levels):
+            of = [decay for decay in decays if decay.written_v == level]
+            start, colour = float(np.median([decay.start_v for decay in of])), _SERIES[index % len(_SERIES)]
+            axes.plot(factor * fine, end + (start - end) * np.exp(-fine / tau_s), "--", color=colour, linewidth=1.2)
+            for n, decay in enumerate(of):
+                name = None if n else f"written {level:+.3g} V"
+                axes.plot(factor * decay.time_s, decay.y_v, "o", color=colour, markersize=3, label=name)
         axes.set_xlabel(f"time ({unit})")
-        axes.set_ylabel("stored voltage above where it ends (V)")
+        axes.set_ylabel("stored voltage above zero (V)")
         axes.legend(frameon=False)
 
     return _panel("retention", draw)

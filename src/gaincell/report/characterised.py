@@ -8,15 +8,17 @@ from gaincell.cell import load_cell
 from gaincell.cell.figures import ChargeToPulse, CircuitFigures, Read
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.cell.polarity import WHY_PAIR, strongest_v
+from gaincell.cell.retention import EXPONENTIAL
 from gaincell.cell.rising_law import nearest_law
 from gaincell.circuit.characterize import HELD, Characterisation
-from gaincell.circuit.decay import EXPONENTIAL, Decay
+from gaincell.circuit.decay import Decay
 from gaincell.circuit.decks.bench import OPTIONS
 from gaincell.circuit.decks.store import HOLD_OPTIONS
 from gaincell.circuit.mismatch import Spread
 from gaincell.report import cell_plots, plots
 from gaincell.report.cell_page import CellPage, Group, Panel
 from gaincell.report.numbers import number
+from gaincell.report.retention import retention_group
 
 #: From where on a figure is worth a sentence; ours, and no more than marks of what to look at.
 _LAW_RESIDUAL, _NOT_LINEAR, _DISTURB_V, _OFFSET_CODES, _LAW_DIFFERENCE = 0.02, 0.005, 5e-3, 0.5, 0.03
@@ -114,14 +116,9 @@ def _pulse_group(found: Characterisation, title: str, pulse: ChargeToPulse) -> G
 
 
 def _retention_group(found: Characterisation) -> Group:
-    holds, kept = found.cell.retention, found.decay.kept_s(found.writes.within_v)
+    holds = found.cell.retention
     least = "at least " if found.decay.tau_s is None else ""
-    within = f"over {found.decay.watched_s * 1e3:g}" if kept is None else f"{kept * 1e3:.3g}"
-    lines = [
-        ("retention", f"{least}{holds.tau_s * 1e3:.4g}", "ms"),
-        ("every stored voltage within half a step", within, "ms"),
-    ]
-    return Group("Retention", _source(found, holds.source), lines)
+    return retention_group(holds, least, _source(found, holds.source))
 
 
 def warnings_of(found: Characterisation) -> Iterator[str]:

@@ -1,41 +1,41 @@
 """What the page of a cell says that was fitted to measured data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from gaincell.cell import Cell, load_cell
+from gaincell.cell import Cell, Retention, load_cell
+from gaincell.cell.decays import HALF_STEP_V, MeasuredDecay
 from gaincell.cell.fit import LawFit
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.cell.polarity import WHY_PAIR
 from gaincell.report import cell_plots, plots
 from gaincell.report.cell_page import CellPage, Group, Panel
-from gaincell.report.numbers import number
+from gaincell.report.retention import retention_group
+from gaincell.report.retention import time_text as _time
 
 #: From where on a figure is worth a sentence; ours, and no more than marks of what to look at.
-_DEVIATION = 0.01
-
-Decay = tuple[np.ndarray, np.ndarray]
+_DEVIATION, _FEW_CELLS = 0.01, 10
 
 
-def fitted_page(cell: Cell, fit: LawFit, decay: Decay | None) -> CellPage:
+def fitted_page(cell: Cell, fit: LawFit, decays: Sequence[MeasuredDecay]) -> CellPage:
     """The page of a cell that `gaincell.cell.fit` fitted.
 
     Args:
         cell: the cell.
         fit: its law.
-        decay: times in s and voltages above where they end, in V, of its retention, where they were measured.
+        decays: those of its retention, where they were measured.
     """
     return CellPage(
         title=cell.name,
         summary=cell.description,
-        warnings=list(fitted_warnings(cell, fit, decay)),
-        panels=_panels(cell, fit, decay) if plots.can_plot() else [],
-        groups=fitted_groups(cell, fit),
+        warnings=list(fitted_warnings(cell, fit, decays)),
+        panels=_panels(cell, fit, decays) if plots.can_plot() else [],
+        groups=fitted_groups(cell, fit, decays),
     )
 
 
-def fitted_groups(cell: Cell, fit: LawFit) -> list[Group]:
+def fitted_groups(cell: Cell, fit: LawFit, decays: Sequence[MeasuredDecay]) -> list[Group]:
     """All figures with their units, in groups that share a source."""
     law = [
         ("polarity", cell.polarity, ""),
@@ -44,14 +44,28 @@ def fitted_groups(cell: Cell, fit: LawFit) -> list[Group]:
         ("deviation of the data", f"{fit.deviation:.2%}", "of the largest charge"),
         ("outliers", f"{fit.outliers} of {fit.points}", "points"),
     ]
-    holds = cell.retention
-    lines = [("retention", f"{holds.tau_s * 1e3:.4g}", "ms")]
-    if holds.ends_at_v:
-        lines.append(("decays to", f"{holds.ends_at_v:.4g}", "V above zero"))
-    return [Group("Charge law", cell.law.source, law), Group("Retention", holds.source, lines)]
+    groups = [Group("Charge law", cell.law.source, law), retention_group(cell.retention)]
+    if len(decays) > 1:
+        rows = [(_name(decay), _told(decay), "") for decay in decays]
+        groups.append(Group("Decays", "each fitted by itself", rows))
+    return groups
 
 
-def fitted_warnings(cell: Cell, fit: LawFit, decay: Decay | None) -> Iterator[str]:
+def _name(decay: MeasuredDecay) -> str:
+    named = (("die", decay.die), ("cell", decay.cell))
+    return ", ".join([*(f"{kind} {name}" for kind, name in named if name), f"from {decay.written_v:+.3g} V"])
+
+
+def _told(decay: MeasuredDecay) -> str:
+    kept = decay.reaches_s(HALF_STEP_V)
+    words = ["kept " + (f"over {_time(float(decay.time_s[-1]))}" if kept is None else _time(kept))]
+    if decay.tau_s is not None:
+        error = "" if decay.tau_error_s is None else f" ± {_time(decay.tau_error_s)}"
+        words = [f"tau {_time(decay.tau_s)}{error}", f"misfit {decay.misfit:.1%}", *words]
+    return ", ".join(words)
+
+
+def fitted_warnings(cell: Cell, fit: LawFit, decays: Sequence[MeasuredDecay]) -> Iterator[str]:
     """What somebody who uses the cell should know, in words."""
     if cell.polarity == "pair":
         yield WHY_PAIR
@@ -67,27 +81,50 @@ def fitted_warnings(cell: Cell, fit: LawFit, decay: Decay | None) -> Iterator[st
             f"The data reach {reach:.2f} V from the zero level on one side; beyond it, up to {REFERENCE_VOLTAGE_V} V, "
             "the law is continued."
         )
-    if decay is None:
+    if not decays:
         yield "The retention was given, not fitted."
         return
-    time, y = decay
-    if time[-1] < cell.retention.tau_s:
-        yield f"The decay was measured for {time[-1] / cell.retention.tau_s:.2f} of its time constant only."
-    exponential = _height(y, np.exp(-time / cell.retention.tau_s))
-    line = np.polynomial.Polynomial.fit(time, y, 1)(time)
-    errors = [float(np.sqrt(np.mean((y - fitted) ** 2)) / abs(y[0])) for fitted in (exponential, line)]
-    if errors[1] < errors[0] and errors[0] > _DEVIATION:
+    yield from _retention_warnings(cell.retention, decays)
+
+
+def _retention_warnings(holds: Retention, decays: Sequence[MeasuredDecay]) -> Iterator[str]:
+    longest = max(float(decay.time_s[-1]) for decay in decays)
+    if longest < holds.tau_s:
+        yield f"The decay was measured for {longest / holds.tau_s:.2f} of its time constant only."
+    if holds.table is not None:
         yield (
-            f"Retention is closer to constant-current than exponential: {errors[1]:.1%} rms from a line, "
-            f"{errors[0]:.1%} from the exponential."
+            f"Retention is no exponential: the nearest departs by up to {holds.misfit or 0:.1%} of what was written; "
+            "the cell file has a table beside it, which a design point with retention 'table' uses."
         )
+        if len(holds.table.stored) < 2:
+            yield "Such a design point needs a table of two written voltages or more; this one has one."
+        exponential, line = shapes(decays)
+        if line < exponential:
+            yield (
+                f"It is closer to constant-current than exponential: {line:.1%} rms from a line, "
+                f"{exponential:.1%} from the exponential."
+            )
+    if holds.spread is not None and (holds.spread.cells or 0) < _FEW_CELLS:
+        yield f"The spread of retention is of {holds.spread.cells} cells, which is few to tell one."
+
+
+def shapes(decays: Sequence[MeasuredDecay]) -> tuple[float, float]:
+    """Root mean square distance of decays from an exponential each, and from a line each, as fractions of the start."""
+    squares = []
+    for decay in decays:
+        if decay.tau_s is not None:
+            exponential = _height(decay.left, np.exp(-decay.time_s / decay.tau_s))
+            line = np.polynomial.Polynomial.fit(decay.time_s, decay.left, 1)(decay.time_s)
+            squares.append([np.mean((decay.left - fitted) ** 2) for fitted in (exponential, line)])
+    exponential, line = np.sqrt(np.mean(squares, axis=0))
+    return float(exponential), float(line)
 
 
 def _height(y: np.ndarray, fit: np.ndarray) -> np.ndarray:
     return fit * np.dot(y, fit) / np.dot(fit, fit)
 
 
-def _panels(cell: Cell, fit: LawFit, decay: Decay | None) -> list[Panel]:
+def _panels(cell: Cell, fit: LawFit, decays: Sequence[MeasuredDecay]) -> list[Panel]:
     order, y, rate = len(cell.law.coefficients) - 1, fit.y_v, fit.rate_c_per_s
     published = load_cell("leroux2025").law if cell.polarity == "push_pull" else None
     panels = [
@@ -107,13 +144,8 @@ def _panels(cell: Cell, fit: LawFit, decay: Decay | None) -> list[Panel]:
             cell_plots.order_plot(fit.errors, order),
         ),
     ]
-    if decay is not None:
-        factor, unit = cell_plots.time_unit(cell.retention.tau_s)
-        panels.append(
-            Panel(
-                "Retention",
-                f"Tau {number(factor * cell.retention.tau_s, 3)} {unit}.",
-                cell_plots.measured_decay_plot(*decay, cell.retention.tau_s),
-            )
-        )
+    if decays:
+        tau = _time(cell.retention.tau_s)
+        text = f"Tau {tau}." if cell.retention.exponential else f"No exponential; the nearest has {tau}."
+        panels.append(Panel("Retention", text, cell_plots.measured_decay_plot(decays, cell.retention.tau_s)))
     return panels
