@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from gaincell.circuit.cards import generic_card
 from gaincell.circuit.decay import Decay, decay_of
 from gaincell.circuit.decks import store
 from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, Write, gain_cell
+from gaincell.circuit.leak_spread import leak_spread
 from gaincell.circuit.tradeoff import trade_offs
 from gaincell.cli.app import run
 
@@ -61,6 +63,44 @@ def test_what_is_kept_is_when_the_first_voltage_is_off() -> None:
     decay = Decay(time, np.array([0.4 - 0.01 * time, 0.2 - 0.02 * time]), {}, 10.0, "a test")
     assert decay.kept_s(0.05) == pytest.approx(2.5)
     assert decay.kept_s(0.3) is None
+
+
+def test_each_voltage_is_told_by_itself() -> None:
+    time = np.linspace(0, 10, 1001)
+    rows = np.array([0.4 * np.exp(-time / 2), 0.4 * np.maximum(1 - time / 5, 0), 0.3 + 0 * time])
+    until = {k: int(np.argmax(row < row[0] / np.e)) for k, row in enumerate(rows[:2])}
+    decay = Decay(time, rows, until, 10.0, "a test")
+    exponential, line, still = decay.levels(0.05)
+    assert exponential.kept == pytest.approx(-2 * np.log(1 - 0.05 / 0.4), rel=1e-3)
+    assert exponential.tau == pytest.approx(2, rel=1e-3)
+    assert line.kept == pytest.approx(0.625, rel=1e-3)
+    assert line.tau is None
+    assert (line.misfit or 0) > 0.02
+    assert (still.kept, still.tau, still.misfit) == (None, None, None)
+    holds = decay.retention(0.05)
+    assert holds.kept_s == decay.kept_s(0.05) == pytest.approx(exponential.kept)
+    assert (holds.misfit or 0) > 0.6  # of the one that holds
+
+
+@needs_ngspice
+def test_the_spread_goes_with_the_write_transistors_threshold(ngspice: Ngspice) -> None:
+    """A leak below threshold: ln t moves by a deviation over n kT/q, n between 1 and 1.7; and by nothing else here."""
+    circuit, conditions = gain_cell(generic_card(), "transmission"), Conditions()
+    decay = decay_of(circuit, conditions, ngspice)
+    value, sigma_v = circuit.write_shift_v or (0.0, 0.0)
+    found = []
+    for part in (1.0, 0.5):
+        half = replace(circuit, write_shift_v=(value, part * sigma_v))
+        spread = leak_spread(half, conditions, ngspice, decay, 0.064, 12, 3)
+        assert spread is not None
+        found.append(spread.sigma)
+    assert found[0] / found[1] == pytest.approx(2, rel=0.05)
+    drawn = np.random.default_rng([3, 1])
+    drawn.standard_normal((12, len(circuit.mismatch_v)))
+    shift = float(drawn.standard_normal(12).std(ddof=1)) * sigma_v / 0.02585
+    assert shift / 1.7 < found[0] < 1.02 * shift
+    alone = replace(circuit, write_shift_v=None)
+    assert leak_spread(alone, conditions, ngspice, decay, 0.064, 4, 3) is None
 
 
 def test_a_table_shows_voltages_whose_rates_are_decades_apart() -> None:

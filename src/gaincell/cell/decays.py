@@ -208,8 +208,8 @@ def _check(path: Path, decay: MeasuredDecay, zero_v: float, *, named: bool) -> N
         )
     if last < -_A_TENTH:
         raise InputError(
-            f"{path}: the voltage{where} decays past {end_v:g} V; give the level that it decays to (--decays-to), or cut "
-            "the data there."
+            f"{path}: the voltage{where} decays past {end_v:g} V; give the level that it decays to (--decays-to), or "
+            "cut the data there."
         )
 
 

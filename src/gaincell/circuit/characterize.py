@@ -18,6 +18,7 @@ from gaincell.circuit.decay import Decay, decay_of
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.converter import ColumnCell, Conversion, Converter, column_deck, conversion
 from gaincell.circuit.decks.read import DRIVEN, DRIVEN_V, Reads, read_deck, read_results
+from gaincell.circuit.leak_spread import leak_spread
 from gaincell.circuit.mismatch import Spread, mismatch_of
 from gaincell.circuit.ngspice import Ngspice
 from gaincell.circuit.pulse_curve import measured_law
@@ -176,6 +177,9 @@ def characterize(
         mismatch, spread = mismatch_of(
             circuit, work.conditions, work.ngspice, law, full_v=strongest_v(law, polarity), cells=cells, seed=seed
         )
+        holds = holds.model_copy(
+            update={"spread": leak_spread(circuit, work.conditions, work.ngspice, decay, writes.within_v, cells, seed)}
+        )
         tell(6, steps)
     toe = _columns(work, law, [(_strongest(work, law)[0], code) for code in _TOE_CODES], signed=False)
     found = CircuitFigures(
@@ -193,9 +197,7 @@ def characterize(
         card=card,
         conditions=work.conditions,
         settings=work.settings,
-        cell=_cell(
-            circuit, polarity, law, decay.retention(writes.within_v), _pulse_law(work, [*transfer, *toe], full), found
-        ),
+        cell=_cell(circuit, polarity, law, holds, _pulse_law(work, [*transfer, *toe], full), found),
         stored_v=y,
         slope_c_per_s=_slope(reads, work.widths_s),
         rms_difference=rms_difference(value, y),

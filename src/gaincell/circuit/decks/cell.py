@@ -78,6 +78,8 @@ class CellCircuit:
         parameters: given to every instance.
         mismatch_v: deviation in V, one sigma, of each parameter that shifts a threshold.
         corner: of its transistors; None where that is not known.
+        write_shift_v: value and deviation in V, one sigma, of the parameter `write_shift` that shifts the thresholds of
+            the write device; None where there is no such parameter, or nothing is known of how it differs.
     """
 
     name: str
@@ -88,6 +90,7 @@ class CellCircuit:
     parameters: Mapping[str, float] = field(default_factory=dict)
     mismatch_v: Mapping[str, float] = field(default_factory=dict)
     corner: Corner | None = None
+    write_shift_v: tuple[float, float] | None = None
 
     def instance(self, name: str, nets: Mapping[str, str], **parameters: float) -> str:
         """One line that places a cell, with the nets that its roles are connected to."""
@@ -151,6 +154,7 @@ def gain_cell(
         f"dvt_{part}": card.pelgrom_v_m[part.endswith("p")] / (sizes[f"w_{part}"] * sizes[f"l_{part}"]) ** 0.5
         for part in _SIZES
     }
+    write_sigma = card.pelgrom_v_m[0] / (sizes["w_wn"] * sizes["l_wn"]) ** 0.5
     defaults = sizes | dict.fromkeys(shifts, 0.0) | {"write_shift": write_shift_v, "c_store": capacitor_f}
     header = "\n".join(f"+ {name}={value:.9g}" for name, value in defaults.items())
     text = f"{card.text}.subckt gaincell {' '.join(ROLES)}\n{header}\n{_READ}{_WRITES[write]}.ends\n"
@@ -162,6 +166,7 @@ def gain_cell(
         pins=ROLES,
         mismatch_v=sigma,
         corner=card.corner,
+        write_shift_v=None if write == "oxide" else (write_shift_v, write_sigma),
     )
 
 

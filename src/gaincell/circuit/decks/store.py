@@ -1,6 +1,6 @@
 """Writing a cell, and what it forgets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -62,8 +62,14 @@ def write_results(
     return np.maximum(settled, 0), error, charge
 
 
-def hold_deck(cell: CellCircuit, conditions: Conditions, stored_v: Sequence[float], end_s: float) -> Deck:
-    """Cells that hold these voltages for `end_s`, with every word line off.
+def hold_deck(
+    cell: CellCircuit,
+    conditions: Conditions,
+    stored_v: Sequence[float],
+    end_s: float,
+    parameters: Sequence[Mapping[str, float]] = (),
+) -> Deck:
+    """Cells that hold these voltages for `end_s`, with every word line off, each with parameters of its own if any.
 
     The read bit line is at the zero level. The write bit line is at the supply rail on the other side of the zero
     level: the worst that the data written to other cells of the row can do.
@@ -73,7 +79,8 @@ def hold_deck(cell: CellCircuit, conditions: Conditions, stored_v: Sequence[floa
     for k, stored in enumerate(stored_v):
         opposite = "vss" if stored > conditions.zero_v else "vdd"
         nets = {pin: pin for pin in cell.pins} | {"store": f"s{k}", "wbl": opposite}
-        lines.append(f".ic v(s{k})={stored:.9g}\n{cell.instance(str(k), nets)}\n")
+        own = parameters[k] if parameters else {}
+        lines.append(f".ic v(s{k})={stored:.9g}\n{cell.instance(str(k), nets, **own)}\n")
         signals.append(f"v(s{k})")
     body = "".join(lines) + f".tran {end_s / 1000:.9g} {end_s:.9g}\n"
     return Deck(bench("cells that hold", cell, conditions, body, HOLD_OPTIONS), tuple(signals), end_s)
