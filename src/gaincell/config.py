@@ -278,6 +278,28 @@ class GainCellConfig(BaseModel, frozen=True):
         "differ). 'exponential': by the leak.",
         kind="circuit",
     )
+    retention_seed: int | None = _field(
+        None,
+        "-",
+        "option: how one cell's retention differs from another's (not in the published design)",
+        "Draws arrays whose cells leak each at its own rate: a cell is exp(retention_spread normal) times as old as "
+        "its token, fixed and independent; references of cells of one sign do not leak. The same seed gives the same "
+        "arrays; every layer of a model has its own. Outputs are computed token by token, without gradients. null: all "
+        "cells leak alike.",
+        ge=0,
+        lt=1 << 63,
+        kind="circuit",
+    )
+    retention_spread: float | None = _field(
+        None,
+        "1",
+        "the cell file's retention.spread.sigma",
+        "Standard deviation of the logarithm of the cells' retention times, where retention_seed draws them. null: the "
+        "cell's own.",
+        ge=0,
+        le=5,
+        allow_inf_nan=False,
+    )
     charge_to_pulse: Literal["ideal", "cell"] = _field(
         "ideal",
         "-",
@@ -419,6 +441,8 @@ class GainCellConfig(BaseModel, frozen=True):
                 f"mismatch_seed asks for cells that differ, but cell '{self.cell.name}' has no mismatch figures; "
                 "set mismatch_gain and mismatch_zero_v, or characterise the cell with --mismatch."
             )
+        if self.retention_seed is not None:
+            self._check_spread()
         if self.retention == "table":
             self._check_table()
         if self.charge_to_pulse == "cell":
@@ -465,6 +489,19 @@ class GainCellConfig(BaseModel, frozen=True):
                 f"{self.cell.retention.ends_at_v} V above its zero; use leak_form 'cell'."
             )
 
+    def _check_spread(self) -> None:
+        if self._spread is None:
+            raise ValueError(
+                f"retention_seed asks for cells that leak each at its own rate, but cell '{self.cell.name}' has no "
+                "retention.spread; set retention_spread, measure several cells, or characterise the cell with "
+                "--mismatch."
+            )
+        if self.leak_form == "factored":
+            raise ValueError(
+                "retention_seed draws cells whose stored voltages decay, which leak_form 'factored' has not; use "
+                "leak_form 'cell'."
+            )
+
     def _check_table(self) -> None:
         table = self.cell.retention.table
         if table is None or len({row[0] for row in table.stored}) < max(2, len(table.stored)):
@@ -504,6 +541,21 @@ class GainCellConfig(BaseModel, frozen=True):
         """Standard deviations of the cells' gain and of their zero in volt; None where all cells are equal."""
         gain, zero_v = self._mismatch
         return None if self.mismatch_seed is None or not (gain or zero_v) else (gain or 0.0, zero_v or 0.0)
+
+    @property
+    def _spread(self) -> float | None:
+        """Standard deviation of ln(retention time), whether drawn or not."""
+        own = self.cell.retention.spread
+        return own.sigma if own and self.retention_spread is None else self.retention_spread
+
+    @cached_property
+    def leak_spread(self) -> float | None:
+        """Standard deviation of ln(retention time) from cell to cell; None where all cells leak alike, or none does.
+
+        Raises:
+            InputError: as `leak`.
+        """
+        return None if self.retention_seed is None or not self.leak else self._spread or None
 
     @cached_property
     def changed(self) -> tuple[str, ...]:
@@ -577,7 +629,7 @@ class GainCellConfig(BaseModel, frozen=True):
 
     def for_layer(self, layer: int) -> Self:
         """This design point in one layer of a model, which has arrays of its own: what seeds draw is that layer's."""
-        seeds = {name: getattr(self, name) for name in ("mismatch_seed", "noise_seed")}
+        seeds = {name: getattr(self, name) for name in ("mismatch_seed", "retention_seed", "noise_seed")}
         own = {name: _hash(f"{seed} {layer}") for name, seed in seeds.items() if seed is not None}
         return self.replace(**own) if own else self
 

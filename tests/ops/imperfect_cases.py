@@ -26,37 +26,41 @@ def characterised(cell: Cell, pulse_max_s: float, gain: float, offsets: tuple[fl
 
 def with_table(cell: Cell) -> Cell:
     """A cell whose voltages fall unevenly, and towards another level than zero."""
-    time = [0.0, 0.7, 2.0, 40.0]
-    stored = [[y, 0.9 * y + 0.01, 0.6 * y - 0.03 * y * y, 0.1] for y in (0.4, -0.4, 0.1, -0.2)]
+    time = [0.0, 0.7, 2.0, 40.0, 200.0]
+    stored = [[y, 0.9 * y + 0.01, 0.6 * y - 0.03 * y * y, 0.1, 0.1] for y in (0.4, -0.4, 0.1, -0.2)]
     table = {"time": time, "stored": stored}
     return cell.model_copy(update={"retention": Retention(tau=1.0, unit="us", source="test", table=table)})
 
 
-KINDS = ("mismatch", "retention", "charge_to_pulse", "feedthrough", "score_noise", "readout_noise")
+KINDS = ("mismatch", "spread", "retention", "charge_to_pulse", "feedthrough", "score_noise", "readout_noise")
 
 
 @st.composite
-def imperfect(draw: st.DrawFn, most_tokens: int = 48) -> Case:
+def imperfect(draw: st.DrawFn, most_tokens: int = 48, kinds: tuple[str, ...] = KINDS) -> Case:
     """A case whose circuits are not ideal, in one way or several."""
     case = draw(cases(most_tokens=most_tokens))
-    kinds = draw(st.one_of(st.sampled_from(KINDS).map(lambda x: {x}), st.sets(st.sampled_from(KINDS), min_size=2)))
+    of = st.sampled_from(kinds)
+    drawn = draw(st.one_of(of.map(lambda x: {x}), st.sets(of, min_size=2)))
     fields = {}
-    if "mismatch" in kinds:
+    if "mismatch" in drawn:
         gain, zero_v = draw(st.sampled_from(((0.2, 0.05), (0.2, 0.0), (0.0, 0.05))))
         fields = {"mismatch_seed": draw(st.integers(0, 2**63 - 1)), "mismatch_gain": gain, "mismatch_zero_v": zero_v}
-    if kinds & {"charge_to_pulse", "feedthrough"}:
+    if drawn & {"charge_to_pulse", "feedthrough"}:
         # Where a charge of few levels cancels but for rounding, a circuit that jumps at zero has no right answer.
-        assume(case.config.stored_levels is None and "retention" not in kinds)
+        assume(case.config.stored_levels is None and "retention" not in drawn)
         offsets = draw(st.sampled_from(((0.1, 0.07), (-0.1, 0.07), (0.1, -0.07))))
         fields["cell"] = characterised(case.config.cell, case.config.pulse_max_s, 1.3, offsets)
-        fields["charge_to_pulse"] = "cell" if "charge_to_pulse" in kinds else "ideal"
-        fields["feedthrough"] = "feedthrough" in kinds
-    if "retention" in kinds:
+        fields["charge_to_pulse"] = "cell" if "charge_to_pulse" in drawn else "ideal"
+        fields["feedthrough"] = "feedthrough" in drawn
+    if "retention" in drawn:
         fields["cell"] = with_table(fields.get("cell", case.config.cell))
         levels = case.config.stored_levels or draw(st.sampled_from((2, 8)))
         fields |= {"retention": "table", "leak_per_token": None, "leak_form": "cell", "stored_levels": levels}
         fields |= {"token_period_s": draw(st.sampled_from((0.0, 0.1, 0.9))) * 1e-6 or 1e-9}
-    for name in kinds & {"score_noise", "readout_noise"}:
+    if "spread" in drawn:
+        assume(fields.get("leak_form", case.config.leak_form) == "cell")
+        fields |= {"retention_seed": draw(st.integers(0, 2**63 - 1)), "retention_spread": 0.6}
+    for name in drawn & {"score_noise", "readout_noise"}:
         fields |= {name: 0.1, "noise_seed": draw(st.integers(0, 2**63 - 1))}
     return replace(case, config=case.config.replace(**fields))
 

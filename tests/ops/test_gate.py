@@ -14,7 +14,7 @@ from ops_cases import Case, assert_same_gradients, cases, dense_attention, gradi
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.cell import PulseLaw, load_cell
-from gaincell.ops import attention_map, blocked, naive, naive_attention, triton
+from gaincell.ops import attention_map, blocked, naive, naive_attention, stepwise, triton
 from gaincell.ops.gate import Gate
 from gaincell.ops.model import array_model
 
@@ -99,6 +99,7 @@ def test_what_a_path_may_lack_follows_from_the_arrays_and_each_path_names_what_i
     table = {"retention": "table", "leak_per_token": None, "token_period_s": 1e-8}
     asked: dict[str, tuple[dict[str, object], set[str]]] = {
         "mismatch_seed": (mismatch, {"mismatch"}),
+        "retention_seed": ({"retention_seed": 1, "retention_spread": 0.5}, {"leak spread"}),
         "retention": (table, {"retention table"}),
         "charge_to_pulse": ({"charge_to_pulse": "cell"}, set()),  # which all paths compute
         "pulse_law": ({"pulse_law": "cell"}, set()),
@@ -115,5 +116,6 @@ def test_what_a_path_may_lack_follows_from_the_arrays_and_each_path_names_what_i
         assert array_model(base.replace(**fields)).needs == needs
     everything = frozenset.union(*(array_model(base.replace(**fields)).needs for fields, _ in asked.values()))
     everything |= array_model(base.replace(normaliser="ideal")).needs | {"gradients"}
-    assert everything == blocked.SERVES == naive.SERVES | {"gradients"}
+    assert everything == blocked.SERVES | {"leak spread"} == naive.SERVES | {"gradients"}
+    assert stepwise.SERVES == naive.SERVES
     assert {"gradients", "normaliser"} == triton.SERVES

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from imperfect_cases import assert_same, characterised, imperfect, with_table
+from imperfect_cases import KINDS, assert_same, characterised, imperfect, with_table
 from ops_cases import Case, assert_same_gradients, cases, dense_attention, gradients
 from torch import Tensor
 
@@ -18,6 +18,8 @@ from gaincell import GainCellConfig, InputError
 from gaincell.ops import Ring, attention_map, naive_attention, variation
 from gaincell.ops.variation import arrays, normal
 
+#: Circuits that a model can learn on.
+LEARNED = tuple(kind for kind in KINDS if kind != "spread")
 MISMATCH = {"mismatch_seed": 3, "mismatch_gain": 0.2, "mismatch_zero_v": 0.05}
 
 
@@ -66,7 +68,7 @@ def test_cells_of_eight_levels_in_circuits_with_offsets_are_the_same_on_every_pa
 
 
 @settings(max_examples=2 * settings().max_examples)
-@given(imperfect(most_tokens=40))
+@given(imperfect(most_tokens=40, kinds=LEARNED))
 def test_every_gradient_equals_autograd_through_the_dense_form(case: Case) -> None:
     # Products of few levels may cancel to S = 0 but for rounding, on the edge of the clamp; a preset takes them off it.
     assume(case.preset is not None or case.config.stored_levels is None)
@@ -149,7 +151,7 @@ def test_threads_that_ask_at_once_meet_one_draw(monkeypatch: pytest.MonkeyPatch)
     design, like = GainCellConfig.named("leroux2025").replace(window=64, **MISMATCH), torch.empty(0)
     with ThreadPoolExecutor(4) as threads:
         first, *others = threads.map(lambda _: arrays(design, 1, 8, like), range(4))
-    assert drawn == [MISMATCH["mismatch_seed"]]
+    assert drawn == [(MISMATCH["mismatch_seed"], 0)]
     assert all(other is first for other in others)
 
 

@@ -13,7 +13,8 @@ from gaincell.ops.variation import Cells, Noise, arrays
 class Decoded:
     """Terms of f for every stored cell: keys (sub-tiles, B Hkv, D, P, C) and values (sub-tiles, B Hkv, P, C, D).
 
-    A read then costs two matrix products and no look-up, for 4 P bytes a cell beside the codes (P = 1 without leak,
+    Cells that leak each at its own pace have one term, their charge as it is now: it is made anew for every read. Else
+    a read costs two matrix products and no look-up, for 4 P bytes a cell beside the codes (P = 1 without leak,
     else one a power of the law). It is computed from the codes and can be dropped at any time. Each array is laid out
     so that a product of a few query rows runs along memory.
 
@@ -43,14 +44,18 @@ class Decoded:
         #: The same of the feedthrough, whose charge comes with every pulse whatever its width.
         self.through = Decoded(codes, model, dtype, written, absent, through) if through else None
         self.key_constant = torch.full((codes.shape[-1], 1), self.terms[0].constant, dtype=dtype, device=device)
-        self.arrays = None if terms else arrays(config, codes.shape[2], codes.shape[4], self.key_constant)
+        self.written = written
+        self.arrays = None
+        if not terms or model.leak_spread is not None:
+            cells = arrays(config, codes.shape[2], codes.shape[4], self.key_constant)
+            self.arrays = cells and tuple(array.alike for array in cells) if terms else cells
         self.table = self.decay = None
         if config.stored_levels is not None and self.arrays is None:
             # One table for both arrays, (2 levels, P): the codes of values come after those of keys.
             y = code_voltage(torch.arange(config.stored_levels, device=device), config, dtype)
             self.table = torch.cat([torch.stack(terms.values(y), -1) for terms in self.terms])
             self.array = torch.tensor([0, config.stored_levels], dtype=torch.int32, device=device).view(2, 1, 1, 1, 1)
-        if config.leak:
+        if config.leak and model.leak_spread is None:
             # By column: 0 ... 2 window - 1 tokens from now, so that any newest column's ages are a slice.
             age = -torch.arange(2 * config.window, dtype=torch.float64, device=device) % config.window
             self.decay = self.terms[0].decays(age).to(dtype)  # (P, 2 window)
@@ -81,6 +86,10 @@ class Decoded:
             else:
                 at = torch.as_tensor(column, device=codes.device).view(-1, 1, 1)
             cells = tuple(array.at(head, at) for array in self.arrays)
+            if self.model.leak_spread is not None:  # as old as they are, (B, 1, n, 1)
+                newest = torch.tensor(self.written, device=codes.device).view(-1, 1, 1, 1) - 1
+                age = (newest - torch.as_tensor(at).view(1, 1, -1, 1)) % self.config.window
+                cells = tuple(array and array.aged(age) for array in cells)
         return torch.stack(
             [torch.stack(terms.values(x, own), -1) for terms, x, own in zip(self.terms, y, cells, strict=True)]
         )

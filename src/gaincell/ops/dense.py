@@ -3,7 +3,7 @@
 For attention maps, activity and whoever wants to look inside; memory grows with the square of the tokens.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from gaincell.ops.model import ArrayModel
 from gaincell.ops.operands import Operands
 from gaincell.ops.precision import without_autocast
 from gaincell.ops.quantise import fired
-from gaincell.ops.terms import TabledTerms, Terms
+from gaincell.ops.terms import AgedTerms, TabledTerms, Terms
 from gaincell.ops.variation import Cells, arrays
 
 
@@ -87,6 +87,8 @@ class _Pairs:
         self.head = self.head + torch.arange(self.groups, device=q.device).repeat(heads).view(-1, 1, 1)
         cells = arrays(config, kv_heads or kv_head + heads, k.shape[3], q)
         self.cells = (None, None) if cells is None else tuple(x.at(own[:, None], self.column) for x in cells)
+        #: Of feedthrough, which cells do not differ in but for their leak.
+        self.through = tuple(x and x.alike if model.leak_spread else None for x in self.cells)
         self.noise = model.noise and model.noise.of_call()
         count = -(-tokens // config.subtile_columns)
         self.rest = count * config.subtile_columns - tokens
@@ -100,7 +102,7 @@ class _Pairs:
         model, pulse, y = self.model, self.operands.q, self.operands.k
         score = self._learned(self._scores, pulse, y, model.key, model.back_key, self.cells[0])
         if model.feedthrough is not None:
-            score = score + self._scores(fired(pulse, self.config), y, model.feedthrough[0], None).detach()
+            score = score + self._scores(fired(pulse, self.config), y, model.feedthrough[0], self.through[0]).detach()
         start = model.gate.start(self.operands.preset, pulse)
         if start is not None:
             score = score + start.to(score)[..., None]
@@ -114,7 +116,7 @@ class _Pairs:
         model, y = self.model, self.operands.v
         charge = self._learned(self._sums, phi, y, model.value, model.back_value, self.cells[1])
         if model.feedthrough is not None:
-            charge = charge + self._sums((phi > 0).to(phi), y, model.feedthrough[1], None).detach()
+            charge = charge + self._sums((phi > 0).to(phi), y, model.feedthrough[1], self.through[1]).detach()
         charge = charge / model.readout.scale
         if self.noise is not None and self.noise.readout:
             tile = torch.arange(len(self.in_use[0]), device=phi.device)
@@ -140,6 +142,10 @@ class _Pairs:
 
     def _scores(self, x: Tensor, y: Tensor, terms: Terms, cells: Cells | None) -> Tensor:
         """sum_d x_td charge(y_sd, t - s): (B, Hq, T, T)."""
+        if isinstance(terms, AgedTerms):
+            return torch.cat(
+                [row @ now.mT for row, now in zip(x.split(1, 2), self._aged(y, terms, cells), strict=True)], 2
+            )
         total = terms.constant * x.sum(3, keepdim=True)
         for decay, factor in self._terms(y, terms, cells):
             total = total + (x @ factor.mT) * decay
@@ -147,11 +153,25 @@ class _Pairs:
 
     def _sums(self, x: Tensor, y: Tensor, terms: Terms, cells: Cells | None) -> Tensor:
         """sum_s x_ts charge(y_sd, t - s) over every sub-tile's columns: (B, Hq, T, J, D)."""
+        if isinstance(terms, AgedTerms):
+            now = (self.tiled(factor) for factor in self._aged(y, terms, cells))
+            rows = zip(self.blocks(x).split(1, 2), now, strict=True)
+            return self.by_tile(torch.cat([torch.einsum("bhtjc,bhjcd->bhtjd", *row) for row in rows], 2), 3)
         total = terms.constant * self.blocks(x).sum(4)[..., None]
         for decay, factor in self._terms(y, terms, cells):
-            stored = pad(factor, (0, 0, 0, self.rest)).unflatten(2, (-1, self.config.subtile_columns))
-            total = total + torch.einsum("bhtjc,bhjcd->bhtjd", self.blocks(x * decay), stored)
+            total = total + torch.einsum("bhtjc,bhjcd->bhtjd", self.blocks(x * decay), self.tiled(factor))
         return self.by_tile(total, 3)
+
+    def _aged(self, y: Tensor, terms: AgedTerms, cells: Cells | None) -> Iterator[Tensor]:
+        """The charge (B, Hq, T, D) of every value for a full pulse, as each query meets it."""
+        assert cells is not None
+        for age in self.age:
+            (now,) = terms.values(y, cells.aged(age[:, None]))
+            yield now.repeat_interleave(self.groups, 1)
+
+    def tiled(self, factor: Tensor) -> Tensor:
+        """(B, Hq, T, D) -> (B, Hq, blocks, columns, D)."""
+        return pad(factor, (0, 0, 0, self.rest)).unflatten(2, (-1, self.config.subtile_columns))
 
     def _terms(self, y: Tensor, terms: Terms, cells: Cells | None) -> list[tuple[Tensor, Tensor]]:
         """Decay (T, T) and factor (B, Hq, T, D) of every term."""

@@ -6,11 +6,16 @@ from functools import lru_cache
 from torch import Tensor
 
 from gaincell.errors import InputError
-from gaincell.ops import blocked, naive, triton
+from gaincell.ops import blocked, naive, stepwise, triton
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.operands import Operands
 
-_SERVES = {"triton": triton.SERVES, "blocked": blocked.SERVES, "naive": naive.SERVES}
+_SERVES = {
+    "triton": triton.SERVES,
+    "blocked": blocked.SERVES,
+    "naive": naive.SERVES,
+    "stepwise": stepwise.SERVES,  # which 'auto' takes where nothing else will do
+}
 
 
 def check_path(model: ArrayModel, learning: bool = False) -> None:
@@ -18,13 +23,15 @@ def check_path(model: ArrayModel, learning: bool = False) -> None:
     path, needs = model.config.path, model.needs.union({"gradients"} if learning else ())
     if path != "auto" and (missing := needs - _SERVES[path]):
         raise InputError(_refusal(path, _missing(missing)))
+    if learning and model.leak_spread is not None:
+        raise InputError(_NOTHING_LEARNS)
 
 
 def path_of(q: Tensor, model: ArrayModel, learning: bool = False) -> str:
-    """ "naive", "blocked" or "triton": which path computes, for queries like q (..., T, D).
+    """ "naive", "blocked", "triton" or "stepwise": which path computes, for queries like q (..., T, D).
 
     The one that the design point asks for by name; for "auto", on a GPU "triton" if it serves all that is needed, else
-    with a warning the first time, and on any other device at once, "blocked".
+    with a warning the first time, and on any other device at once, "blocked", or "stepwise" where that does not serve.
 
     Args:
         q: the queries.
@@ -32,11 +39,15 @@ def path_of(q: Tensor, model: ArrayModel, learning: bool = False) -> str:
         learning: whether gradients are asked for.
 
     Raises:
-        InputError: a path that was asked for by name cannot compute this.
+        InputError: a path that was asked for by name cannot compute this, or nothing can learn on it.
     """
     asked = model.config.path
-    if asked == "blocked" or (asked == "auto" and q.device.type != "cuda"):
-        return "blocked"  # which serves everything
+    if learning and model.leak_spread is not None:
+        raise InputError(_NOTHING_LEARNS)
+    if asked == "auto" and model.needs - _SERVES["blocked"]:
+        return "stepwise"
+    if asked == "auto" and q.device.type != "cuda":
+        return "blocked"
     path = "triton" if asked == "auto" else asked
     reason = _lacks(path, q, model, learning)
     if reason is None:
@@ -54,12 +65,18 @@ def _lacks(path: str, q: Tensor, model: ArrayModel, learning: bool) -> str | Non
     return triton.unsupported(q, model) if path == "triton" else None
 
 
+_NOTHING_LEARNS = (
+    "nothing learns where cells leak each at its own rate: no path has gradients of it; learn with retention_seed "
+    "null, and set it to measure what was learned."
+)
+
+
 def _missing(needs: frozenset[str]) -> str:
     return f"it has no {', '.join(sorted(needs))}"
 
 
 def _refusal(path: str, reason: str) -> str:
-    return f"path '{path}' cannot compute this attention: {reason}; set path to 'auto' or 'blocked'."
+    return f"path '{path}' cannot compute this attention: {reason}; set path to 'auto'."
 
 
 @lru_cache(maxsize=256)
@@ -74,6 +91,8 @@ def attend(operands: Operands, model: ArrayModel) -> Tensor:
         InputError: as `path_of`.
     """
     path = path_of(operands.q, model, operands.learning)
+    if path == "stepwise":
+        return model.output(*stepwise.stepwise_products(operands, model))
     if path == "naive":
         out, z, _ = naive.naive_products(operands, model)
     elif path == "triton":

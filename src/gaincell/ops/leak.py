@@ -1,5 +1,6 @@
 """What is left of a stored voltage: exponential, or as the cell's table has it."""
 
+import math
 from functools import lru_cache
 
 import torch
@@ -10,15 +11,49 @@ from gaincell.errors import InputError
 from gaincell.ops.quantise import code_voltage
 
 
-def aged_voltage(y: Tensor, age: Tensor, config: GainCellConfig) -> Tensor:
-    """Voltages y (..., K, D), stored `age` (K,) tokens ago, as they are now; float64."""
+def aged_voltage(y: Tensor, age: Tensor, config: GainCellConfig, pace: Tensor | None = None) -> Tensor:
+    """Voltages y (..., K, D), stored `age` (K,) tokens ago, as they are now; float64.
+
+    Cells that leak at a pace of their own, which broadcasts to y, are as old as pace times age.
+    """
+    if pace is not None:
+        return voltage_at(y, age.double()[:, None] * pace, config)
     if config.retention == "exponential":
         left, ends = torch.exp(-config.leak * age.double())[:, None], config.cell.retention.ends_at_v
         return ends + (y - ends) * left if ends else y * left
     left, steep = decay_table(config)
-    code = (y.detach()[..., None] - written_voltages(config).to(y)).abs().argmin(-1)
+    code = _codes(y, config)
     at = age[:, None].expand_as(code)
     return left.to(y)[code, at] + steep.to(y)[code, at] * (y - y.detach())
+
+
+def voltage_at(y: Tensor, age: Tensor, config: GainCellConfig) -> Tensor:
+    """Voltages y, stored `age` tokens ago, no whole number and one for each, as they are now; in the dtype of y.
+
+    A table holds its last voltages beyond its end.
+    """
+    if config.retention == "exponential":
+        left, ends = torch.exp(age * -config.leak).to(y.dtype), config.cell.retention.ends_at_v
+        return ends + (y - ends) * left if ends else y * left
+    table, period_s = config.cell.retention.table, config.token_period_s
+    assert table is not None
+    assert period_s is not None
+    left, steep = _written_curves(config)
+    time = torch.tensor(table.time, dtype=torch.float64) * (config.cell.retention.unit_s / period_s)
+    time = time.to(age)
+    age, code = torch.broadcast_tensors(age, _codes(y, config))
+    after = torch.searchsorted(time, age.contiguous(), right=True).clamp_(1, len(time) - 1)
+    part = ((age - time[after - 1]) / (time[after] - time[after - 1])).clamp_(max=1.0).to(y.dtype)
+    found = []
+    for curve in (left.to(y), steep.to(y)):
+        before = curve[code, after - 1]
+        found.append(before + part * (curve[code, after] - before))
+    return found[0] + found[1] * (y - y.detach())
+
+
+def _codes(y: Tensor, config: GainCellConfig) -> Tensor:
+    """Which code each voltage is, as it was written."""
+    return (y.detach()[..., None] - written_voltages(config).to(y)).abs().argmin(-1)
 
 
 def check_retention(config: GainCellConfig) -> None:
@@ -27,11 +62,14 @@ def check_retention(config: GainCellConfig) -> None:
     table, period_s = config.cell.retention.table, config.token_period_s
     if config.retention == "exponential" or table is None or period_s is None:
         return
-    oldest_s, end_s = (config.window - 1) * period_s, table.time[-1] * config.cell.retention.unit_s
+    # of cells that leak each at its own rate, all but one in 741
+    fastest = math.exp(3 * (config.leak_spread or 0.0))
+    oldest_s, end_s = (config.window - 1) * period_s * fastest, table.time[-1] * config.cell.retention.unit_s
     if oldest_s > end_s:
+        beyond = f" in cells that leak {fastest:.3g} times as fast as others" if fastest > 1.0 else ""
         raise InputError(
-            f"a token of window {config.window} gets {oldest_s * 1e3:.4g} ms old, but the retention table of cell "
-            f"'{config.cell.name}' ends at {end_s * 1e3:.4g} ms; use a shorter window or retention 'exponential'."
+            f"a token of window {config.window} gets {oldest_s * 1e3:.4g} ms old{beyond}, but the retention table of "
+            f"cell '{config.cell.name}' ends at {end_s * 1e3:.4g} ms; use a shorter window or retention 'exponential'."
         )
 
 
@@ -49,14 +87,24 @@ def decay_table(config: GainCellConfig) -> tuple[Tensor, Tensor]:
     table, period_s = config.cell.retention.table, config.token_period_s
     assert table is not None
     assert period_s is not None
+    curves, slopes = _written_curves(config)
     with torch.inference_mode(False), torch.no_grad():
-        rows = torch.tensor(sorted(table.stored), dtype=torch.float64)  # by what was written
         time = torch.tensor(table.time, dtype=torch.float64) * config.cell.retention.unit_s
         now = torch.arange(config.window, dtype=torch.float64) * period_s
         after = torch.searchsorted(time, now, right=True).clamp(1, len(time) - 1)
         part = (now - time[after - 1]) / (time[after] - time[after - 1])
-        known = rows[:, after - 1] + part * (rows[:, after] - rows[:, after - 1])  # (rows, window)
+        left, steep = (x[:, after - 1] + part * (x[:, after] - x[:, after - 1]) for x in (curves, slopes))
+        return left, steep
+
+
+@lru_cache(maxsize=128)
+def _written_curves(config: GainCellConfig) -> tuple[Tensor, Tensor]:
+    """y of every code at the table's times, and its derivative by what was written: (levels, times), float64."""
+    table = config.cell.retention.table
+    assert table is not None
+    with torch.inference_mode(False), torch.no_grad():
+        rows = torch.tensor(sorted(table.stored), dtype=torch.float64)  # by what was written
         y, written = written_voltages(config), rows[:, 0].contiguous()
         above = torch.searchsorted(written, y).clamp(1, len(written) - 1)
-        steep = (known[above] - known[above - 1]) / (written[above] - written[above - 1])[:, None]
-        return known[above - 1] + steep * (y - written[above - 1])[:, None], steep
+        steep = (rows[above] - rows[above - 1]) / (written[above] - written[above - 1])[:, None]
+        return rows[above - 1] + steep * (y - written[above - 1])[:, None], steep

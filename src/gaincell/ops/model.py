@@ -31,6 +31,7 @@ class ArrayModel:
         feedthrough: charges that come with every pulse whatever its width, of a key and a value cell, or None.
         noise: of both products, or None.
         mismatch: standard deviations of the cells' gain and of their zero in volt, or None where all are equal.
+        leak_spread: standard deviation of ln(retention time) from cell to cell, or None where all leak alike.
         retention_table: what is left of every code at every age, and its derivative, where that is no exponential.
     """
 
@@ -45,6 +46,7 @@ class ArrayModel:
     feedthrough: tuple[Terms, Terms] | None = None
     noise: Noise | None = None
     mismatch: tuple[float, float] | None = None
+    leak_spread: float | None = None
     retention_table: tuple[Tensor, Tensor] | None = None
 
     @cached_property
@@ -81,5 +83,6 @@ def array_model(config: GainCellConfig) -> ArrayModel:
         feedthrough=None if first is None or second is None else (first, second),
         noise=Noise.of(config),
         mismatch=config.mismatch,
+        leak_spread=config.leak_spread,
         retention_table=decay_table(config) if config.retention == "table" else None,
     )

@@ -10,7 +10,7 @@ from gaincell.ops.quantise import fired
 from gaincell.ops.variation import Cells, arrays
 
 #: What it computes; see `gaincell.ops.model.ArrayModel.needs`.
-SERVES = frozenset({"normaliser", "feedthrough", "noise", "mismatch", "retention table"})
+SERVES = frozenset({"normaliser", "feedthrough", "noise", "mismatch", "leak spread", "retention table"})
 
 
 @torch.no_grad()
@@ -41,11 +41,13 @@ def naive_products(operands: Operands, model: ArrayModel, pad: Tensor | None = N
         """Of values (Hq, s, D) written as y: what one cell draws, less what the other one or the reference does."""
         now = age * (config.leak_form == "cell")  # "factored": charges decay as a whole
         whole, own = torch.exp(-config.leak * (age - now).double())[:, None], cells and cells[array].at(head, column)
-        total = drawn(pulse, often, aged_voltage(y, now, config), whole, own)
+        total = drawn(pulse, often, aged_voltage(y, now, config, own and own.pace), whole, own)
         if config.cell.polarity == "push_pull":
             return total
-        left = aged_voltage(-y, now, config) if config.cell.polarity == "pair" else torch.zeros_like(y)
-        return total - drawn(pulse, often, left, whole, own and own.other)
+        other = own and own.other
+        pair = config.cell.polarity == "pair"
+        left = aged_voltage(-y, now, config, other and other.pace) if pair else torch.zeros_like(y)
+        return total - drawn(pulse, often, left, whole, other)
 
     out, z, phi = torch.zeros_like(q), q.new_zeros(batch, heads, tokens), q.new_zeros(batch, heads, tokens, tokens)
     for b in range(batch):

@@ -247,7 +247,7 @@ class Ring:
         self._written = self.count.tolist()
         codes = self._unpack(self.codes[:, :, :, : self._used(self._written)])
         decoded = Decoded(codes, self.model, dtype, self._written, self.absent)
-        if not self.packed:
+        if not self.packed and self.model.leak_spread is None:  # else what it stands for changes with every token
             self._decoded = decoded
         return decoded
 
@@ -289,10 +289,13 @@ class Ring:
             return out if real is None else out * real[:, None, :, None]
         n, longest = q.shape[2], min(int(self.count.max()), self.config.window)
         few = real is None and not learning and n * _COLUMNS_A_READ <= longest
-        if few and not self.packed and path_of(q, self.model) == "blocked":
+        alone = (few and not self.packed) or self.model.leak_spread is not None
+        path = path_of(q, self.model, learning) if alone else ""
+        if path in ("stepwise", "blocked"):
             presets, absents = ([None] * n if x is None else x.split(1, 2) for x in (preset, absent))
-            tokens = zip(q.split(1, 2), k.split(1, 2), v.split(1, 2), presets, absents, strict=True)
-            reads = [self.extend(*x[:3], None, *x[3:], validate=False) for x in tokens]
+            reals = [None] * n if real is None else real.split(1, 1)
+            tokens = zip(q.split(1, 2), k.split(1, 2), v.split(1, 2), reals, presets, absents, strict=True)
+            reads = [self.extend(*x, validate=False) for x in tokens]
             return torch.cat(reads, 2)
         out = self._in_parallel(Operands(q, k, v, preset, absent), real, learning=learning)
         self.write(k, v, real, absent, validate=False)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gaincell.cell import Polarity, PolynomialLaw
 from gaincell.config import GainCellConfig
-from gaincell.ops.leak import decay_table, written_voltages
+from gaincell.ops.leak import decay_table, voltage_at, written_voltages
 from gaincell.ops.variation import Cells
 
 
@@ -69,6 +69,8 @@ class Terms:
     @classmethod
     def _of(cls, law: tuple[float, ...], config: GainCellConfig, scale: float, differ: bool) -> "Terms":
         polarity, ends = config.cell.polarity, config.cell.retention.ends_at_v
+        if config.leak_spread is not None:
+            return AgedTerms((0,), (tuple(c * scale for c in law),), 0.0, config.leak, polarity, ends, config=config)
         if config.retention == "table":
             return _tabled(law, config, scale, differ)
         scaled = tuple(c * scale for c in law)
@@ -167,6 +169,25 @@ class Terms:
         for _ in range(low if rest else low - 1):
             out.mul_(y)
         return out
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AgedTerms(Terms):
+    """charge(y, age) of cells that leak each at its own pace: one term, which is the charge as it is now.
+
+    Nothing separates by cell and age here, so it is computed anew for every age, and `values` wants cells as old as
+    they are (`Cells.aged`).
+
+    Attributes:
+        config: how voltages decay.
+    """
+
+    config: GainCellConfig
+
+    def _of_cell(self, p: int, y: Tensor, cells: Cells) -> Tensor:
+        assert cells.pace is not None
+        left = voltage_at(y, cells.pace, self.config)
+        return _polynomial(self.laws[p], left - cells.zero).mul_(cells.gain)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -17,11 +17,12 @@ _keeping = Lock()  # models may attend in several threads
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells that read gain f(y - zero): gain around 1, zero in volt.
+    """Cells that read gain f(y - zero): gain around 1, zero in volt; each may leak at a pace of its own.
 
     Attributes:
         gain, zero: (Hkv, window, D) of a whole array, by column; or of the cells that hold some tokens. Of reference
             cells in the second array, which all output lines share, (Hkv, window, 1).
+        pace: how many times as fast as others they leak, likewise; None where all leak alike.
         other: the cells whose charge is taken off theirs: the other ones of pairs, or the references; None where a
             cell is a value alone.
     """
@@ -29,16 +30,30 @@ class Cells:
     gain: Tensor
     zero: Tensor
     other: "Cells | None" = None
+    pace: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
         """Of all."""
-        return self.gain.nbytes + self.zero.nbytes + (self.other.nbytes if self.other else 0)
+        own = sum(x.nbytes for x in (self.gain, self.zero, self.pace) if x is not None)
+        return own + (self.other.nbytes if self.other else 0)
 
     def at(self, head: Tensor, column: Tensor) -> "Cells":
         """The cells of some heads' columns: indices that broadcast to (...), giving (..., D)."""
         other = self.other.at(head, column) if self.other else None
-        return Cells(self.gain[head, column], self.zero[head, column], other)
+        pace = None if self.pace is None else self.pace[head, column]
+        return Cells(self.gain[head, column], self.zero[head, column], other, pace)
+
+    @property
+    def alike(self) -> "Cells":
+        """The same as if they differed in nothing but their leak."""
+        other = self.other and self.other.alike
+        return Cells(torch.ones_like(self.gain), torch.zeros_like(self.zero), other, self.pace)
+
+    def aged(self, age: Tensor) -> "Cells":
+        """The same as old as they are when their tokens are `age` old, which broadcasts to theirs, in `pace`."""
+        other = self.other and self.other.aged(age)
+        return replace(self, other=other, pace=None if self.pace is None else age.to(self.pace) * self.pace)
 
 
 def arrays(config: GainCellConfig, kv_heads: int, head_dim: int, like: Tensor) -> tuple[Cells, Cells] | None:
@@ -48,12 +63,13 @@ def arrays(config: GainCellConfig, kv_heads: int, head_dim: int, like: Tensor) -
     the same arrays, and not on how many columns or heads there are. A pair's other cell is drawn as a cell of further
     arrays. References stand in a column of each sub-tile of keys, and on a line of each sub-tile of values.
     """
-    if config.mismatch is None:
+    if config.mismatch is None and config.leak_spread is None:
         return None
-    assert config.mismatch_seed is not None
     sizes, columns = (kv_heads, config.window, head_dim), config.subtile_columns
     shares = {"push_pull": None, "pair": (False, 1), "reference": (True, columns)}[config.cell.polarity]
-    drawn_by = config.mismatch_seed, config.mismatch, sizes, shares, like.device, like.dtype
+    deviations = (*(config.mismatch or (0.0, 0.0)), config.leak_spread)
+    seeds = config.mismatch_seed or 0, config.retention_seed or 0
+    drawn_by = seeds, deviations, sizes, shares, like.device, like.dtype
     with _keeping:
         if (found := _kept.get(drawn_by)) is None:
             found = _drawn(*drawn_by)
@@ -65,8 +81,8 @@ def arrays(config: GainCellConfig, kv_heads: int, head_dim: int, like: Tensor) -
 
 
 def _drawn(
-    seed: int,
-    deviations: tuple[float, float],
+    seeds: tuple[int, int],
+    deviations: tuple[float, float, float | None],
     sizes: tuple[int, int, int],
     shares: tuple[bool, int] | None,
     device: torch.device,
@@ -76,11 +92,14 @@ def _drawn(
     with torch.inference_mode(False), torch.no_grad():  # what is made inside could not be saved for a gradient outside
         head, column, row = (torch.arange(n, device=device) for n in sizes)
         head, column = head[:, None, None], column[:, None]
-        gain, zero = deviations
+        gain, zero, spread = deviations
 
         def cells(array: int, column: Tensor, row: Tensor, other: Cells | None = None) -> Cells:
-            drawn = (normal(seed, array, what, head, column, row) for what in range(2))
-            return Cells(next(drawn).mul_(gain).add_(1.0).to(dtype), next(drawn).mul_(zero).to(dtype), other)
+            def drawn(seed: int, what: int, deviation: float) -> Tensor:
+                return normal(seed, array, what, head, column, row).mul_(deviation)
+
+            pace = None if spread is None else drawn(seeds[1], 2, spread).exp_().to(dtype)
+            return Cells(drawn(seeds[0], 0, gain).add_(1.0).to(dtype), drawn(seeds[0], 1, zero).to(dtype), other, pace)
 
         others: tuple[Cells | None, Cells | None] = (None, None)
         if shares is not None:
