@@ -80,15 +80,15 @@ class Decoded:
         y = code_voltage(codes, self.config, self.dtype)
         cells: tuple[Cells | None, ...] = (None, None)
         if self.arrays is not None:
-            head = torch.arange(codes.shape[2], device=codes.device)[:, None]
             if column is None:
-                at = torch.arange(codes.shape[3], device=codes.device)
+                cells = tuple(array.first(codes.shape[3]) for array in self.arrays)
             else:
+                head = torch.arange(codes.shape[2], device=codes.device)[:, None]
                 at = torch.as_tensor(column, device=codes.device).view(-1, 1, 1)
-            cells = tuple(array.at(head, at) for array in self.arrays)
+                cells = tuple(array.at(head, at) for array in self.arrays)
             if self.model.leak_spread is not None:  # as old as they are, (B, 1, n, 1)
                 newest = torch.tensor(self.written, device=codes.device).view(-1, 1, 1, 1) - 1
-                age = (newest - torch.as_tensor(at).view(1, 1, -1, 1)) % self.config.window
+                age = (newest - torch.arange(codes.shape[3], device=codes.device).view(-1, 1)) % self.config.window
                 cells = tuple(array and array.aged(age) for array in cells)
         return torch.stack(
             [torch.stack(terms.values(x, own), -1) for terms, x, own in zip(self.terms, y, cells, strict=True)]

@@ -186,8 +186,10 @@ class AgedTerms(Terms):
 
     def _of_cell(self, p: int, y: Tensor, cells: Cells) -> Tensor:
         assert cells.pace is not None
-        left = voltage_at(y, cells.pace, self.config)
-        return _polynomial(self.laws[p], left - cells.zero).mul_(cells.gain)
+        left = voltage_at(y, cells.pace, self.config) - cells.zero
+        if left.requires_grad:
+            return _polynomial(self.laws[p], left).mul_(cells.gain)
+        return self.value(p, left, torch.empty_like(left)).mul_(cells.gain)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
