@@ -490,7 +490,7 @@ class GainCellConfig(BaseModel, frozen=True):
             )
 
     def _check_spread(self) -> None:
-        if self._spread is None:
+        if self.known_spread is None:
             raise ValueError(
                 f"retention_seed asks for cells that leak each at its own rate, but cell '{self.cell.name}' has no "
                 "retention.spread; set retention_spread, measure several cells, or characterise the cell with "
@@ -543,8 +543,8 @@ class GainCellConfig(BaseModel, frozen=True):
         return None if self.mismatch_seed is None or not (gain or zero_v) else (gain or 0.0, zero_v or 0.0)
 
     @property
-    def _spread(self) -> float | None:
-        """Standard deviation of ln(retention time), whether drawn or not."""
+    def known_spread(self) -> float | None:
+        """Standard deviation of ln(retention time) from cell to cell, whether drawn or not; None if not known."""
         own = self.cell.retention.spread
         return own.sigma if own and self.retention_spread is None else self.retention_spread
 
@@ -555,7 +555,7 @@ class GainCellConfig(BaseModel, frozen=True):
         Raises:
             InputError: as `leak`.
         """
-        return None if self.retention_seed is None or not self.leak else self._spread or None
+        return None if self.retention_seed is None or not self.leak else self.known_spread or None
 
     @cached_property
     def changed(self) -> tuple[str, ...]:
@@ -585,6 +585,26 @@ class GainCellConfig(BaseModel, frozen=True):
         slope = self.cell.model_law.derivative()
         grid = (self.stored_max_v * i / 1024 - self.zero_v for i in range(1025))
         return all(slope(y) > 0 for y in grid)
+
+    @cached_property
+    def stored_voltages(self) -> tuple[float, ...]:
+        """y of every code as it is written, ascending, in V; none where voltages are not quantised.
+
+        "linearised" spaces them so that the charge f(y) is even.
+        """
+        top, law, low = (self.stored_levels or 0) - 1, self.cell.model_law, -self.zero_v
+        if self.storage == "uniform":
+            return tuple(low + self.stored_max_v * m / top for m in range(top + 1))
+        bottom, head = law(low), law(self.stored_max_v + low)
+        return tuple(self._stored_at(bottom + (head - bottom) * m / top) for m in range(top + 1))
+
+    def _stored_at(self, charge: float) -> float:
+        """y in the stored range with f(y) = charge, by bisection; f increases there (linearised storage wants it)."""
+        law, low, high = self.cell.model_law, -self.zero_v, self.stored_max_v - self.zero_v
+        for _ in range(64):
+            middle = (low + high) / 2
+            low, high = (middle, high) if law(middle) < charge else (low, middle)
+        return (low + high) / 2
 
     @property
     def tiles(self) -> int:

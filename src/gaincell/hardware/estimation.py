@@ -279,6 +279,8 @@ class Estimate:
             ("left of the oldest voltage, by time constant", math.exp(-self.oldest_ratio), "-"),
             ("left of the oldest voltage, as simulated", self.remaining_fraction, "-"),
         ]
+        if self.retention.lost is not None:
+            figures.append(("cells off by half a step at the oldest age", self.retention.lost, "-"))
         rows += [Row(name, value, unit, None, None) for name, value, unit in figures]
         for g in self.gpu_ratios:
             for what, ours, quoted in (
@@ -379,6 +381,7 @@ class Estimate:
             "retention_ratio": self.retention_ratio,
             "refreshes_per_token": self.retention.refreshes,
             "refresh_busy": self.retention.busy,
+            "cells_lost": self.retention.lost,
             "remaining_fraction": self.remaining_fraction,
             "gpu_ratios_one_gpt2_layer": [g._asdict() for g in self.gpu_ratios],
             "gpu_caveat": published_gpus.CAVEAT,

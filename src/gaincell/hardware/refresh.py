@@ -1,11 +1,11 @@
 """How old a token gets, what its cells have left by then, and what it takes to renew them."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
+from gaincell.hardware.lost import crossed, share_lost
 from gaincell.hardware.parameters import HardwareParameters
 
 
@@ -19,12 +19,15 @@ class RetentionBudget:
             the age that stands for it where retention is a table.
         refreshes: how often it is written anew in that time.
         busy: share of the time that its arrays spend on rewriting.
+        lost: share of its cells that are off by more than half a step when it is overwritten or due for a refresh;
+            None where it is not known how cells differ, see `gaincell.hardware.lost.share_lost`.
     """
 
     token_period_s: float
     age_ratio: float
     refreshes: int
     busy: float
+    lost: float | None = None
 
 
 def time_constant_s(config: GainCellConfig, limit: float) -> float:
@@ -45,17 +48,8 @@ def time_constant_s(config: GainCellConfig, limit: float) -> float:
         return retention.tau_s if lost >= 1.0 else -math.log(1.0 - lost) * retention.tau_s / limit
     table = retention.table
     allowed_v = (1.0 - math.exp(-limit)) * max(abs(row[0]) for row in table.stored)
-    reached = [_reached(table.time, [abs(y - row[0]) for y in row], allowed_v) for row in table.stored]
-    return min(reached) * retention.unit_s / limit
-
-
-def _reached(time: Sequence[float], moved_v: Sequence[float], allowed_v: float) -> float:
-    """When a voltage has first moved so far, linear between times; the last time if it never does."""
-    for n in range(1, len(time)):
-        if moved_v[n] > allowed_v:
-            part = (allowed_v - moved_v[n - 1]) / (moved_v[n] - moved_v[n - 1])
-            return time[n - 1] + part * (time[n] - time[n - 1])
-    return time[-1]
+    reached = [crossed(table.time, [abs(y - row[0]) for y in row], allowed_v) for row in table.stored]
+    return min(*reached, table.time[-1]) * retention.unit_s / limit
 
 
 def retention_budget(
@@ -86,7 +80,7 @@ def retention_budget(
     period_s = max(config.token_period_s or 0.0, latency_s)
     ratio = (layer_latency_s if filled_anew else config.window * period_s) / tau_s
     if ratio <= parameters.retention_limit:
-        return RetentionBudget(period_s, ratio, 0, 0.0)
+        return RetentionBudget(period_s, ratio, 0, 0.0, share_lost(config, ratio * tau_s))
     limit_s = parameters.retention_limit * tau_s
     if filled_anew:
         raise InputError(
@@ -112,4 +106,5 @@ def retention_budget(
     period_s = max(period_s, layer_latency_s / (1 - sweep_s / limit_s))
     ratio = config.window * period_s / tau_s
     refreshes = math.ceil(ratio / parameters.retention_limit) - 1
-    return RetentionBudget(period_s, ratio, refreshes, refreshes * write_s / period_s)
+    lost = share_lost(config, ratio * tau_s / (refreshes + 1))
+    return RetentionBudget(period_s, ratio, refreshes, refreshes * write_s / period_s, lost)

@@ -85,7 +85,7 @@ def _voltage_(level: Tensor, config: GainCellConfig) -> Tensor:
     if config.storage == "uniform":
         step = config.stored_max_v / (config.stored_levels - 1)
         return level.sub_(config.zero_v / step).mul_(step)  # zero first: it lies on or between codes, without rounding
-    return level.copy_(_lookup(_linearised_voltages(config), level))
+    return level.copy_(_lookup(config.stored_voltages, level))
 
 
 def stored_voltage(x: Tensor, config: GainCellConfig, out: Tensor | None = None) -> Tensor:
@@ -115,26 +115,9 @@ def _lookup(table: tuple[float, ...], level: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _linearised_voltages(config: GainCellConfig) -> tuple[float, ...]:
-    """y of every code in double precision, spaced so that the charge f(y) is even ("linearised")."""
-    top, law = (config.stored_levels or 2) - 1, config.cell.model_law
-    bottom, head = law(-config.zero_v), law(config.stored_max_v - config.zero_v)
-    return tuple(_solve(config, bottom + (head - bottom) * m / top) for m in range(top + 1))
-
-
-def _solve(config: GainCellConfig, charge: float) -> float:
-    """y in the stored range with f(y) = charge, by bisection; f increases there (the config checks it)."""
-    law, low, high = config.cell.model_law, -config.zero_v, config.stored_max_v - config.zero_v
-    for _ in range(64):
-        middle = (low + high) / 2
-        low, high = (middle, high) if law(middle) < charge else (low, middle)
-    return (low + high) / 2
-
-
-@lru_cache(maxsize=64)
 def _voltage_slopes(config: GainCellConfig) -> tuple[float, ...]:
     """dV/dx of every code under linearised storage: the mean slope of f over the range, over f' at the code."""
     law = config.cell.model_law
     mean = (law(config.stored_max_v - config.zero_v) - law(-config.zero_v)) / config.stored_max_v
     slope = law.derivative()
-    return tuple(mean / slope(y) for y in _linearised_voltages(config))
+    return tuple(mean / slope(y) for y in config.stored_voltages)
