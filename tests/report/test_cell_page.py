@@ -63,6 +63,26 @@ def test_it_says_what_to_mind_of_measured_data(tmp_path: Path) -> None:
     assert "closer to constant-current than exponential" in words
 
 
+def test_decays_are_told_one_by_one_or_where_they_are_many_by_die(tmp_path: Path) -> None:
+    law = fit_law(write_law(tmp_path / "law.csv"))
+    for cells, rows in ((3, 6), (20, 2)):
+        lines = [
+            f"{t},{0.45 + 0.4 * np.exp(-t / (5 + n)):.9f},0.85,{die},{n}"
+            for die in "AB"
+            for n in range(cells)
+            for t in range(9)
+        ]
+        path = tmp_path / "decays.csv"
+        path.write_text("\n".join(["time [ms],stored [V],written [V],die,cell", *lines]))
+        cell = Cell(name="a", law=law.law, retention=fit_retention(path))
+        told = fitted_page(cell, law, read_decays(path)).groups[-1]
+        assert told.title == "Decays"
+        assert len(told.rows) == rows
+        assert "die A" in told.rows[0][0]
+        few = [words for words in fitted_warnings(cell, law, read_decays(path)) if "few" in words]
+        assert len(few) == (cells == 3)
+
+
 def test_a_retention_that_was_given_is_told(tmp_path: Path) -> None:
     law = fit_law(write_law(tmp_path / "law.csv"))
     cell = Cell.model_validate(

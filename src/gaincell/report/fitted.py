@@ -16,6 +16,8 @@ from gaincell.report.retention import time_text as _time
 
 #: From where on a figure is worth a sentence; ours, and no more than marks of what to look at.
 _DEVIATION, _FEW_CELLS = 0.01, 10
+#: More decays than this are told by die and written voltage.
+_SHOWN = 24
 
 
 def fitted_page(cell: Cell, fit: LawFit, decays: Sequence[MeasuredDecay]) -> CellPage:
@@ -45,10 +47,25 @@ def fitted_groups(cell: Cell, fit: LawFit, decays: Sequence[MeasuredDecay]) -> l
         ("outliers", f"{fit.outliers} of {fit.points}", "points"),
     ]
     groups = [Group("Charge law", cell.law.source, law), retention_group(cell.retention)]
-    if len(decays) > 1:
+    if len(decays) > _SHOWN:
+        groups.append(Group("Decays", "each fitted by itself, by die and written voltage", _by_die(decays)))
+    elif len(decays) > 1:
         rows = [(_name(decay), _told(decay), "") for decay in decays]
         groups.append(Group("Decays", "each fitted by itself", rows))
     return groups
+
+
+def _by_die(decays: Sequence[MeasuredDecay]) -> list[tuple[str, str, str]]:
+    """What the cells of every die and written voltage have: least, middle and most of their time constants."""
+    groups: dict[tuple[str, float], list[MeasuredDecay]] = {}
+    for decay in decays:
+        groups.setdefault((decay.die, decay.written_v), []).append(decay)
+    rows = []
+    for (die, written), of in groups.items():
+        taus = sorted(decay.tau_s for decay in of if decay.tau_s is not None)
+        told = f"tau {_time(taus[0])}, {_time(float(np.median(taus)))}, {_time(taus[-1])}" if taus else "no tau"
+        rows.append((f"{f'die {die}, ' if die else ''}from {written:+.3g} V", f"{told} of {len(of)} cells", ""))
+    return rows
 
 
 def _name(decay: MeasuredDecay) -> str:
