@@ -15,7 +15,7 @@ from gaincell.hardware.lost import kept_s, share_lost
 from gaincell.ops.leak import voltage_at, written_voltages
 from gaincell.ops.variation import normal
 
-PAPER = GainCellConfig.preset("leroux2025").replace(leak_per_token=None)
+PAPER = GainCellConfig.named("leroux2025").replace(leak_per_token=None)
 GPT2 = {"model_type": "gpt2"}
 HALF = 0.9 / 14
 
