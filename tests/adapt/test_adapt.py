@@ -483,6 +483,17 @@ def test_the_leak_that_layers_learn_with_is_not_the_one_that_they_have(
     assert torch.equal(learned("cell", 0.0), learned("factored", 0.0))
 
 
+def test_a_cell_that_decays_to_ground_is_learned_with_as_it_leaks(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    cell = small_design.cell
+    ground = cell.model_copy(update={"retention": cell.retention.model_copy(update={"ends_at_v": -0.45})})
+    design = small_design.replace(cell=ground, leak_per_token=0.02)
+    model, settings = load(small_llama), AdaptSettings(transfer={"steps": 2, "batch": 2}, held_back=0)
+    adapt(model, design, tokenizer=None, out=tmp_path, calibration=token_ids(), settings=settings, stages=BY_LAYER)
+    assert {scalers.config.cell.retention.ends_at_v for scalers in scalers_of(model).values()} == {-0.45}
+
+
 def test_what_cannot_be_learned_on_is_refused_before_any_text_is_written(
     small_llama: Path, small_design: GainCellConfig, tmp_path: Path
 ) -> None:

@@ -163,6 +163,20 @@ def test_a_cell_that_gives_its_charge_becomes_a_pair(no_cache: Path, capsys: pyt
 
 
 @needs_ngspice
+def test_a_cell_of_one_sign_at_another_supply(no_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its law is held where it is scaled, too; where no law of that order is near, that is told."""
+    Path("mine.cir").write_text(THREE_TRANSISTORS)
+    swept = ("characterize", "mine.cir", "--sweep", "vdd=0.6,0.9", "--json")
+    assert run(list(swept)) == 0
+    low, high = json.loads(capsys.readouterr().out)["rows"]
+    assert "departs from the simulated charge by" in low["failed"]
+    assert "--order" in low["failed"]
+    assert high["failed"] is None
+    assert run(["characterize", "--read-high", "5"]) == 2
+    assert "a read word line of 5 V is beyond what card" in capsys.readouterr().err
+
+
+@needs_ngspice
 def test_a_cell_of_both_signs_is_no_pair(no_cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["characterize", "--polarity", "pair"]) == 2
     assert "both signs, so polarity 'pair' does not serve it" in capsys.readouterr().err

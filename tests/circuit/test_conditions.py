@@ -22,6 +22,7 @@ from gaincell.circuit.decks.cell import WRITE_LEVELS_V, Conditions, Write, gain_
 from gaincell.circuit.decks.read import read_deck, read_results
 from gaincell.cli.app import run
 from gaincell.hardware import HardwareParameters
+from gaincell.hardware.components import Components
 
 CARD = generic_card()
 CORNERS = get_args(Corner)
@@ -144,8 +145,11 @@ def test_cost_tells_the_temperature_and_refuses_energies_of_another_supply() -> 
     shape = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 64}
     assert any("at 85 °C, corner tt" in note for note in estimate(shape, point).notes)
     other = point.replace(cell=cell_at(vdd_v=1.0, zero_v=0.45))
-    with pytest.raises(InputError, match=r"supply_v is 0.9, but the energies of cell 'mine' are of a supply of 1 V"):
-        estimate(shape, other)
+    given = HardwareParameters()
+    own = Components.model_validate({"cell": given.components.cell.model_dump()})
+    for parameters in (None, given.model_copy(update={"components": own})):  # converters are the cell's own in both
+        with pytest.raises(InputError, match="the energies of cell 'mine' are of a supply of 1 V"):
+            estimate(shape, other, parameters)
 
 
 def test_energy_of_a_read_is_that_of_the_charge_at_the_reference_voltage() -> None:
@@ -173,5 +177,5 @@ def test_columns_are_simulated_at_the_temperature_that_their_cell_is_of() -> Non
     law = PolynomialLaw(coefficients=(0.0, 1e-6), unit="C/s", source="a test")
     cell = cell_at(temperature_c=85.0).model_copy(update={"law": law})
     point = GainCellConfig.named("leroux2025").replace(cell=cell)
-    with pytest.raises(InputError, match="characterised at 85 °C, and columns are asked for at 27 °C"):
+    with pytest.raises(InputError, match="characterised at temperature_c"):
         compare([], point, gain_cell(CARD), CARD)

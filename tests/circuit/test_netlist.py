@@ -96,8 +96,9 @@ def test_a_storage_node_that_is_no_pin_is_made_one(parameters: str, tmp_path: Pa
     cell = cell_from_netlist(path, pins={"store": "SN"})
     assert cell.pins == ("rbl", "wbl", "rwl", "wwl", "store")
     assert cell.text.splitlines()[0].split(" wide")[0].removesuffix(" params:") == ".subckt bit rbl wbl rwl wwl sn"
-    with pytest.raises(InputError, match="has no net 'sm'"):
-        cell_from_netlist(path, pins={"store": "sm"})
+    for no_net in ("sm", "1k", "0"):
+        with pytest.raises(InputError, match=f"has no net '{no_net}'"):
+            cell_from_netlist(path, pins={"store": no_net})
 
 
 def test_verilog_a_is_told_what_to_do(tmp_path: Path) -> None:

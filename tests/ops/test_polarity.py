@@ -94,7 +94,10 @@ def test_the_scale_is_set_by_the_value_not_by_one_cell() -> None:
 
 
 def test_both_cells_of_a_pair_and_every_reference_differ_by_themselves() -> None:
-    like, config = torch.empty(0, dtype=torch.float64), GainCellConfig(window=64, subtile_columns=16, **MISMATCH)
+    like, config = (
+        torch.empty(0, dtype=torch.float64),
+        GainCellConfig(window=64, subtile_columns=16, subtile_rows=4, **MISMATCH),
+    )
     alone = arrays(config, 2, 8, like)
     pairs = arrays(config.replace(cell=cell("pair")), 2, 8, like)
     beside = arrays(config.replace(cell=cell("reference")), 2, 8, like)
@@ -115,7 +118,9 @@ def test_both_cells_of_a_pair_and_every_reference_differ_by_themselves() -> None
     tiles = keys.gain.unflatten(1, (4, 16))
     assert torch.equal(tiles, tiles[:, :, :1].expand_as(tiles)), "one column a sub-tile of keys"
     assert not torch.equal(tiles[:, 0], tiles[:, 1])
-    assert values.gain.shape == (2, 64, 1), "one line a sub-tile of values"
+    lines = values.gain.unflatten(2, (2, 4))
+    assert torch.equal(lines, lines[..., :1].expand_as(lines)), "one line a sub-tile of values"
+    assert not torch.equal(lines[:, :, 0], lines[:, :, 1])
 
 
 @pytest.mark.parametrize("polarity", ["pair", "reference"])

@@ -13,13 +13,16 @@ from gaincell.models import HeadScalers
 def leaking(model: nn.Module, form: Literal["cell", "factored"] | None) -> Iterator[None]:
     """Let a converted model, or one layer of it, leak in another form for a while; None: as its design point says.
 
-    A table of retention has no factored form: then it is the exponential one of the cell's time constant that is.
+    A table of retention has no factored form: then it is the exponential one of the cell's time constant that is. Nor
+    has a cell that decays to elsewhere than its zero, whose charge does not go to nothing: it leaks in its own form.
     """
     scalers = [module for module in model.modules() if isinstance(module, HeadScalers)]
     kept = [each.config for each in scalers]
     try:
         if form is not None:
             for each in scalers:
+                if form == "factored" and each.config.cell.retention.ends_at_v:
+                    continue
                 table = each.config.retention == "table" and form == "factored"
                 retention = {"retention": "exponential"} if table else {}
                 each.config = each.config.replace(leak_form=form, **retention)

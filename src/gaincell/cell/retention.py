@@ -4,6 +4,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+#: How far from its zero a voltage may decay to, in V: supplies are lower, and far beyond, a decay's terms cancel.
+FAR_V = 2.0
+
 #: A decay that departs from an exponential by more than this fraction of what was written is not called one; ours.
 EXPONENTIAL = 0.02
 
@@ -94,7 +97,7 @@ class Retention(BaseModel):
     tau: float = Field(gt=0, allow_inf_nan=False)
     unit: Literal["s", "ms", "us"]
     source: str = Field(min_length=1)
-    ends_at_v: float = Field(default=0.0, allow_inf_nan=False)
+    ends_at_v: float = Field(default=0.0, ge=-FAR_V, le=FAR_V)
     table: RetentionTable | None = None
     tau_error: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     misfit: float | None = Field(default=None, ge=0, allow_inf_nan=False)

@@ -19,19 +19,23 @@ def turns(coefficients: np.ndarray, low: float, high: float, sign: int) -> bool:
     return bool(sign * Polynomial(coefficients)(low if sign > 0 else high) < 0)
 
 
-def nearest_law(y: np.ndarray, values: np.ndarray, order: int, sign: int = 0) -> tuple[np.ndarray, bool]:
+def nearest_law(
+    y: np.ndarray, values: np.ndarray, order: int, sign: int = 0, reach: tuple[float, float] | None = None
+) -> tuple[np.ndarray, bool]:
     """Coefficients, lowest order first, of the polynomial of `order` nearest to `values` at y (both (points,)).
 
     Where `values` rise and that one falls somewhere it is held to rise, and that is told; likewise one that turns where
     values are of one sign, `sign`, which is 0 where they have both. Those of one sign may stay where they are, too, as
-    those of a transistor that is off do, but for a thousandth of their range.
+    those of a transistor that is off do, but for a thousandth of their range. `reach`: from where to where, over the
+    range of y if None.
     """
     nearest = np.polynomial.polynomial.polyfit(y, values, order)
-    wrong = falls(nearest, y[0], y[-1]) or (sign and turns(nearest, y[0], y[-1], sign))
+    low, high = reach or (y[0], y[-1])
+    wrong = falls(nearest, low, high) or (sign and turns(nearest, low, high, sign))
     rise = np.diff(values)
     flat = sign and np.ptp(values) > 0 and (rise >= -_FLAT * np.ptp(values)).all()
     if wrong and ((rise > 0).all() or flat):
-        return rising_fit(y, values, order, sign=sign), True
+        return rising_fit(y, values, order, sign=sign, reach=reach), True
     return nearest, False
 
 

@@ -31,6 +31,8 @@ _SATURATION = 80.0
 _BEYOND = 1.3
 #: A cell's charges are simulated to within some 1e-19 C (`chgtol`); a range of less than a hundred times that is none.
 _LEAST_CHARGE_C = 1e-17
+#: A law that is further from what was simulated, as a fraction of its range, is none of the cell.
+_WORST_LAW = 0.15
 #: Fifteenths of the longest pulse by which columns are read where a circuit's offset shows: just above no charge.
 _TOE_CODES = (0.1, 0.25, 0.5)
 #: What the source of a law says that was fitted so.
@@ -292,7 +294,9 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Polarity, Read]:
     intercept = reads.charge_c[:, 0] - slope * widths[0]
     line = intercept[:, None] + slope[:, None] * widths
     sign = sign_of(y, slope)
-    coefficients, held = nearest_law(y, slope, work.settings.order, sign)
+    # a law of one sign is scaled, and asked for its sign, at +-0.45 V, wherever zero and supply are
+    reach = (min(y[0], -REFERENCE_VOLTAGE_V), max(y[-1], REFERENCE_VOLTAGE_V)) if sign else None
+    coefficients, held = nearest_law(y, slope, work.settings.order, sign, reach)
     source = work.source(f"{len(y)} stored voltages, pulses of {widths[0] * 1e9:g} and {widths[-1] * 1e9:g} ns")
     source = f"{source}; {HELD_TO_ONE_SIGN if sign else HELD}" if held else source
     polarity: Polarity = work.settings.polarity or ("pair" if sign else "push_pull")
@@ -308,14 +312,19 @@ def _law(work: _Work, reads: Reads) -> tuple[PolynomialLaw, Polarity, Read]:
             f"{_LEAST_CHARGE_C:g} C a full pulse at least, and a value's be above zero at +{REFERENCE_VOLTAGE_V} V."
         )
     polarity = polarity_for(sign, work.settings.polarity, work.circuit.source)
-    full = abs(law(strongest_v(law, polarity)))
+    full, residual = abs(law(strongest_v(law, polarity))), float(np.abs(law(y) - slope).max() / span)
+    if residual > _WORST_LAW:
+        raise InputError(
+            f"{work.circuit.source}: the nearest law of order {work.settings.order} departs from the simulated charge "
+            f"by {residual:.0%} of its range; give a higher --order."
+        )
     return (
         law,
         polarity,
         Read(
             feedthrough=tuple(map(float, np.polynomial.polynomial.polyfit(y, intercept, work.settings.order))),
             nonlinearity=float(np.abs(reads.charge_c - line).max() / (full * widths[-1])),
-            law_residual=float(np.abs(law(y) - slope).max() / span),
+            law_residual=residual,
             disturb_v=float(np.abs(reads.disturb_v).max()),
             source=work.source("the same reads"),
         ),
@@ -418,9 +427,10 @@ def _energy(work: _Work, reads: Reads, runs: Sequence[Conversion], full_c: float
     # what a cell draws from the bit line comes from the supply too, through the integrator
     drawn = reads.supply_c + np.maximum(reads.charge_c, 0)
     gives = work.one_sign and -reads.charge_c[0, -1] > reads.charge_c[-1, -1]
-    if gives:  # what it gives comes from its supply, or from the driver of its read word line
-        drawn = np.maximum(reads.supply_c, -reads.charge_c)
     energy = conditions.vdd_v * drawn
+    if gives:  # what it gives comes from its supply, or from the driver of its read word line
+        given = np.maximum(-reads.charge_c - reads.supply_c, 0)
+        energy = conditions.vdd_v * reads.supply_c + conditions.read_v * given
     per_second = (energy[:, -1] - energy[:, 0]) / (work.widths_s[-1] - work.widths_s[0])
     fixed = energy[:, 0] - per_second * work.widths_s[0]
     widths = np.linspace(0, conditions.pulse_max_s, 16)

@@ -8,6 +8,7 @@ import numpy as np
 
 from gaincell.cell import Cell
 from gaincell.circuit.cards import Card
+from gaincell.circuit.conditions import characterised_at
 from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.decks.converter import ColumnCell, Conversion, Converter, column_deck, conversion
 from gaincell.circuit.decks.read import read_deck, read_results
@@ -122,11 +123,13 @@ def compare(
     if config.stored_max_v != conditions.vdd_v:
         raise InputError(f"the circuit stores up to {conditions.vdd_v:g} V; set stored_max_v to that.")
     found = config.cell.conditions
-    if found is not None and found.temperature_c != conditions.temperature_c:
-        raise InputError(
-            f"cell '{config.cell.name}' was characterised at {found.temperature_c:g} °C, and columns are asked for at "
-            f"{conditions.temperature_c:g} °C; take one temperature for both."
-        )
+    asked = characterised_at(circuit, conditions)
+    for name in type(asked).model_fields if found is not None else ():
+        if name != "source" and getattr(found, name) != getattr(asked, name):
+            raise InputError(
+                f"cell '{config.cell.name}' was characterised at {name} {getattr(found, name)}, and columns are asked "
+                f"for at {getattr(asked, name)}; take the same conditions for both."
+            )
     work = _Work(config, circuit, card, conditions, ngspice or Ngspice(), wire_ohm, unit * conditions.pulse_max_s)
     reads = _single_cells(work)
     firsts = [_first(work, tile, row) for tile in tiles for row in range(len(tile.tokens))]

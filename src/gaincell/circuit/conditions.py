@@ -52,11 +52,12 @@ def check_conditions(conditions: Conditions, card: Card) -> None:
     """Refuse what a card's models are not for.
 
     Raises:
-        InputError: a temperature or a supply beyond the card's range.
+        InputError: a temperature, a supply or a read word line beyond the card's range.
     """
     for name, value, unit, (least, most) in (
         ("a temperature", conditions.temperature_c, "°C", card.temperature_c),
         ("a supply", conditions.vdd_v, "V", card.supply_v),
+        ("a read word line", conditions.read_v, "V", (0.0, card.supply_v[1])),
     ):
         if not least <= value <= most:
             raise InputError(

@@ -53,6 +53,7 @@ def fit(
     from gaincell.cell.decays import read_decays
     from gaincell.cell.fit import fit_law
     from gaincell.cell.fit_retention import retention_of
+    from gaincell.cell.retention import FAR_V
     from gaincell.report.fitted import fitted_groups, fitted_page, fitted_warnings
 
     page = cells.page_of(report, out)
@@ -60,8 +61,8 @@ def fit(
         raise InputError("a cell needs one retention: give --retention FILE, or --tau with a unit, such as --tau 5ms.")
     found = fit_law(data, zero_v=zero, order=order, polarity=polarity)
     ends = zero if decays_to is None else decays_to
-    if not math.isfinite(ends):
-        raise InputError(f"--decays-to {ends} is no voltage; give one in V, such as 0.")
+    if not abs(ends - zero) <= FAR_V:
+        raise InputError(f"--decays-to {ends:g} is not within {FAR_V:g} V of the zero; give a voltage in V, such as 0.")
     decays = () if retention is None else read_decays(retention, zero_v=zero, ends_v=ends)
     holds = _retention(tau or "", ends - zero) if retention is None else retention_of(decays, retention.name)
     cell = Cell(

@@ -41,10 +41,11 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
     own = config.cell.circuit.energy if config.cell.circuit is not None else None
     update: dict[str, Component] = {}
     if own is not None:
+        _check_supply(config, parameters)
         for name in {"charge_to_pulse", "signed_charge_to_pulse"} - given:
             update[name] = getattr(parts, name).model_copy(update={"energy_j": own.conversion_j})
     if own is not None and "cell" not in given:
-        energy_j = _read_j(config, parameters, own.read_full_j) * config.pulse_max_s / CHARACTERISED_PULSE_S
+        energy_j = _read_j(config, own.read_full_j) * config.pulse_max_s / CHARACTERISED_PULSE_S
         if config.cell.polarity != "push_pull":  # of one cell, which draws more than a value adds to its line
             one, value = config.cell.model_cell_law, config.cell.model_law(REFERENCE_VOLTAGE_V)
             energy_j *= abs(value / one(strongest_v(one, config.cell.polarity)))
@@ -58,17 +59,21 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
     return parts.model_copy(update=update)
 
 
-def _read_j(config: GainCellConfig, parameters: HardwareParameters, read_full_j: float) -> float:
-    """Energy of a full pulse at +0.45 V above the zero level, of that at the highest voltage that was characterised."""
+def _check_supply(config: GainCellConfig, parameters: HardwareParameters) -> None:
+    """Refuse a cell's energies at another supply than theirs."""
     found = config.cell.conditions
-    if found is None:
-        return read_full_j
-    if not math.isclose(parameters.supply_v, found.vdd_v, rel_tol=1e-9):
+    if found is not None and not math.isclose(parameters.supply_v, found.vdd_v, rel_tol=1e-9):
         raise InputError(
             f"hardware parameters: supply_v is {parameters.supply_v:g}, but the energies of cell '{config.cell.name}' "
             f"are of a supply of {found.vdd_v:g} V; set supply_v to that, or characterise the cell with --vdd."
         )
-    law = config.cell.law
+
+
+def _read_j(config: GainCellConfig, read_full_j: float) -> float:
+    """Energy of a full pulse at +0.45 V above the zero level, of that at the highest voltage that was characterised."""
+    found, law = config.cell.conditions, config.cell.law
+    if found is None:
+        return read_full_j
     at = strongest_v(law, config.cell.polarity)
     top = found.vdd_v - found.zero_v if at > 0 else -found.zero_v
     return read_full_j if math.isclose(top, at) else read_full_j * law(at) / law(top)

@@ -203,6 +203,17 @@ class Estimate:
         return self.retention_ratio / (self.retention.refreshes + 1)
 
     @property
+    def left_by_cell(self) -> float:
+        """What the cell's time constant leaves of the oldest voltage's way to where it decays to.
+
+        Where retention is a table, by what stands for a time constant there, see `refresh.time_constant_s`.
+        """
+        if self.config.retention == "table":
+            return math.exp(-self.oldest_ratio)
+        age_s = self.widest.config.window * self.retention.token_period_s / (self.retention.refreshes + 1)
+        return math.exp(-age_s / self.config.cell.retention.tau_s)
+
+    @property
     def remaining_fraction(self) -> float:
         """exp(-window leak): what the oldest token keeps of its voltage in simulation.
 
@@ -276,7 +287,7 @@ class Estimate:
             ("age of the oldest token / time constant", self.retention_ratio, "-"),
             ("times a token is refreshed", self.retention.refreshes, "-"),
             ("share of the time spent refreshing", self.retention.busy, "-"),
-            ("left of the oldest voltage, by time constant", math.exp(-self.oldest_ratio), "-"),
+            ("left of the oldest voltage, by time constant", self.left_by_cell, "-"),
             ("left of the oldest voltage, as simulated", self.remaining_fraction, "-"),
         ]
         if self.retention.lost is not None:

@@ -71,7 +71,7 @@ def arrays(config: GainCellConfig, kv_heads: int, head_dim: int, like: Tensor) -
     if config.mismatch is None and config.leak_spread is None:
         return None
     sizes, columns = (kv_heads, config.window, head_dim), config.subtile_columns
-    shares = {"push_pull": None, "pair": (False, 1), "reference": (True, columns)}[config.cell.polarity]
+    shares = {"push_pull": None, "pair": (1, 1), "reference": (columns, config.subtile_rows)}[config.cell.polarity]
     deviations = (*(config.mismatch or (0.0, 0.0)), config.leak_spread)
     seeds = config.mismatch_seed or 0, config.retention_seed or 0
     drawn_by = seeds, deviations, sizes, shares, like.device, like.dtype
@@ -89,11 +89,11 @@ def _drawn(
     seeds: tuple[int, int],
     deviations: tuple[float, float, float | None],
     sizes: tuple[int, int, int],
-    shares: tuple[bool, int] | None,
+    shares: tuple[int, int] | None,
     device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[Cells, Cells]:
-    """Both arrays; `shares`: whether other cells are references, and of how many columns; None where there are none."""
+    """Both arrays; `shares`: how many columns share a key's other cells, and rows a value's; None where are none."""
     with torch.inference_mode(False), torch.no_grad():  # what is made inside could not be saved for a gradient outside
         head, column, row = (torch.arange(n, device=device) for n in sizes)
         head, column = head[:, None, None], column[:, None]
@@ -108,8 +108,8 @@ def _drawn(
 
         others: tuple[Cells | None, Cells | None] = (None, None)
         if shares is not None:
-            reference, columns = shares
-            others = cells(2, column // columns, row), cells(3, column, row[:1] if reference else row)
+            columns, rows = shares
+            others = cells(2, column // columns, row), cells(3, column, row // rows)
         key, value = (cells(array, column, row, other) for array, other in enumerate(others))
         return key, value
 

@@ -7,7 +7,7 @@ import numpy as np
 from gaincell.cell import load_cell
 from gaincell.cell.figures import ChargeToPulse, CircuitFigures, Read
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
-from gaincell.cell.polarity import WHY_PAIR, strongest_v
+from gaincell.cell.polarity import WHY_PAIR, sign_of, strongest_v
 from gaincell.cell.retention import EXPONENTIAL
 from gaincell.cell.rising_law import nearest_law
 from gaincell.circuit.characterize import HELD, Characterisation
@@ -166,10 +166,9 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
             f"waits {_OLDEST_S * 1e3:.1f} ms (1024 tokens, 12 layers, 65 ns)."
         )
     if figures.energy is not None:
-        yield (
-            "Energy of reads is an upper bound (charges of both signs on one bit line cancel); op-amp and drivers of "
-            "word lines are not in it."
-        )
+        cancel = " is an upper bound (charges of both signs on one bit line cancel);"
+        how = cancel if found.cell.polarity == "push_pull" else ":"
+        yield f"Energy of reads{how} op-amp and drivers of word lines are not in it."
     if figures.mismatch is None:
         yield "How cells differ was not drawn; --mismatch 200 does."
 
@@ -179,7 +178,8 @@ def _read_warnings(found: Characterisation, read: Read) -> Iterator[str]:
     order = len(law.coefficients) - 1
     if read.law_residual > _LAW_RESIDUAL:
         y = found.stored_v
-        better, _ = nearest_law(y, found.slope_c_per_s, order + 2)
+        sign = sign_of(y, found.slope_c_per_s)
+        better, _ = nearest_law(y, found.slope_c_per_s, order + 2, sign)
         span = law(y[-1]) - law(y[0])
         rest = np.abs(np.polynomial.polynomial.polyval(y, better) - found.slope_c_per_s).max() / span
         yield (

@@ -122,7 +122,7 @@ class Context:
             calibration=ids,
             stages=("statistics",),
             statistics="matching",
-            settings=AdaptSettings(sequences=MATCHED_ON, statistics_rows=MATCHED_ON, length=LENGTH, held_back=0),
+            settings=AdaptSettings(rows=MATCHED_ON, statistics_rows=MATCHED_ON, length=LENGTH, held_back=0),
             progress=self.progress,
         )
 

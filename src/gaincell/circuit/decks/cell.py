@@ -245,10 +245,23 @@ def _with_pin(lines: list[Line], path: Path, subcircuit: str, net: str) -> list[
     headers = [_SUBCKT.match(line.text) if line.path == path else None for line in lines]
     at = next(n for n, header in enumerate(headers) if header and header[1] == subcircuit)
     body = takewhile(lambda line: not line.text.startswith(".ends"), lines[at + 1 :])
-    if not any(net in line.text.split()[1:] for line in body):
+    if net in _GROUND or not any(net in _nets(line.text) for line in body):
         raise InputError(f"subcircuit '{subcircuit}' of {path} has no net '{net}'; name its storage node.")
     text = re.sub(r"(?= params:| \S+ *=|$)", f" {net}", lines[at].text, count=1)
     return [*lines[:at], replace(lines[at], text=text), *lines[at + 1 :]]
+
+
+_GROUND = ("0", "gnd")
+#: How many nets an element has, by its letter; a subcircuit's instance has all words but its last.
+_NETS = {**dict.fromkeys("bcdfhilrvw", 2), **dict.fromkeys("jqz", 3), **dict.fromkeys("egms", 4)}
+
+
+def _nets(line: str) -> list[str]:
+    """The nets of an element's line; of another line none."""
+    words = re.sub(r" *= *", "=", line).split()
+    if words[0].startswith("x"):
+        return [word for word in words[1:] if "=" not in word and word != "params:"][:-1]
+    return words[1 : 1 + _NETS.get(words[0][0], 0)]
 
 
 _NUMBER = re.compile(r"([-+]?[\d.]+(?:e[-+]?\d+)?)(meg|[fpnumkg])?[a-z]*", re.IGNORECASE)
