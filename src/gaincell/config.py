@@ -300,6 +300,17 @@ class GainCellConfig(BaseModel, frozen=True):
         le=5,
         allow_inf_nan=False,
     )
+    refresh_tokens: int | None = _field(
+        None,
+        "tokens",
+        "option: not in the published design",
+        "A token that is so old is written anew from a digital copy of its codes, exactly as before, and again when it "
+        "is so much older: cells leak since they were last written. Estimates count it, and refuse an age beyond "
+        "retention_limit. null: no token is rewritten in simulation.",
+        ge=1,
+        le=1 << 24,
+        kind="circuit",
+    )
     charge_to_pulse: Literal["ideal", "cell"] = _field(
         "ideal",
         "-",

@@ -32,7 +32,7 @@ def with_table(cell: Cell) -> Cell:
     return cell.model_copy(update={"retention": Retention(tau=1.0, unit="us", source="test", table=table)})
 
 
-KINDS = ("mismatch", "spread", "retention", "charge_to_pulse", "feedthrough", "score_noise", "readout_noise")
+KINDS = ("mismatch", "spread", "refresh", "retention", "charge_to_pulse", "feedthrough", "score_noise", "readout_noise")
 
 
 @st.composite
@@ -57,6 +57,8 @@ def imperfect(draw: st.DrawFn, most_tokens: int = 48, kinds: tuple[str, ...] = K
         levels = case.config.stored_levels or draw(st.sampled_from((2, 8)))
         fields |= {"retention": "table", "leak_per_token": None, "leak_form": "cell", "stored_levels": levels}
         fields |= {"token_period_s": draw(st.sampled_from((0.0, 0.1, 0.9))) * 1e-6 or 1e-9}
+    if "refresh" in drawn:
+        fields["refresh_tokens"] = draw(st.sampled_from((1, 2, 3, 7, 40)))
     if "spread" in drawn:
         assume(fields.get("leak_form", case.config.leak_form) == "cell")
         fields |= {"retention_seed": draw(st.integers(0, 2**63 - 1)), "retention_spread": 0.6}

@@ -100,6 +100,7 @@ def test_what_a_path_may_lack_follows_from_the_arrays_and_each_path_names_what_i
     asked: dict[str, tuple[dict[str, object], set[str]]] = {
         "mismatch_seed": (mismatch, {"mismatch"}),
         "retention_seed": ({"retention_seed": 1, "retention_spread": 0.5}, {"leak spread"}),
+        "refresh_tokens": ({"refresh_tokens": 5}, {"refresh"}),
         "retention": (table, {"retention table"}),
         "charge_to_pulse": ({"charge_to_pulse": "cell"}, set()),  # which all paths compute
         "pulse_law": ({"pulse_law": "cell"}, set()),

@@ -223,7 +223,7 @@ class Estimate:
         set_leak = self.config.leak_per_token is not None or self.config.token_period_s is not None
         config = self.widest.config
         config = config if set_leak else config.replace(token_period_s=self.token_period_s)
-        return math.exp(-config.window * config.leak)
+        return math.exp(-min(config.window, config.refresh_tokens or config.window) * config.leak)
 
     @property
     def gpu_ratios(self) -> tuple[GpuRatio, ...]:

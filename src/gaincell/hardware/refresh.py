@@ -78,6 +78,8 @@ def retention_budget(
     """
     tau_s = time_constant_s(config, parameters.retention_limit)
     period_s = max(config.token_period_s or 0.0, latency_s)
+    if config.refresh_tokens is not None and not filled_anew:
+        return _as_simulated(config, config.refresh_tokens, tau_s, parameters, period_s, layer_latency_s, write_s)
     ratio = (layer_latency_s if filled_anew else config.window * period_s) / tau_s
     if ratio <= parameters.retention_limit:
         return RetentionBudget(period_s, ratio, 0, 0.0, share_lost(config, ratio * tau_s))
@@ -107,4 +109,27 @@ def retention_budget(
     ratio = config.window * period_s / tau_s
     refreshes = math.ceil(ratio / parameters.retention_limit) - 1
     lost = share_lost(config, ratio * tau_s / (refreshes + 1))
+    return RetentionBudget(period_s, ratio, refreshes, refreshes * write_s / period_s, lost)
+
+
+def _as_simulated(
+    config: GainCellConfig,
+    every: int,
+    tau_s: float,
+    parameters: HardwareParameters,
+    period_s: float,
+    layer_latency_s: float,
+    write_s: float,
+) -> RetentionBudget:
+    """A window whose tokens are written anew every so many tokens, as the design point simulates it."""
+    refreshes = math.ceil(config.window / every) - 1
+    period_s = max(period_s, layer_latency_s + refreshes * write_s)
+    ratio, oldest = config.window * period_s / tau_s, min(every, config.window) * period_s / tau_s
+    if oldest > parameters.retention_limit:
+        raise InputError(
+            f"refresh_tokens {every} at a token period of {period_s * 1e6:.4g} us lets a token grow {oldest:.3g} time "
+            f"constants ({tau_s * 1e3:g} ms) old, beyond the limit of {parameters.retention_limit:g}; refresh it more "
+            "often, or use a cell that holds longer."
+        )
+    lost = share_lost(config, oldest * tau_s)
     return RetentionBudget(period_s, ratio, refreshes, refreshes * write_s / period_s, lost)

@@ -11,7 +11,7 @@ from gaincell.errors import InputError
 from gaincell.hardware.activity import UNQUANTISED_LEVELS, Activity
 from gaincell.models.attention_modules import scalers_of
 from gaincell.ops.dense import dense
-from gaincell.ops.leak import aged_voltage
+from gaincell.ops.leak import aged_voltage, since_written
 from gaincell.ops.model import array_model
 from gaincell.ops.operands import Operands
 from gaincell.ops.quantise import code_voltage, query_pulse, stored_code
@@ -142,7 +142,8 @@ def _charges(config: GainCellConfig, ages: Tensor) -> Tensor:
     |f| of a push-pull cell; of cells of one sign, what all that a value is stored in draw. Of cells as all are on
     average, where they differ.
     """
-    cell, config = config.cell, config.replace(mismatch_seed=None)
+    cell, config = config.cell, config.replace(mismatch_seed=None, retention_seed=None)
+    ages = since_written(ages, config)
     scale = 1.0 / abs(cell.model_law(REFERENCE_VOLTAGE_V))
     levels = torch.arange(config.stored_levels or 0, device=ages.device)
     y = code_voltage(levels, config, torch.float64)[:, None].expand(-1, len(ages))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from gaincell.ops.leak import since_written
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.operands import Operands
 from gaincell.ops.precision import matmul, outside_autocast, rounding, widen
@@ -28,7 +29,7 @@ from gaincell.ops.terms import TabledTerms, Terms
 from gaincell.ops.variation import Cells, Noise, arrays
 
 #: What this form computes; see `gaincell.ops.model.ArrayModel.needs`.
-SERVES = frozenset({"gradients", "normaliser", "feedthrough", "noise", "mismatch", "retention table"})
+SERVES = frozenset({"gradients", "normaliser", "feedthrough", "noise", "mismatch", "refresh", "retention table"})
 
 #: Queries times heads that are worked on at once: large enough that the matrix products are fast, small enough that
 #: what lies between them stays in a core's cache of 2 MB (found by measuring: below 3,000 the steps of the loop cost
@@ -139,15 +140,16 @@ class _Plan:
         self.longest = min(tokens, self.window + self.columns)
         self.rounding = rounding(config, like.dtype)
         age = torch.arange(self.longest)[:, None] - torch.arange(self.columns)
+        held = since_written(age.clamp(0, self.window - 1), config)  # nobody sees others
         every = [self.key, self.value, self.back_key, self.back_value, *(model.feedthrough or ())]
         #: Of terms whose decay is a table: weights and their derivatives by age, (P, longest, C).
         self.tables = {
-            id(terms): tuple(x[:, age.clamp(0, self.window - 1)].to(like) for x in (terms.weights, terms.steep))
+            id(terms): tuple(x[:, held].to(like) for x in (terms.weights, terms.steep))
             for terms in every
             if isinstance(terms, TabledTerms)
         }
         self.step_decays = {
-            step: torch.exp(-step * terms.leak * age.clamp(min=0).double()).to(like)
+            step: torch.exp(-step * terms.leak * held.double()).to(like)
             for terms in every
             for step in (() if self.tables else terms.steps)
             if step

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from gaincell.ops.leak import since_written
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.precision import round_operand, rounding
 from gaincell.ops.quantise import code_voltage, fired
@@ -58,7 +59,7 @@ class Decoded:
         if config.leak and model.leak_spread is None:
             # By column: 0 ... 2 window - 1 tokens from now, so that any newest column's ages are a slice.
             age = -torch.arange(2 * config.window, dtype=torch.float64, device=device) % config.window
-            self.decay = self.terms[0].decays(age).to(dtype)  # (P, 2 window)
+            self.decay = self.terms[0].decays(since_written(age, config)).to(dtype)  # (P, 2 window)
         factors = self._factors(codes).unflatten(3, (-1, config.subtile_columns))  # (2, B, Hkv, sub-tiles, C, D, P)
         key, value = factors.flatten(1, 2).movedim(2, 1)  # (sub-tiles, B Hkv, C, D, P)
         self.key, self.value = self._roomy(key.permute(0, 1, 3, 4, 2)), self._roomy(value.permute(0, 1, 4, 2, 3))
@@ -89,7 +90,7 @@ class Decoded:
             if self.model.leak_spread is not None:  # as old as they are, (B, 1, n, 1)
                 newest = torch.tensor(self.written, device=codes.device).view(-1, 1, 1, 1) - 1
                 age = (newest - torch.arange(codes.shape[3], device=codes.device).view(-1, 1)) % self.config.window
-                cells = tuple(array and array.aged(age) for array in cells)
+                cells = tuple(array and array.aged(since_written(age, self.config)) for array in cells)
         return torch.stack(
             [torch.stack(terms.values(x, own), -1) for terms, x, own in zip(self.terms, y, cells, strict=True)]
         )

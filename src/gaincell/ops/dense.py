@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from gaincell.ops.leak import since_written
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.operands import Operands
 from gaincell.ops.precision import without_autocast
@@ -80,7 +81,7 @@ class _Pairs:
         within = (age >= 0) & (age < config.window)
         #: (T, T), or (B, Hq, T, T): whether a query reads what was stored of a key.
         self.seen = within if absent is None else within & ~absent.repeat_interleave(self.groups, 1)[:, :, None]
-        self.age = age.clamp(0, config.window - 1)
+        self.age = since_written(age.clamp(0, config.window - 1), config)
         own = torch.arange(kv_head, kv_head + heads, device=q.device)
         #: (Hq, 1, 1) which query head of the layer.
         self.head = (own.repeat_interleave(self.groups) * self.groups).view(-1, 1, 1)

@@ -11,8 +11,13 @@ from gaincell.errors import InputError
 from gaincell.ops.quantise import code_voltage
 
 
+def since_written(age: Tensor, config: GainCellConfig) -> Tensor:
+    """Ages in tokens as cells have them: since they were written, or written anew."""
+    return age if config.refresh_tokens is None else age % config.refresh_tokens
+
+
 def aged_voltage(y: Tensor, age: Tensor, config: GainCellConfig, pace: Tensor | None = None) -> Tensor:
-    """Voltages y (..., K, D), stored `age` (K,) tokens ago, as they are now; float64.
+    """Voltages y (..., K, D), last written `age` (K,) tokens ago, as they are now; float64.
 
     Cells that leak at a pace of their own, which broadcasts to y, are as old as pace times age.
     """
@@ -64,7 +69,8 @@ def check_retention(config: GainCellConfig) -> None:
         return
     # of cells that leak each at its own rate, all but one in 741
     fastest = math.exp(3 * (config.leak_spread or 0.0))
-    oldest_s, end_s = (config.window - 1) * period_s * fastest, table.time[-1] * config.cell.retention.unit_s
+    oldest = min(config.window, config.refresh_tokens or config.window) - 1
+    oldest_s, end_s = oldest * period_s * fastest, table.time[-1] * config.cell.retention.unit_s
     if oldest_s > end_s:
         beyond = f" in cells that leak {fastest:.3g} times as fast as others" if fastest > 1.0 else ""
         raise InputError(

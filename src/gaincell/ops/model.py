@@ -32,6 +32,7 @@ class ArrayModel:
         noise: of both products, or None.
         mismatch: standard deviations of the cells' gain and of their zero in volt, or None where all are equal.
         leak_spread: standard deviation of ln(retention time) from cell to cell, or None where all leak alike.
+        refresh: tokens after which a token is written anew, or None.
         retention_table: what is left of every code at every age, and its derivative, where that is no exponential.
     """
 
@@ -47,6 +48,7 @@ class ArrayModel:
     noise: Noise | None = None
     mismatch: tuple[float, float] | None = None
     leak_spread: float | None = None
+    refresh: int | None = None
     retention_table: tuple[Tensor, Tensor] | None = None
 
     @cached_property
@@ -84,5 +86,6 @@ def array_model(config: GainCellConfig) -> ArrayModel:
         noise=Noise.of(config),
         mismatch=config.mismatch,
         leak_spread=config.leak_spread,
+        refresh=config.refresh_tokens,
         retention_table=decay_table(config) if config.retention == "table" else None,
     )

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from gaincell.ops.leak import aged_voltage
+from gaincell.ops.leak import aged_voltage, since_written
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.operands import Operands
 from gaincell.ops.quantise import fired
 from gaincell.ops.variation import Cells, arrays
 
 #: What it computes; see `gaincell.ops.model.ArrayModel.needs`.
-SERVES = frozenset({"normaliser", "feedthrough", "noise", "mismatch", "leak spread", "retention table"})
+SERVES = frozenset({"normaliser", "feedthrough", "noise", "mismatch", "leak spread", "refresh", "retention table"})
 
 
 @torch.no_grad()
@@ -55,7 +55,7 @@ def naive_products(operands: Operands, model: ArrayModel, pad: Tensor | None = N
         before = first - (0 if given.start is None else int(given.start[b]))
         for t in range(first, tokens):
             s = torch.arange(max(first, t - config.window + 1), t + 1, device=q.device)
-            age, column, now = t - s, (s - before) % config.window, index.new_tensor(t - before)
+            age, column, now = since_written(t - s, config), (s - before) % config.window, index.new_tensor(t - before)
             pulse = q[b, :, t, None]
             score = charge(pulse, fired(pulse, config), yk[b][:, s], age, column, 0).sum(-1) / config.score_saturation
             if given.preset is not None:

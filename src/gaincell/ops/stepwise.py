@@ -10,7 +10,7 @@ from gaincell.ops.precision import widen, without_autocast
 from gaincell.ops.quantise import query_pulse, stored_code
 
 #: What it computes; see `gaincell.ops.model.ArrayModel.needs`.
-SERVES = frozenset({"normaliser", "feedthrough", "noise", "mismatch", "leak spread", "retention table"})
+SERVES = frozenset({"normaliser", "feedthrough", "noise", "mismatch", "leak spread", "refresh", "retention table"})
 
 
 @torch.no_grad()
