@@ -17,9 +17,13 @@ VARIED = CONFIG.replace(
 )
 
 
-@pytest.fixture(scope="module", params=["llama", "gpt2", "gemma3"])  # gemma3's layers have different windows
+#: Cells that leak each at its own pace, and are written anew.
+PACED = VARIED.replace(retention_seed=3, retention_spread=0.7, leak_per_token=0.02, refresh_tokens=11)
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2", "gemma3", "paced"])  # gemma3's layers have different windows
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
-    return converted(request.param, config=VARIED)
+    return converted("llama", config=PACED) if request.param == "paced" else converted(request.param, config=VARIED)
 
 
 @pytest.mark.parametrize("lengths", [[1] * 45, [20, 17, 1, 7]])

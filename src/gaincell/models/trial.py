@@ -227,13 +227,15 @@ def _tried(model: PreTrainedModel, attend: Callable[..., Any], mask: Callable[..
 def _without_noise(modules: dict[str, nn.Module]) -> Iterator[None]:
     """What is drawn anew at each call would differ from the oracle's, and would take from the caller's draws.
 
-    And a path that was asked for by name might not serve the float64 that all is compared in.
+    And a path that was asked for by name might not serve the float64 that all is compared in; one that must, if cells
+    leak each at its own pace, is found.
     """
     there = [scalers_in(module) for module in modules.values()]
     configs = {scalers: scalers.config for scalers in there if scalers is not None}
     try:
         for scalers, config in configs.items():
-            scalers.config = config.replace(score_noise=0.0, readout_noise=0.0, path="blocked")
+            path = "blocked" if config.leak_spread is None else "auto"
+            scalers.config = config.replace(score_noise=0.0, readout_noise=0.0, path=path)
         yield
     finally:
         for scalers, config in configs.items():
