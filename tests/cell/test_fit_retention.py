@@ -193,3 +193,18 @@ def test_a_cell_file_keeps_all_of_it_and_nothing_that_is_not_there(tmp_path: Pat
     assert set(plain.model_dump()) == {"tau", "unit", "source"}
     with pytest.raises(ValueError, match="within_v"):
         Retention.model_validate({**plain.model_dump(), "levels": [{"written": 0.4, "kept": 1.0}]})
+
+
+def test_cells_that_have_no_level_in_common_are_not_compared() -> None:
+    decays = [decay(0.45, np.exp(-TIME / 5e-3), cell="a"), decay(-0.45, np.exp(-TIME / 15e-3), cell="b")]
+    found = retention_of(decays, "a test")
+    assert found.spread is None
+    assert found.tau == pytest.approx(math.sqrt(5e-3 * 15e-3), rel=1e-3)
+    assert found.tau_error == pytest.approx(found.tau * math.log(3) / 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("taus", [(5e-3, 8e-3), (5e-3, 5e-3, 15e-3, 15e-3)])
+def test_exponential_cells_that_differ_need_no_table(taus: tuple[float, ...]) -> None:
+    found = retention_of([decay(0.45, np.exp(-TIME / tau), cell=str(n)) for n, tau in enumerate(taus)], "a test")
+    assert found.tau == pytest.approx(math.prod(taus) ** (1 / len(taus)), rel=1e-3)
+    assert found.table is None

@@ -178,7 +178,7 @@ def read_decays(path: Path, *, zero_v: float = 0.45, ends_v: float | None = None
 
 
 def _of_one_level(path: Path, decays: list[MeasuredDecay]) -> list[MeasuredDecay]:
-    starts = [decay.start_v for decay in decays]
+    starts = [float(decay.smooth_v[0]) for decay in decays]
     if np.ptp(starts) > HALF_STEP_V:
         raise InputError(
             f"{path}: decays start at voltages that are {np.ptp(starts):.2g} V apart, and nothing says what was "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gaincell.cell.decays import HALF_STEP_V, NEAR_END_V, MeasuredDecay, departure, read_decays, time_constant
+from gaincell.cell.decays import HALF_STEP_V, NEAR_END_V, MeasuredDecay, departure, read_decays
 from gaincell.cell.retention import EXPONENTIAL, LevelRetention, Retention, RetentionSpread, RetentionTable
 from gaincell.errors import InputError
 
@@ -31,10 +31,10 @@ def fit_retention(path: Path, *, zero_v: float = 0.45, ends_v: float | None = No
 def retention_of(decays: Sequence[MeasuredDecay], name: str) -> Retention:
     """Time constant with its error, each level by itself, the spread over cells, and a table where none fits.
 
-    The time constant is that of the exponential nearest to all decays that lost a tenth of themselves, in absolute
-    differences, so that outliers count little. Its error is that of the cells' own where there are several, else of the
-    points' scatter. A table is kept where a level departs from that exponential by 2 % of what was written, and by
-    four deviations of its noise.
+    The time constant is the geometric mean of those of the exponentials nearest to each decay that lost a tenth of
+    itself, in absolute differences, so that outliers count little. Its error is that of the cells' own where there are
+    several, of the decays' own where cells have no level in common, else of the points' scatter. A table is kept where
+    a level departs from that exponential by 2 % of what was written, and by four deviations of its noise.
 
     Args:
         decays: of any cells and written voltages.
@@ -46,7 +46,7 @@ def retention_of(decays: Sequence[MeasuredDecay], name: str) -> Retention:
     telling = [decay for decay in decays if decay.decays]
     if not telling:
         raise InputError(f"{name}: the voltage does not decay towards its end by a tenth; measure longer.")
-    tau_s, span_s = time_constant(telling), max(float(decay.time_s[-1]) for decay in telling)
+    tau_s, span_s = _middle_s(telling), max(float(decay.time_s[-1]) for decay in telling)
     if not 1e-3 < tau_s / span_s < 20:
         raise InputError(f"{name}: no exponential is near this decay; the times must span its time constant.")
     written = sorted({decay.written_v for decay in decays})
@@ -93,7 +93,7 @@ def _level(written_v: float, decays: Sequence[MeasuredDecay]) -> LevelRetention:
     misfit = float(np.median(misfits)) if misfits else None
     tau = None
     if misfit is not None and misfit <= _allowed(telling):
-        tau = math.exp(float(np.mean([math.log(x.tau_s) for x in telling if x.tau_s is not None])))
+        tau = _middle_s(telling)
     return LevelRetention(written=written_v, kept=kept if math.isfinite(kept) else None, tau=tau, misfit=misfit)
 
 
@@ -110,27 +110,41 @@ def _departures(by_level: Sequence[Sequence[MeasuredDecay]], tau_s: float) -> li
 
 def _rate(decay: MeasuredDecay, decays: Sequence[MeasuredDecay]) -> float:
     """A cell's own time constant over its level's middle one: cells differ, which is no departure of the decay."""
-    own = [x.tau_s for x in decays if x.tau_s is not None]
-    return 1.0 if decay.tau_s is None or not own else decay.tau_s / float(np.median(own))
+    return 1.0 if decay.tau_s is None else decay.tau_s / _middle_s(decays)
+
+
+def _middle_s(decays: Sequence[MeasuredDecay]) -> float:
+    """The geometric mean of the decays' own time constants, of those that tell one."""
+    return math.exp(float(np.mean([math.log(x.tau_s) for x in decays if x.tau_s is not None])))
 
 
 def _error_s(decays: Sequence[MeasuredDecay], tau_s: float) -> float | None:
     cells = _by_cell([(decay, math.log(decay.tau_s)) for decay in decays if decay.tau_s])
     if len(cells) > 1:
         return tau_s * float(np.std(list(cells.values()), ddof=1)) / math.sqrt(len(cells))
+    own = [math.log(decay.tau_s) for decay in decays if decay.tau_s]
+    if len(own) > 1:  # of one cell, or of cells that have no level in common: its levels' differences are in it
+        return tau_s * float(np.std(own, ddof=1)) / math.sqrt(len(own))
     errors = [decay.tau_error_s for decay in decays]
     weights = [1 / error**2 for error in errors if error]
     return 1 / math.sqrt(sum(weights)) if weights else None
 
 
 def _by_cell(values: Sequence[tuple[MeasuredDecay, float]]) -> dict[tuple[str, str], float]:
-    """The mean over a cell's levels of a number, less the mean over that level's cells."""
-    levels: dict[float, list[float]] = {}
+    """The mean over a cell's levels of a number, less the mean over that level's cells.
+
+    Where not every cell has every level, of the level with most cells alone: what others are compared with differs.
+    """
+    levels: dict[float, dict[tuple[str, str], float]] = {}
     for decay, value in values:
-        levels.setdefault(decay.written_v, []).append(value)
+        levels.setdefault(decay.written_v, {})[decay.die, decay.cell] = value
+    if len({frozenset(level) for level in levels.values()}) > 1:
+        most = max(levels, key=lambda written: len(levels[written]))
+        levels = {most: levels[most]}
     cells: dict[tuple[str, str], list[float]] = {}
-    for decay, value in values:
-        cells.setdefault((decay.die, decay.cell), []).append(value - float(np.mean(levels[decay.written_v])))
+    for level in levels.values():
+        for cell, value in level.items():
+            cells.setdefault(cell, []).append(value - float(np.mean(list(level.values()))))
     return {cell: float(np.mean(rest)) for cell, rest in cells.items()}
 
 

@@ -45,19 +45,21 @@ def _lost(age_s: float, kept: float, sigma: float) -> float:
 def kept_s(config: GainCellConfig, y: float, within_v: float) -> float:
     """How long the typical cell holds a voltage y above zero within so many volt, in s; infinite where it always does.
 
-    By the exponential |y - e| (1 - e^{-t / tau}) towards e, or by the table: between its rows as they lie about y,
-    beyond its outermost two along their line, and after its end infinite.
+    By the exponential |y - e| (1 - e^{-t / tau}) towards e, or by the table: between its rows as they lie about y, and
+    beyond its outermost two along their line. A voltage that may go so far after the table's end is taken to hold no
+    longer than it says.
     """
     holds = config.cell.retention
+    away = abs(y - holds.ends_at_v)
     if config.retention == "exponential" or holds.table is None:
-        away = abs(y - holds.ends_at_v)
         return -holds.tau_s * math.log1p(-within_v / away) if away > within_v else math.inf
     rows = sorted(holds.table.stored)
     n = next((n for n, row in enumerate(rows[1:-1], start=1) if row[0] >= y), len(rows) - 1)
     below, above = rows[n - 1], rows[n]
     part = (y - below[0]) / (above[0] - below[0])
     moved = [abs(a + part * (b - a) - y) for a, b in zip(below, above, strict=True)]
-    return crossed(holds.table.time, moved, within_v) * holds.unit_s
+    last = holds.table.time[-1] if away > within_v * (1 + 1e-9) else math.inf
+    return min(crossed(holds.table.time, moved, within_v), last) * holds.unit_s
 
 
 def crossed(time: Sequence[float], moved_v: Sequence[float], within_v: float) -> float:

@@ -78,7 +78,11 @@ def retention_budget(
     """
     tau_s = time_constant_s(config, parameters.retention_limit)
     period_s = max(config.token_period_s or 0.0, latency_s)
-    if config.refresh_tokens is not None and not filled_anew:
+    if config.refresh_tokens is not None:
+        if filled_anew:
+            raise InputError(
+                "refresh_tokens writes tokens anew, but arrays that are filled for every token are not; leave it out."
+            )
         return _as_simulated(config, config.refresh_tokens, tau_s, parameters, period_s, layer_latency_s, write_s)
     ratio = (layer_latency_s if filled_anew else config.window * period_s) / tau_s
     if ratio <= parameters.retention_limit:
