@@ -31,8 +31,8 @@ def cell_file(tmp_path: Path):
 
 
 def test_shipped_cells() -> None:
-    assert cell_names() == ["leroux2025", "leroux2025-linear"]
-    for name in cell_names():
+    assert cell_names() == ["ito-2t0c", "leroux2025", "leroux2025-linear", "pmos-3t"]
+    for name in ("leroux2025", "leroux2025-linear"):
         cell = load_cell(name)
         assert cell.name == name
         assert cell.law.unit == "model"
@@ -131,12 +131,12 @@ def test_not_utf8(cell_file) -> None:
 
 
 def test_missing_file_names_the_shipped_cells(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nofile\.yaml' is neither a shipped cell \(leroux2025, .*\) nor a file"):
+    with pytest.raises(InputError, match=r"nofile\.yaml' is no file and no shipped cell \(.*leroux2025, .*\)"):
         load_cell(tmp_path / "nofile.yaml")
 
 
 def test_a_folder_is_no_cell(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nor a file"):
+    with pytest.raises(InputError, match="is no file and no shipped cell"):
         load_cell(tmp_path)
 
 

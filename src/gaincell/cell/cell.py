@@ -142,7 +142,7 @@ def load_cell(name_or_path: str | Path) -> Cell:
     path = Path(name_or_path)
     if not is_file(path):
         names = ", ".join(cell_names())
-        raise InputError(f"cell '{text}' is neither a shipped cell ({names}) nor a file; check the name or path.")
+        raise InputError(f"cell '{text}' is no file and no shipped cell ({names}); check its name.")
     return _parse(read_text(path), text)
 
 
