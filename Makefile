@@ -88,7 +88,7 @@ runs/docs/extended.html: src/gaincell/adapters/extended.safetensors docs/data/ta
 # Each figure of the pages is a target, as in make figures-panel. They go one by one, in this order: a process of a model
 # may take 4 GB. What took hours of learning stays as tools/record_reproduction.py kept it. ngspice, `gaincell circuit
 # fetch` and Chromium have to be there; a run that was cut short goes on.
-FIGURES := variants curve families panel tasks samples hardware demo reproduction
+FIGURES := variants published curve families panel tasks samples hardware demo reproduction
 .PHONY: $(addprefix figures-,$(FIGURES))
 .NOTPARALLEL:
 
@@ -99,6 +99,9 @@ figures-variants: .venv/.installed
 	.venv/bin/gaincell characterize --mismatch 200 --out runs/figures/cells/generic.yaml
 	.venv/bin/gaincell characterize --card sky130 --mismatch 200 --out runs/figures/cells/sky130.yaml
 	.venv/bin/python -m tools.pages variants runs/figures/cells
+
+figures-published: .venv/.installed
+	.venv/bin/python -m tools.pages published measure
 
 figures-curve figures-families figures-samples: figures-%: .venv/.installed
 	.venv/bin/python -m tools.pages $*

@@ -10,7 +10,7 @@ from tools.pages.data import kept, shipped
 from tools.pages.marks import MARKS, fill, filled
 
 #: Parts that measure nothing anew.
-QUICK = ("comparison", "conditions", "hardware", "panel", "parameters", "tasks", "variants")
+QUICK = ("comparison", "conditions", "hardware", "panel", "parameters", "published", "tasks", "variants")
 
 
 @pytest.mark.parametrize("part", QUICK)

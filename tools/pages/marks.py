@@ -35,6 +35,12 @@ MARKS: dict[str, dict[str, str]] = {
         "cell-file": "parameters",
         "cells": "parameters",
     },
+    "docs/published-cells.md": {
+        "published-law": "published",
+        "published-curve": "published",
+        "published-perplexity": "published",
+        "published-cost": "published",
+    },
     "docs/reproduction.md": {"headlines": "reproduction", "entries": "reproduction"},
     "docs/settings.md": {"settings": "parameters"},
     "docs/samples.md": {"samples": "samples"},
