@@ -41,24 +41,39 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a cell, and what leaks of it."""
+    """One row: a cell, whether it leaks, and whether it stands beside a reference, whatever its file says."""
 
     cell: str
     leaks: bool = True
+    reference: bool = False
+
+    @property
+    def about(self) -> str:
+        """What is other than in the cell's file."""
+        return ("" if self.leaks else ", as if it did not leak") + (", beside a reference" if self.reference else "")
 
     @property
     def name(self) -> str:
         """As the record has it."""
-        return self.cell if self.leaks else f"{self.cell}, no leak"
+        return f"{self.cell}{self.about}"
 
     @property
     def point(self) -> gaincell.GainCellConfig:
         """The design point."""
+        cell = load_cell(self.cell)
+        if self.reference:
+            cell = cell.model_copy(update={"polarity": "reference"})
         leak = None if self.leaks else 0.0
-        return gaincell.GainCellConfig.named(ADAPTER).replace(cell=self.cell, leak_per_token=leak)
+        return gaincell.GainCellConfig.named(ADAPTER).replace(cell=cell, leak_per_token=leak)
 
 
-CASES = (Case(LEARNED_WITH), Case("ito-2t0c"), Case("pmos-3t"), Case("pmos-3t", leaks=False))
+CASES = (
+    Case(LEARNED_WITH),
+    Case("ito-2t0c"),
+    Case("ito-2t0c", reference=True),
+    Case("pmos-3t"),
+    Case("pmos-3t", leaks=False),
+)
 STAGES = ("as it is", "matched", "spread")
 
 
@@ -167,8 +182,7 @@ def perplexities(found: dict[str, dict[str, float]], softmax: float) -> str:
     rows: list[tuple[str, ...]] = [("softmax", digits(softmax), "", "")]
     for case in CASES:
         one: dict[str, Any] = found[case.name]
-        title = f"`{case.cell}`" + ("" if case.leaks else ", as if it did not leak")
-        rows.append((title, *(digits(one[stage]) if stage in one else "" for stage in STAGES)))
+        rows.append((f"`{case.cell}`{case.about}", *(digits(one[stage]) if stage in one else "" for stage in STAGES)))
     return table(("`extended` on", "as it is", "matched", "and cells that differ"), rows)
 
 
