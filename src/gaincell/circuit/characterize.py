@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, PulseLaw, Retention, load_cell
-from gaincell.cell.figures import ChargeToPulse, Energy, Read, Write
+from gaincell.cell.figures import ChargeToPulse, Energy, Mismatch, Read, Write
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.cell.polarity import Polarity, polarity_for, sign_of, strongest_v, value_law
 from gaincell.cell.rising_law import nearest_law
@@ -173,16 +173,9 @@ def characterize(
     decay = decay_of(circuit, work.conditions, work.ngspice)
     holds = decay.retention(writes.within_v)
     tell(5, steps)
-    mismatch = spread = None
+    mismatch, spread, holds = _differing(work, law, decay, holds, writes.within_v)
     if work.settings.mismatch:
-        cells, seed = work.settings.mismatch, work.settings.seed
-        mismatch, spread = mismatch_of(
-            circuit, work.conditions, work.ngspice, law, full_v=strongest_v(law, polarity), cells=cells, seed=seed
-        )
-        holds = holds.model_copy(
-            update={"spread": leak_spread(circuit, work.conditions, work.ngspice, decay, writes.within_v, cells, seed)}
-        )
-        tell(6, steps)
+        tell(steps, steps)
     toe = _columns(work, law, [(_strongest(work, law)[0], code) for code in _TOE_CODES], signed=False)
     found = CircuitFigures(
         conditions=characterised_at(circuit, work.conditions),
@@ -273,6 +266,19 @@ class _Work:
 
     def source(self, what: str) -> str:
         return f"ngspice, {what}; {self.circuit.source}"
+
+
+def _differing(
+    work: _Work, law: PolynomialLaw, decay: Decay, holds: Retention, within_v: float
+) -> tuple[Mismatch | None, Spread | None, Retention]:
+    """How cells differ in what they read and in how long they hold, where cells are to be drawn."""
+    circuit, cells, seed = work.circuit, work.settings.mismatch, work.settings.seed
+    if not cells:
+        return None, None, holds
+    full_v = strongest_v(law, work.settings.polarity or "push_pull")
+    found = mismatch_of(circuit, work.conditions, work.ngspice, law, full_v=full_v, cells=cells, seed=seed)
+    pace = leak_spread(circuit, work.conditions, work.ngspice, decay, within_v, cells, seed)
+    return *found, holds.model_copy(update={"spread": pace})
 
 
 def _read(work: _Work) -> Reads:
