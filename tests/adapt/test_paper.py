@@ -256,7 +256,7 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(small_llama: Path, tmp_pa
         assert torch.equal(weight, resumed[name]), name
 
 
-@pytest.mark.parametrize("before", ["", SHARDING], ids=["copies", "shards"])
+@pytest.mark.parametrize("before", [SHARDING], ids=["shards"])
 def test_two_processes_learn_what_one_does(before: str, small_llama: Path, tmp_path: Path) -> None:
     # Nothing quantised, and in float64: a sum in another order may otherwise tip a value into the next level or over a
     # clamp, on one processor or another.

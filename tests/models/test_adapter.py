@@ -396,7 +396,7 @@ while True:
 
 
 def test_killed_while_writing_again_and_again(file: Path) -> None:
-    for number in range(3):
+    for number in range(2):
         file.unlink(missing_ok=True)
         child = subprocess.Popen([sys.executable, "-c", _CHILD, str(Path(__file__).parent), str(file)])
         deadline = time.monotonic() + 120

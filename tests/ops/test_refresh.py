@@ -49,7 +49,7 @@ def test_kernels_refuse_and_a_table_need_reach_no_further_than_a_refresh() -> No
 
 
 def test_estimates_count_what_is_simulated() -> None:
-    paper = GainCellConfig.preset("leroux2025").replace(token_period_s=17e-6, retention_spread=0.5)
+    paper = GainCellConfig.named("leroux2025").replace(token_period_s=17e-6, retention_spread=0.5)
     gpt2 = {"model_type": "gpt2"}
     by_limit = estimate(gpt2, paper, HardwareParameters(refresh="rewrite"))
     simulated = estimate(gpt2, paper.replace(refresh_tokens=256))

@@ -27,7 +27,6 @@ def attend(case: Case) -> Tensor:
     return gaincell.attention(case.q, case.k, case.v, case.config, **case.options)
 
 
-@settings(max_examples=2 * settings().max_examples)
 @given(imperfect())
 def test_every_path_meets_the_same_circuits(case: Case) -> None:
     expected, phi = naive_attention(case.q, case.k, case.v, case.config, **case.options)
