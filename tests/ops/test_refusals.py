@@ -121,3 +121,9 @@ def test_no_tokens_or_no_rows_give_an_empty_output(batch: int, tokens: int) -> N
     q, k = of(batch, 4, tokens, 8), of(batch, 2, tokens, 8)
     assert gaincell.attention(q, k, k, CONFIG).shape == q.shape
     assert Ring(batch, 2, 8, CONFIG).extend(q, k, k).shape == q.shape
+
+
+def test_a_ring_is_given_a_design_point():
+    point: Any = "leroux2025"
+    with pytest.raises(InputError, match=r"config must be a GainCellConfig, .*; got 'leroux2025'"):
+        Ring(2, 2, 8, point)

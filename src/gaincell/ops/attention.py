@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gaincell.config import GainCellConfig
-from gaincell.ops.check import check_operands
+from gaincell.ops.check import check_attention
 from gaincell.ops.dense import pulses
 from gaincell.ops.dispatch import attend
 from gaincell.ops.model import array_model
@@ -50,7 +50,7 @@ def attention(
     """
     operands = Operands(q, k, v, preset, absent)
     if validate:
-        check_operands(operands, config, pad)
+        check_attention(operands, config, pad)
     if pad is None or not bool((pad > 0).any()):
         return attend(operands, array_model(config)).to(q.dtype)
     # A pad takes no column: move each row's tokens to the front, and its outputs back.
@@ -75,7 +75,7 @@ def naive_attention(
         InputError: shapes, dtypes or devices that do not fit, NaN or Inf.
     """
     operands = Operands(q, k, v, preset, absent)
-    check_operands(operands, config, pad)
+    check_attention(operands, config, pad)
     model = array_model(config)
     out, z, phi = naive_products(operands, model, pad)
     return model.output(out, z), phi
@@ -96,7 +96,7 @@ def attention_map(
         InputError: shapes, dtypes or devices that do not fit, NaN or Inf.
     """
     operands = Operands(q, k, k, preset, absent)
-    check_operands(operands, config, pad)
+    check_attention(operands, config, pad)
     if pad is None:
         return pulses(operands, array_model(config))
     shift, back = roll_index(pad, q.shape[2])

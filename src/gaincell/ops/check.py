@@ -13,17 +13,19 @@ from gaincell.ops.operands import Operands
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def check_operands(operands: Operands, config: GainCellConfig, pad: Tensor | None = None) -> None:
+def check_attention(operands: Operands, config: GainCellConfig, pad: Tensor | None = None) -> None:
+    """Raise InputError where operands are not sound, or the design point cannot be computed."""
+    check_operands(operands, pad)
+    check_design(config)
+
+
+def check_operands(operands: Operands, pad: Tensor | None = None) -> None:
     """Raise InputError unless operands and pad (B,) fit together and hold finite numbers."""
     q, k, v, preset, absent = operands.q, operands.k, operands.v, operands.preset, operands.absent
     options = {"pad": pad, "preset": preset, "absent": absent}
     for name, x in {"q": q, "k": k, "v": v, **options}.items():
         if not isinstance(x, Tensor) and not (x is None and name in options):
             raise InputError(f"{name} must be a torch tensor; got {type(x).__name__}.")
-    if not isinstance(config, GainCellConfig):
-        raise InputError(
-            f"config must be a GainCellConfig, such as GainCellConfig.named('leroux2025'); got {config!r}."
-        )
     shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}"
     if q.dim() != 4 or k.dim() != 4 or k.shape != v.shape:
         raise InputError(f"attention needs q (B, Hq, T, D) and k, v of equal shape (B, Hkv, T, D); got {shapes}.")
@@ -51,12 +53,9 @@ def check_operands(operands: Operands, config: GainCellConfig, pad: Tensor | Non
     for name, x in (("k", k), ("v", v), ("q", q), ("preset", preset)):
         if x is not None and not bool(torch.isfinite(x).all()):
             raise InputError(f"{name} holds NaN or Inf; clean it before attention.")
-    check_design(config)
 
 
-def check_ring(
-    shape: tuple[int, int, int], config: GainCellConfig, operands: Operands, real: Tensor | None = None
-) -> None:
+def check_ring(shape: tuple[int, int, int], operands: Operands, real: Tensor | None = None) -> None:
     """Raise InputError unless a ring of `shape` (B, Hkv, D) can take operands and `real` (B, n), and both are sound.
 
     Where nothing is read, k stands for q, too.
@@ -65,17 +64,17 @@ def check_ring(
     _check_rows(shape, {**read, "k": operands.k, "v": operands.v})
     if operands.k.shape[1] != shape[1]:
         raise InputError(f"the ring holds {shape[1]} key/value heads; got k {tuple(operands.k.shape)}.")
-    check_operands(operands, config)
+    check_operands(operands)
     rows = shape[0], operands.k.shape[2]
     if real is not None and (real.shape != rows or real.dtype != torch.bool):
         raise InputError(f"real must be boolean, of shape {rows} (B, n); got {real.dtype} {tuple(real.shape)}.")
 
 
-def check_read(shape: tuple[int, int, int], config: GainCellConfig, q: Tensor, preset: Tensor | None) -> None:
+def check_read(shape: tuple[int, int, int], q: Tensor, preset: Tensor | None) -> None:
     """Raise InputError unless a ring of `shape` (B, Hkv, D) can be read by q (B, Hq, 1, D) and preset (B, Hq, 1)."""
     _check_rows(shape, {"q": q})
     ring = q.new_zeros(shape[0], shape[1], q.shape[2], shape[2])
-    check_operands(Operands(q, ring, ring, preset), config)
+    check_operands(Operands(q, ring, ring, preset))
     if q.shape[2] != 1:
         raise InputError(f"a ring is read by one query a row, (B, Hq, 1, D); got {q.shape[2]}; use extend.")
 
@@ -92,7 +91,12 @@ def _check_rows(shape: tuple[int, int, int], operands: dict[str, Tensor]) -> Non
 def check_design(config: GainCellConfig) -> None:
     """Raise InputError where the design point cannot be computed.
 
-    Its leak is not set, its retention table is too short, or the path that it asks for by name lacks what it needs.
+    It is none, its leak is not set, its retention table is too short, or the path that it asks for by name lacks what
+    it needs. A ring is given its design point once, and checks it then.
     """
+    if not isinstance(config, GainCellConfig):
+        raise InputError(
+            f"config must be a GainCellConfig, such as GainCellConfig.named('leroux2025'); got {config!r}."
+        )
     check_retention(config)
     check_path(array_model(config))

@@ -125,7 +125,7 @@ class Ring:
             InputError: shapes that do not fit the ring, mixed dtypes or devices, NaN or Inf; unless `validate` is off.
         """
         if validate:
-            check_ring(self.shape, self.config, Operands(k, k, v, absent=absent), real)
+            check_ring(self.shape, Operands(k, k, v, absent=absent), real)
         with torch.no_grad():
             self._write(k, v, real, absent)
 
@@ -211,7 +211,7 @@ class Ring:
         if self.config.path == "naive":
             raise InputError("path 'naive' reads no ring; use extend, or set path to 'auto' or 'blocked'.")
         if validate:
-            check_read(self.shape, self.config, q, preset)
+            check_read(self.shape, q, preset)
         with torch.no_grad():
             return self._read(q, preset)
 
@@ -277,7 +277,7 @@ class Ring:
             InputError: shapes that do not fit the ring or each other, mixed dtypes or devices, NaN or Inf.
         """
         if validate:
-            check_ring(self.shape, self.config, Operands(q, k, v, preset, absent), real)
+            check_ring(self.shape, Operands(q, k, v, preset, absent), real)
         if not q.numel():
             return torch.zeros_like(q)
         grad = torch.is_grad_enabled()
