@@ -1,10 +1,9 @@
 import inspect
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from transformers import (
     GPT2LMHeadModel,
     PreTrainedModel,
 )
+from warm import ended, start
 
 import gaincell
 from gaincell import GainCellConfig, InputError
@@ -166,23 +166,23 @@ torch.save(model.state_dict(), sys.argv[3])
 """
 
 
-def run_child(model: Path, out: Path, weights: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", _CHILD, str(model), str(out), str(weights)])
+def run_child(model: Path, out: Path, weights: Path) -> BaseProcess:
+    return start(_CHILD, str(model), str(out), str(weights))
 
 
 def test_a_killed_run_resumes_to_the_very_same_weights(small_llama: Path, tmp_path: Path) -> None:
-    assert run_child(small_llama, tmp_path / "whole", tmp_path / "whole.pt").wait() == 0
+    assert ended(run_child(small_llama, tmp_path / "whole", tmp_path / "whole.pt")) == 0
     child = run_child(small_llama, tmp_path / "killed", tmp_path / "killed.pt")
     first = tmp_path / "killed" / "transfer" / "layer-000.safetensors"
     deadline = time.monotonic() + 120
     while not first.exists() and time.monotonic() < deadline:
         time.sleep(0.002)
-    os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL, "it finished before it could be killed"
+    child.kill()
+    assert ended(child) == -signal.SIGKILL, "it finished before it could be killed"
     assert not (tmp_path / "killed.pt").exists()
     # What a kill in the middle of a write leaves must not be taken for a finished layer.
     (tmp_path / "killed" / "transfer" / "layer-001.part").write_bytes(b"half")
-    assert run_child(small_llama, tmp_path / "killed", tmp_path / "killed.pt").wait() == 0
+    assert ended(run_child(small_llama, tmp_path / "killed", tmp_path / "killed.pt")) == 0
     whole, resumed = torch.load(tmp_path / "whole.pt"), torch.load(tmp_path / "killed.pt")
     assert whole.keys() == resumed.keys()
     for name, weight in whole.items():

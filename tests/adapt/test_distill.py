@@ -2,13 +2,12 @@
 
 import json
 import math
-import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from letters import Letters
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from warm import ended, start
 
 import gaincell
 from gaincell import GainCellConfig, InputError
@@ -173,7 +173,7 @@ distill.Accelerator = Sharding
 
 def child(
     model: Path, out: Path, environment: dict[str, str] | None = None, before: str = "", **settings: Any
-) -> subprocess.Popen[bytes]:
+) -> BaseProcess:
     fields = {
         "distill.tokens": TOKENS,
         "distill.batch": 4,
@@ -183,10 +183,7 @@ def child(
     }
     design = fields.pop("design", {})
     arguments = [str(model), str(out), f"{out}.pt", json.dumps(fields), json.dumps(design)]
-    return subprocess.Popen(
-        [sys.executable, "-c", before + _CHILD, *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
-    )
+    return start(before + _CHILD, *arguments, environment=environment)
 
 
 def lines_in(run: Path) -> list[dict[str, Any]]:
@@ -200,22 +197,22 @@ def test_a_run_killed_again_and_again_ends_with_the_very_same_weights(small_llam
     """Two layers of both other stages, then 120 steps of distillation; killed anywhere among them."""
     settings = {"stages": ALL, "transfer.steps": 4, "distill.tokens": 10 * TOKENS, "distill.checkpoint_every": 7}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert child(small_llama, whole, **settings).wait() == 0
+    assert ended(child(small_llama, whole, **settings)) == 0
     kills = sorted(random.Random().sample(range(1, 4 + 8 * STEPS), 3))
     for at in kills:
         process = child(small_llama, killed, **settings)
         deadline = time.monotonic() + 120
-        while len(lines_in(killed)) < at and time.monotonic() < deadline and process.poll() is None:
+        while len(lines_in(killed)) < at and time.monotonic() < deadline and process.exitcode is None:
             time.sleep(0.002)
-        os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it finished before it could be killed"
+        process.kill()
+        assert ended(process) == -signal.SIGKILL, "it finished before it could be killed"
         killed.mkdir(exist_ok=True)
         # What a kill in the middle of a write leaves.
         with (killed / "metrics.jsonl").open("a") as file:
             file.write('{"stage": "distill", "st')
     (killed / "distill").mkdir(exist_ok=True)
     (killed / "distill" / "step-00009999.part").write_bytes(b"half")
-    assert child(small_llama, killed, **settings).wait() == 0
+    assert ended(child(small_llama, killed, **settings)) == 0
     a, b = torch.load(f"{whole}.pt"), torch.load(f"{killed}.pt")
     assert a.keys() == b.keys()
     for name, weight in a.items():
@@ -256,7 +253,7 @@ def test_two_processes_learn_what_one_does(
         "design": {**dict.fromkeys(("query_levels", "stored_levels", "output_levels")), "storage": "uniform"},
     }
     one = tmp_path / "one"
-    assert child(small_llama, one, **settings).wait() == 0
+    assert ended(child(small_llama, one, **settings)) == 0
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -265,7 +262,7 @@ def test_two_processes_learn_what_one_does(
     processes = [
         child(small_llama, two, {"RANK": rank, "LOCAL_RANK": rank, **shared}, before, **settings) for rank in "01"
     ]
-    assert [process.wait(500) for process in processes] == [0, 0]
+    assert [ended(process) for process in processes] == [0, 0]
     found, expected = ([line["loss"] for line in steps_of(lines_in(run))] for run in (two, one))
     assert found == pytest.approx(expected, rel=1e-4)
     assert len(found) == STEPS

@@ -1,9 +1,7 @@
 """Text to learn from: the same rows however many are asked for, kept, and never what is tested on."""
 
 import importlib.machinery
-import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from warm import ended, start
 
 from gaincell import InputError
 from gaincell.adapt import check_held_out, load_source
@@ -233,12 +232,12 @@ own_text(load(Path(sys.argv[2])), Letters(), sys.argv[3], 400, 24, 0, block=4)
 def test_a_killed_writer_goes_on_to_the_same_text(small_llama: Path, tmp_path: Path) -> None:
     path = tmp_path / "text.safetensors"
     arguments = [str(Path(__file__).parent), str(small_llama), str(path)]
-    child = subprocess.Popen([sys.executable, "-c", _CHILD, *arguments])
+    child = start(_CHILD, *arguments)
     deadline = time.monotonic() + 120
-    while not path.exists() and child.poll() is None and time.monotonic() < deadline:
+    while not path.exists() and child.exitcode is None and time.monotonic() < deadline:
         time.sleep(0.002)
-    os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL, "it finished before it could be killed"
+    child.kill()
+    assert ended(child) == -signal.SIGKILL, "it finished before it could be killed"
     model = load(small_llama)
     counted = Counted(model)
     text = own_text(model, Letters(), path, 400, 24, 0, block=4)

@@ -1,13 +1,11 @@
 """The paper's recipe: a linear model first, statistics matched to it, and the design point's own law on top."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from hypothesis import strategies as st
 from letters import Letters
 from test_distill import _SHARDING as SHARDING
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from warm import ended, start
 
 from gaincell import GainCellConfig, InputError, convert_, perplexity
 from gaincell.adapt import AdaptResult, AdaptSettings, adapt, paper_recipe
@@ -231,12 +230,9 @@ def child(
     before: str = "",
     dtype: str = "float32",
     **environment: str,
-) -> subprocess.Popen[bytes]:
+) -> BaseProcess:
     arguments = [str(Path(__file__).parent), str(model), str(out), json.dumps(settings), json.dumps(design), dtype]
-    return subprocess.Popen(
-        [sys.executable, "-c", before + _CHILD, *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
+    return start(before + _CHILD, *arguments, environment=environment)
 
 
 def test_a_killed_run_goes_on_to_the_very_same_weights(small_llama: Path, tmp_path: Path) -> None:
@@ -246,9 +242,9 @@ def test_a_killed_run_goes_on_to_the_very_same_weights(small_llama: Path, tmp_pa
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (log.is_file() and '"cubic"' in log.read_text()):
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it finished before it could be killed"
-    assert child(small_llama, out, settings, {}).wait() == 0
+    process.kill()
+    assert ended(process) == -signal.SIGKILL, "it finished before it could be killed"
+    assert ended(child(small_llama, out, settings, {})) == 0
     whole = adapted(load(small_llama), tmp_path / "whole", settings=settings).model.state_dict()
     resumed = torch.load(f"{out}.pt")
     assert whole.keys() == resumed.keys()
@@ -271,7 +267,7 @@ def test_two_processes_learn_what_one_does(before: str, small_llama: Path, tmp_p
     processes = [
         child(small_llama, out, held, design, before, "float64", RANK=rank, LOCAL_RANK=rank, **shared) for rank in "01"
     ]
-    assert [process.wait(500) for process in processes] == [0, 0]
+    assert [ended(process) for process in processes] == [0, 0]
     two = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     losses = [[line["loss"] for line in metrics if "loss" in line] for metrics in (one.metrics, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)

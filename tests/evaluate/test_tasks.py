@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from importlib.metadata import entry_points
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from warm import COMMAND, ended, start
 
 from gaincell.errors import InputError
 from gaincell.evaluate.model_identity import identity
@@ -168,23 +168,23 @@ def test_a_small_draw_is_part_of_a_larger_one_and_is_not_computed_again(
     assert (tmp_path / "answers-original.jsonl").read_text("utf-8") == kept
 
 
-def test_a_killed_run_goes_on(tiny: Path, tmp_path: Path) -> None:
-    load_items = ("evaluate", str(tiny), "--tasks", "winogrande,piqa", "--limit", "40", "--batch", "2", "--json")
-    command = [sys.executable, "-m", "gaincell.cli", *load_items]
-    whole = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    command += ["--out", "run"]
+def test_a_killed_run_goes_on(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ("evaluate", str(tiny), "--tasks", "winogrande,piqa", "--limit", "40", "--batch", "2", "--json")
+    assert ended(start(COMMAND, *arguments, stdout=tmp_path / "whole.json")) == 0
+    arguments += ("--out", "run")
     answers = tmp_path / "run" / "answers-tiny.jsonl"
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = start(COMMAND, *arguments)
     while not (answers.is_file() and answers.read_bytes().count(b"\n") > 5):
-        assert process.poll() is None
+        assert process.exitcode is None
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    assert ended(process) == -signal.SIGKILL
     assert not (tmp_path / "run" / "tasks.json").exists()
     with answers.open("ab") as file:
         file.write(b'["half a li')
-    again = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
-    first, second = json.loads(whole.stdout), json.loads(again.stdout)
+    assert ended(start(COMMAND, *arguments, stdout=tmp_path / "again.json")) == 0
+    first, second = (json.loads((tmp_path / f"{name}.json").read_text("utf-8")) for name in ("whole", "again"))
     assert first.pop("seconds") > 0
     assert second.pop("seconds") > 0
     assert first == second

@@ -2,11 +2,8 @@
 
 import errno
 import json
-import os
 import resource
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,6 +16,7 @@ from model_cases import CONFIG, LAYERS, byte_tokenizer, converted, logits, token
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from warm import ended, start
 
 import gaincell
 from gaincell import InputError
@@ -398,11 +396,11 @@ while True:
 def test_killed_while_writing_again_and_again(file: Path) -> None:
     for number in range(2):
         file.unlink(missing_ok=True)
-        child = subprocess.Popen([sys.executable, "-c", _CHILD, str(Path(__file__).parent), str(file)])
+        child = start(_CHILD, str(Path(__file__).parent), str(file))
         deadline = time.monotonic() + 120
-        while not file.exists() and child.poll() is None and time.monotonic() < deadline:
+        while not file.exists() and child.exitcode is None and time.monotonic() < deadline:
             time.sleep(0.002)
         time.sleep(0.01 + 0.017 * number)
-        os.kill(child.pid, signal.SIGKILL)
-        assert child.wait() == -signal.SIGKILL
+        child.kill()
+        assert ended(child) == -signal.SIGKILL
         gaincell.load_adapter(unconverted("llama"), file)

@@ -1,12 +1,10 @@
 """A converted model sharded over two processes (FSDP2, gloo), by torch and by accelerate; scalers stay in float32."""
 
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm import ended, start
 
 _TORCH = """
 import sys
@@ -130,27 +128,19 @@ dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("child", [_TORCH, _ACCELERATE], ids=["torch", "accelerate"])
-def test_two_processes_share_the_weights_and_compute_what_one_does(child: str) -> None:
+def test_two_processes_share_the_weights_and_compute_what_one_does(child: str, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    here = str(Path(__file__).parent)
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    shared["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", child],
-            env={**os.environ, **shared, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
+        start(child, environment={**shared, "RANK": rank, "LOCAL_RANK": rank}, stdout=tmp_path / rank) for rank in "01"
     ]
     try:
-        said = [process.communicate(timeout=300)[0] for process in processes]
+        assert [ended(process, 300) for process in processes] == [0, 0]
     finally:
         for process in processes:
             process.kill()
-    assert [process.returncode for process in processes] == [0, 0]
+    said = [(tmp_path / rank).read_text("utf-8") for rank in "01"]
     # A policy that casts would round scalers in silence.
     assert all(text.startswith("scalers came as bfloat16") and text.endswith(" mixed precision).\n") for text in said)
