@@ -311,6 +311,45 @@ class GainCellConfig(BaseModel, frozen=True):
         le=1 << 24,
         kind="circuit",
     )
+    writes: Literal["ideal", "cell"] = _field(
+        "ideal",
+        "-",
+        "option: the cell file's circuit.write.errors",
+        "'cell': a cell that is to be written to y and held h before is written to y + E(y, h), the cell file's table, "
+        "linear between its entries; h is what the token before it in its column, `window` tokens older, has left. A "
+        "token that takes its column but is not stored leaves its cells as they are. Needs cells that are a value "
+        "alone or beside a reference, and no refresh. 'ideal': exactly to y.",
+        kind="circuit",
+    )
+    unwritten_v: float | None = _field(
+        None,
+        "V",
+        _ASSUMED,
+        "What a cell holds that was never written, where writes 'cell' asks for it. null: zero_v, as after a reset.",
+        ge=0,
+        le=2,
+        allow_inf_nan=False,
+    )
+    read_disturb: Literal["ideal", "cell"] = _field(
+        "ideal",
+        "-",
+        "option: the cell file's circuit.read.disturb",
+        "'cell': every read of a token by a later one shifts what its cells hold, by the cell file's table of shifts "
+        "after so many full reads, linear between its entries and as in its last one beyond; written anew, a cell has "
+        "not been read. Takes as many products as stored_levels, as retention 'table' does. 'ideal': reading costs a "
+        "cell nothing.",
+        kind="circuit",
+    )
+    disturb_reads: float = _field(
+        1.0,
+        "full reads/token",
+        "assumption: 1, the worst case of one query head an array, all pulses as long as the longest",
+        "How many full reads of a stored token each later token stands for, where read_disturb counts them: the mean "
+        "width of the pulses that its cells get, in units of pulse_max_s, times the query heads that share its array.",
+        ge=0,
+        le=1e6,
+        allow_inf_nan=False,
+    )
     charge_to_pulse: Literal["ideal", "cell"] = _field(
         "ideal",
         "-",
@@ -456,6 +495,10 @@ class GainCellConfig(BaseModel, frozen=True):
             self._check_spread()
         if self.retention == "table":
             self._check_table()
+        if self.writes == "cell":
+            self._check_writes()
+        if self.read_disturb == "cell":
+            self._check_disturb()
         if self.charge_to_pulse == "cell":
             self._check_converters()
         if self.pulse_law == "cell" and self.cell.pulse is None:
@@ -526,6 +569,37 @@ class GainCellConfig(BaseModel, frozen=True):
                 "token's age follows from token_period_s."
             )
 
+    def _check_writes(self) -> None:
+        circuit = self.cell.circuit
+        if not (circuit and circuit.write and circuit.write.errors):
+            raise ValueError(
+                f"writes 'cell' needs a cell whose file says what its writes are off by (circuit.write.errors); cell "
+                f"'{self.cell.name}' does not: characterise its circuit (gaincell characterize), or measure them."
+            )
+        if self.cell.polarity == "pair":
+            raise ValueError(
+                "writes 'cell' is for cells that are a value alone or beside a reference; both cells of a pair would "
+                "be off by themselves."
+            )
+        if self.refresh_tokens is not None or self.retention_seed is not None:
+            raise ValueError(
+                "writes 'cell' knows no refresh_tokens, whose writes find their own token, and no retention_seed; "
+                "leave them null."
+            )
+
+    def _check_disturb(self) -> None:
+        circuit = self.cell.circuit
+        if not (circuit and circuit.read and circuit.read.disturb):
+            raise ValueError(
+                f"read_disturb 'cell' needs a cell whose file says what many reads do to it (circuit.read.disturb); "
+                f"cell '{self.cell.name}' does not: characterise its circuit (gaincell characterize), or measure it."
+            )
+        if self.stored_levels is None or self.leak_form == "factored" or self.retention_seed is not None:
+            raise ValueError(
+                "read_disturb 'cell' needs stored_levels, leak_form 'cell', and retention_seed null, so that a voltage "
+                "follows from its code and its age."
+            )
+
     def _check_converters(self) -> None:
         circuit = self.cell.circuit
         figures = circuit and circuit.charge_to_pulse
@@ -567,6 +641,20 @@ class GainCellConfig(BaseModel, frozen=True):
             InputError: as `leak`.
         """
         return None if self.retention_seed is None or not self.leak else self.known_spread or None
+
+    @property
+    def tabled(self) -> bool:
+        """Whether what is left of a voltage is a table by code and age."""
+        return self.retention == "table" or self.read_disturb == "cell"
+
+    @cached_property
+    def aged(self) -> bool:
+        """Whether cells must be read one by one as old as they are, since no code and age tell what they hold.
+
+        Raises:
+            InputError: as `leak`.
+        """
+        return (self.writes == "cell" and self.tabled) or self.leak_spread is not None
 
     @cached_property
     def changed(self) -> tuple[str, ...]:

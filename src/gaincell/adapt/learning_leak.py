@@ -13,7 +13,8 @@ from gaincell.models import HeadScalers
 def leaking(model: nn.Module, form: Literal["cell", "factored"] | None) -> Iterator[None]:
     """Let a converted model, or one layer of it, leak in another form for a while; None: as its design point says.
 
-    A table of retention has no factored form: then it is the exponential one of the cell's time constant that is. Nor
+    A table of retention has no factored form: then it is the exponential one of the cell's time constant that is, and
+    without read disturb, which is a table as well. Nor
     has a cell that decays to elsewhere than its zero, whose charge does not go to nothing: it leaks in its own form.
     """
     scalers = [module for module in model.modules() if isinstance(module, HeadScalers)]
@@ -23,8 +24,8 @@ def leaking(model: nn.Module, form: Literal["cell", "factored"] | None) -> Itera
             for each in scalers:
                 if form == "factored" and each.config.cell.retention.ends_at_v:
                     continue
-                table = each.config.retention == "table" and form == "factored"
-                retention = {"retention": "exponential"} if table else {}
+                tabled = each.config.tabled and form == "factored"
+                retention = {"retention": "exponential", "read_disturb": "ideal"} if tabled else {}
                 each.config = each.config.replace(leak_form=form, **retention)
         yield
     finally:

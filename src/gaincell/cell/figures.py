@@ -1,5 +1,6 @@
 """What a circuit does besides its charge law and its retention: design points say which of it counts."""
 
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -11,11 +12,49 @@ from pydantic import (
     model_validator,
 )
 
+from gaincell.cell.retention import FAR_V
+
 
 class _Figures(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     source: str = Field(min_length=1)
+
+
+def _without(fields: dict[str, Any], absent: dict[str, Any]) -> dict[str, Any]:
+    """Fields without those that are None in `absent`: as in files that were written before there were any."""
+    return {name: value for name, value in fields.items() if name not in absent or absent[name] is not None}
+
+
+def _check_grid(table: tuple[tuple[float, ...], ...], rows: tuple[float, ...], columns: tuple[float, ...]) -> None:
+    """Refuse a table that does not have these rows and columns, both ascending."""
+    if any(later <= earlier for knots in (rows, columns) for earlier, later in pairwise(knots)):
+        raise ValueError("voltages and counts of a table must increase")
+    if len(table) != len(rows) or any(len(row) != len(columns) for row in table):
+        raise ValueError(f"the table must have {len(rows)} rows of {len(columns)} voltages each")
+    if any(abs(x) > FAR_V for x in (*rows, *(x for row in table for x in row))):
+        raise ValueError(f"no voltage of a table may lie further than {FAR_V:g} V from zero")
+
+
+class ReadDisturb(_Figures):
+    """By how much reads shift what a cell holds, beside what it leaks.
+
+    Attributes:
+        reads: how many full reads (N,), ascending, one at least.
+        written_v: voltages above zero that cells held (L,), ascending, in V.
+        shift_v: what so many reads add to each (L, N), in V; none add nothing.
+    """
+
+    reads: tuple[float, ...] = Field(min_length=1)
+    written_v: tuple[float, ...] = Field(min_length=2)
+    shift_v: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> Self:
+        _check_grid(self.shift_v, self.written_v, self.reads)
+        if self.reads[0] <= 0:
+            raise ValueError("reads must be counts above zero: none shift nothing")
+        return self
 
 
 class Read(_Figures):
@@ -29,12 +68,18 @@ class Read(_Figures):
         law_residual: largest departure of the law from the simulated or measured slopes, as a fraction of the law's
             range over the stored voltages.
         disturb_v: largest change of a stored voltage by one full read, in V.
+        disturb: what many reads do, where that is known; design points with `read_disturb` "cell" use it.
     """
 
     feedthrough: tuple[float, ...]
     nonlinearity: float = Field(ge=0)
     law_residual: float = Field(ge=0)
     disturb_v: float = Field(ge=0)
+    disturb: ReadDisturb | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), {"disturb": self.disturb})
 
 
 class ChargeToPulse(_Figures):
@@ -57,6 +102,42 @@ class ChargeToPulse(_Figures):
     signed: bool = False
 
 
+class WriteErrors(_Figures):
+    """By how much a written voltage is off: by charge that is injected when the write ends, and where the write was
+    too short, by what is left of the difference to what the cell held before.
+
+    Attributes:
+        time_s: how long the write word line is on, in s.
+        levels_v: voltages above zero that cells are written to, and that they hold before (L,), ascending, in V.
+        error_v: stored voltage when it is at rest less the one to be written (L, L), in V: a row for each written
+            voltage, a column for each held before.
+    """
+
+    time_s: float = Field(gt=0)
+    levels_v: tuple[float, ...] = Field(min_length=2)
+    error_v: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        _check_grid(self.error_v, self.levels_v, self.levels_v)
+        apart = [later - earlier for earlier, later in pairwise(self.levels_v)]
+        for row in self.error_v:
+            if any(abs(b - a) > gap * (1 + 1e-9) for (a, b), gap in zip(pairwise(row), apart, strict=True)):
+                raise ValueError("a write must not leave two cells further apart than they were before")
+        return self
+
+    @property
+    def worst_v(self) -> float:
+        """The largest error, in V."""
+        return max(abs(x) for row in self.error_v for x in row)
+
+    @property
+    def residual(self) -> float:
+        """Share of the difference between the outermost voltages held before that is left in what is written."""
+        apart_v = self.levels_v[-1] - self.levels_v[0]
+        return max(abs(row[-1] - row[0]) for row in self.error_v) / apart_v
+
+
 class Write(_Figures):
     """Writing a cell.
 
@@ -64,10 +145,16 @@ class Write(_Figures):
         settling_s: longest time until the stored voltage is within half a step of eight levels of its target, in s;
             None where it does not get there.
         error_v: largest departure from the target after the write word line went off, in V.
+        errors: what every write is off by, where that is known; design points with `writes` "cell" use it.
     """
 
     settling_s: float | None = Field(default=None, ge=0)
     error_v: float = Field(ge=0)
+    errors: WriteErrors | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), {"errors": self.errors})
 
 
 class Energy(_Figures):

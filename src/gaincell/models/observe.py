@@ -142,7 +142,7 @@ def _charges(config: GainCellConfig, ages: Tensor) -> Tensor:
     |f| of a push-pull cell; of cells of one sign, what all that a value is stored in draw. Of cells as all are on
     average, where they differ.
     """
-    cell, config = config.cell, config.replace(mismatch_seed=None, retention_seed=None)
+    cell, config = config.cell, config.replace(mismatch_seed=None, retention_seed=None, writes="ideal")
     ages = since_written(ages, config)
     scale = 1.0 / abs(cell.model_law(REFERENCE_VOLTAGE_V))
     levels = torch.arange(config.stored_levels or 0, device=ages.device)

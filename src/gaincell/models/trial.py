@@ -234,7 +234,7 @@ def _without_noise(modules: dict[str, nn.Module]) -> Iterator[None]:
     configs = {scalers: scalers.config for scalers in there if scalers is not None}
     try:
         for scalers, config in configs.items():
-            path = "blocked" if config.leak_spread is None else "auto"
+            path = "auto" if config.aged else "blocked"
             scalers.config = config.replace(score_noise=0.0, readout_noise=0.0, path=path)
         yield
     finally:

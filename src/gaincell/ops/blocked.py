@@ -29,7 +29,12 @@ from gaincell.ops.terms import TabledTerms, Terms
 from gaincell.ops.variation import Cells, Noise, arrays
 
 #: What this form computes; see `gaincell.ops.model.ArrayModel.needs`.
-SERVES = frozenset({"gradients", "normaliser", "feedthrough", "noise", "mismatch", "refresh", "retention table"})
+SERVES = frozenset(
+    {
+        *("gradients", "normaliser", "feedthrough", "noise", "mismatch", "refresh", "retention table"),
+        *("write error", "read disturb"),
+    }
+)
 
 #: Queries times heads that are worked on at once: large enough that the matrix products are fast, small enough that
 #: what lies between them stays in a core's cache of 2 MB (found by measuring: below 3,000 the steps of the loop cost
@@ -524,6 +529,8 @@ def blocked_products(operands: Operands, model: ArrayModel) -> tuple[Tensor, Ten
         (B, Hq, T, D) sum of the sub-tiles' read-outs, and (B, Hq, T) Z as the normaliser gives it (zeros without
         one), both in float32 or float64.
     """
+    if model.write_error is not None:  # what a token finds is no block's own, so it is written before
+        operands = operands.convert(model.config)
     q, k, v = (widen(x) for x in (operands.q, operands.k, operands.v))
     if not q.numel():
         return q.clone(), q.sum(3)

@@ -21,7 +21,7 @@ class Decoded:
 
     Args:
         codes: (2, B, Hkv, K, D), unpacked: the first K columns, whole sub-tiles; the others are still empty. There is
-            room for twice as many, up to the window.
+            room for twice as many, up to the window. Where writes are not ideal, voltages as they were written.
         model: the arrays.
         dtype: of the reads.
         written: tokens that each row has written.
@@ -47,16 +47,16 @@ class Decoded:
         self.key_constant = torch.full((codes.shape[-1], 1), self.terms[0].constant, dtype=dtype, device=device)
         self.written = written
         self.arrays = None
-        if not terms or model.leak_spread is not None:
+        if not terms or model.aged:
             cells = arrays(config, codes.shape[2], codes.shape[4], self.key_constant)
             self.arrays = cells and tuple(array.alike for array in cells) if terms else cells
         self.table = self.decay = None
-        if config.stored_levels is not None and self.arrays is None:
+        if config.stored_levels is not None and self.arrays is None and model.write_error is None:
             # One table for both arrays, (2 levels, P): the codes of values come after those of keys.
             y = code_voltage(torch.arange(config.stored_levels, device=device), config, dtype)
             self.table = torch.cat([torch.stack(terms.values(y), -1) for terms in self.terms])
             self.array = torch.tensor([0, config.stored_levels], dtype=torch.int32, device=device).view(2, 1, 1, 1, 1)
-        if config.leak and model.leak_spread is None:
+        if (config.leak or config.tabled) and not model.aged:
             # By column: 0 ... 2 window - 1 tokens from now, so that any newest column's ages are a slice.
             age = -torch.arange(2 * config.window, dtype=torch.float64, device=device) % config.window
             self.decay = self.terms[0].decays(since_written(age, config)).to(dtype)  # (P, 2 window)
@@ -78,7 +78,8 @@ class Decoded:
         """codes (2, B, Hkv, n, D) of the first n columns, or of one, (B,) or one for all -> (2, B, Hkv, n, D, P)."""
         if self.table is not None:
             return self.table.index_select(0, (codes + self.array).flatten()).view(*codes.shape, -1)
-        y = code_voltage(codes, self.config, self.dtype)
+        ideal = self.model.write_error is None
+        y = code_voltage(codes, self.config, self.dtype) if ideal else codes.to(self.dtype)
         cells: tuple[Cells | None, ...] = (None, None)
         if self.arrays is not None:
             if column is None:
@@ -87,7 +88,7 @@ class Decoded:
                 head = torch.arange(codes.shape[2], device=codes.device)[:, None]
                 at = torch.as_tensor(column, device=codes.device).view(-1, 1, 1)
                 cells = tuple(array.at(head, at) for array in self.arrays)
-            if self.model.leak_spread is not None:  # as old as they are, (B, 1, n, 1)
+            if self.model.aged:  # as old as they are, (B, 1, n, 1)
                 newest = torch.tensor(self.written, device=codes.device).view(-1, 1, 1, 1) - 1
                 age = (newest - torch.arange(codes.shape[3], device=codes.device).view(-1, 1)) % self.config.window
                 cells = tuple(array and array.aged(since_written(age, self.config)) for array in cells)

@@ -89,7 +89,7 @@ class _Pairs:
         cells = arrays(config, kv_heads or kv_head + heads, k.shape[3], q)
         self.cells = (None, None) if cells is None else tuple(x.at(own[:, None], self.column) for x in cells)
         #: Of feedthrough, which cells do not differ in but for their leak.
-        self.through = tuple(x and x.alike if model.leak_spread else None for x in self.cells)
+        self.through = tuple(x and x.alike if model.aged else None for x in self.cells)
         self.noise = model.noise and model.noise.of_call()
         count = -(-tokens // config.subtile_columns)
         self.rest = count * config.subtile_columns - tokens

@@ -23,7 +23,7 @@ def check_path(model: ArrayModel, learning: bool = False) -> None:
     path, needs = model.config.path, model.needs.union({"gradients"} if learning else ())
     if path != "auto" and (missing := needs - _SERVES[path]):
         raise InputError(_refusal(path, _missing(missing)))
-    if learning and model.leak_spread is not None:
+    if learning and model.aged:
         raise InputError(_NOTHING_LEARNS)
 
 
@@ -42,7 +42,7 @@ def path_of(q: Tensor, model: ArrayModel, learning: bool = False) -> str:
         InputError: a path that was asked for by name cannot compute this, or nothing can learn on it.
     """
     asked = model.config.path
-    if learning and model.leak_spread is not None:
+    if learning and model.aged:
         raise InputError(_NOTHING_LEARNS)
     if asked == "auto" and model.needs - _SERVES["blocked"]:
         return "stepwise"
@@ -66,8 +66,9 @@ def _lacks(path: str, q: Tensor, model: ArrayModel, learning: bool) -> str | Non
 
 
 _NOTHING_LEARNS = (
-    "nothing learns where cells leak each at its own rate: no path has gradients of it; learn with retention_seed "
-    "null, and set it to measure what was learned."
+    "nothing learns where cells leak each at its own rate, or where what writes are off by decays by a table or meets "
+    "read disturb: no path has gradients of it; learn with retention_seed null and writes 'ideal', and set them to "
+    "measure what was learned."
 )
 
 

@@ -1,4 +1,4 @@
-"""What is left of a stored voltage: exponential, or as the cell's table has it."""
+"""What is left of a stored voltage: exponential, or as the cell's table has it; and what reads add to it."""
 
 import math
 from functools import lru_cache
@@ -9,6 +9,7 @@ from torch import Tensor
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.ops.quantise import code_voltage
+from gaincell.ops.wear import between, shift_by_reads
 
 
 def since_written(age: Tensor, config: GainCellConfig) -> Tensor:
@@ -23,6 +24,8 @@ def aged_voltage(y: Tensor, age: Tensor, config: GainCellConfig, pace: Tensor | 
     """
     if pace is not None:
         return voltage_at(y, age.double()[:, None] * pace, config)
+    if config.writes == "cell" or config.read_disturb == "cell":
+        return voltage_at(y, age.double()[:, None], config)
     if config.retention == "exponential":
         left, ends = torch.exp(-config.leak * age.double())[:, None], config.cell.retention.ends_at_v
         return ends + (y - ends) * left if ends else y * left
@@ -35,14 +38,24 @@ def aged_voltage(y: Tensor, age: Tensor, config: GainCellConfig, pace: Tensor | 
 def voltage_at(y: Tensor, age: Tensor, config: GainCellConfig) -> Tensor:
     """Voltages y, stored `age` tokens ago, no whole number and one for each, as they are now; in the dtype of y.
 
-    A table holds its last voltages beyond its end.
+    A table holds its last voltages beyond its end. Reads add to what is left as they would to what was written [an
+    assumption: the two are small].
     """
+    left = _left_at(y, age, config)
+    return left + shift_by_reads(y, age, config) if config.read_disturb == "cell" else left
+
+
+def _left_at(y: Tensor, age: Tensor, config: GainCellConfig) -> Tensor:
+    """`voltage_at` without reads."""
     if config.retention == "exponential":
         left, ends = torch.exp(age * -config.leak).to(y.dtype), config.cell.retention.ends_at_v
         return ends + (y - ends) * left if ends else y * left
     table, period_s = config.cell.retention.table, config.token_period_s
     assert table is not None
     assert period_s is not None
+    if config.writes == "cell":  # not the voltages of codes
+        rows, tokens = sorted(table.stored), period_s / config.cell.retention.unit_s
+        return between(rows, [row[0] for row in rows], table.time, y, age.to(y) * tokens, holds=True)
     left, steep = _written_curves(config)
     time = torch.tensor(table.time, dtype=torch.float64) * (config.cell.retention.unit_s / period_s)
     time = time.to(age)
@@ -69,7 +82,7 @@ def check_retention(config: GainCellConfig) -> None:
         return
     # of cells that leak each at its own rate, all but one in 741
     fastest = math.exp(3 * (config.leak_spread or 0.0))
-    oldest = min(config.window, config.refresh_tokens or config.window) - 1
+    oldest = min(config.window, config.refresh_tokens or config.window) - (config.writes == "ideal")
     oldest_s, end_s = oldest * period_s * fastest, table.time[-1] * config.cell.retention.unit_s
     if oldest_s > end_s:
         beyond = f" in cells that leak {fastest:.3g} times as fast as others" if fastest > 1.0 else ""
@@ -88,8 +101,26 @@ def written_voltages(config: GainCellConfig) -> Tensor:
 def decay_table(config: GainCellConfig) -> tuple[Tensor, Tensor]:
     """y of every code at every age in tokens, and its derivative by what was written: (levels, window), float64.
 
-    Linear between the table's times and written voltages; beyond the outermost two of these, along their line.
+    Linear between the table's times and written voltages; beyond the outermost two of these, along their line. What
+    reads add is in it, see `voltage_at`.
     """
+    if config.read_disturb == "ideal":
+        return _left(config)
+    with torch.inference_mode(False), torch.enable_grad():
+        left, steep = _left(config) if config.retention == "table" else _left_by_exponential(config)
+        y = written_voltages(config)[:, None].repeat(1, config.window).requires_grad_()
+        shift = shift_by_reads(y, torch.arange(config.window, dtype=torch.float64), config)
+        (by_y,) = torch.autograd.grad(shift.sum(), y)
+        return left + shift.detach(), steep + by_y
+
+
+def _left_by_exponential(config: GainCellConfig) -> tuple[Tensor, Tensor]:
+    ends, age = config.cell.retention.ends_at_v, torch.arange(config.window, dtype=torch.float64)
+    steep = torch.exp(-config.leak * age).expand(config.stored_levels or 0, -1)
+    return ends + (written_voltages(config)[:, None] - ends) * steep, steep
+
+
+def _left(config: GainCellConfig) -> tuple[Tensor, Tensor]:
     table, period_s = config.cell.retention.table, config.token_period_s
     assert table is not None
     assert period_s is not None

@@ -5,6 +5,7 @@ from functools import cached_property, lru_cache
 
 from torch import Tensor
 
+from gaincell.cell.figures import ReadDisturb, WriteErrors
 from gaincell.config import GainCellConfig
 from gaincell.ops.gate import Gate
 from gaincell.ops.leak import decay_table
@@ -34,6 +35,9 @@ class ArrayModel:
         leak_spread: standard deviation of ln(retention time) from cell to cell, or None where all leak alike.
         refresh: tokens after which a token is written anew, or None.
         retention_table: what is left of every code at every age, and its derivative, where that is no exponential.
+        write_error: the cell file's, where a value is not written exactly, or None.
+        read_disturb: the cell file's, where reads shift what cells hold, or None.
+        tabled_write: true where a voltage that is none of a code decays by a table or is shifted by reads, else None.
     """
 
     config: GainCellConfig
@@ -50,12 +54,20 @@ class ArrayModel:
     leak_spread: float | None = None
     refresh: int | None = None
     retention_table: tuple[Tensor, Tensor] | None = None
+    write_error: WriteErrors | None = None
+    read_disturb: ReadDisturb | None = None
+    tabled_write: bool | None = None
 
     @cached_property
     def needs(self) -> frozenset[str]:
         """What a path must serve: the parts that need not be there, and are."""
         parts = [part.name for part in fields(self) if part.default is None and getattr(self, part.name) is not None]
         return frozenset(part.replace("_", " ") for part in parts)
+
+    @property
+    def aged(self) -> bool:
+        """Whether its terms are `gaincell.ops.terms.AgedTerms`."""
+        return self.leak_spread is not None or self.tabled_write is not None
 
     def output(self, out: Tensor, z: Tensor | None) -> Tensor:
         """What leaves the arrays, (B, H, T, D): the sum of read-outs, over Z (B, H, T) where there is a normaliser."""
@@ -72,6 +84,7 @@ def array_model(config: GainCellConfig) -> ArrayModel:
     back_key, back_value = key, value
     if back_law is not law:
         back_key, back_value = Terms.of(back_law, config, score), Terms.of(back_law, config, output)
+    circuit, writes = config.cell.circuit, config.writes == "cell"
     first, second = (Terms.of_feedthrough(config, scale) for scale in (score, output))
     return ArrayModel(
         config,
@@ -88,4 +101,7 @@ def array_model(config: GainCellConfig) -> ArrayModel:
         leak_spread=config.leak_spread,
         refresh=config.refresh_tokens,
         retention_table=decay_table(config) if config.retention == "table" else None,
+        write_error=circuit.write.errors if writes and circuit and circuit.write else None,
+        read_disturb=circuit.read.disturb if config.read_disturb == "cell" and circuit and circuit.read else None,
+        tabled_write=True if writes and config.tabled else None,
     )

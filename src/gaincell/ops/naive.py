@@ -1,16 +1,25 @@
 """The oracle: the equations in their order, token by token in float64, nothing clever and nothing of training."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from gaincell.ops.leak import aged_voltage, since_written
+from gaincell.config import GainCellConfig
+from gaincell.ops.leak import aged_voltage, since_written, voltage_at
 from gaincell.ops.model import ArrayModel
 from gaincell.ops.operands import Operands
 from gaincell.ops.quantise import fired
 from gaincell.ops.variation import Cells, arrays
+from gaincell.ops.wear import unwritten_voltage, written_voltage
 
 #: What it computes; see `gaincell.ops.model.ArrayModel.needs`.
-SERVES = frozenset({"normaliser", "feedthrough", "noise", "mismatch", "leak spread", "refresh", "retention table"})
+SERVES = frozenset(
+    {
+        *("normaliser", "feedthrough", "noise", "mismatch", "leak spread", "refresh", "retention table"),
+        *("write error", "read disturb", "tabled write"),
+    }
+)
 
 
 @torch.no_grad()
@@ -21,7 +30,8 @@ def naive_products(operands: Operands, model: ArrayModel, pad: Tensor | None = N
         (B, Hq, T, D) sum of the sub-tiles' read-outs, (B, Hq, T) Z, and phi (B, Hq, T, T), all float64. Z is the sum
         of phi, as the normaliser counts it where there is one.
     """
-    config, groups, given = model.config, operands.groups, operands.convert(model.config)
+    config, groups = model.config, operands.groups
+    given = operands if operands.converted else _written(operands.quantise(config), pad, config)
     q, (batch, heads, tokens, dim) = given.q.double(), given.q.shape
     yk, yv = (x.double().repeat_interleave(groups, 1) for x in (given.k, given.v))
     stored = ~(torch.zeros_like(given.k[..., 0]).bool() if given.absent is None else given.absent)
@@ -72,6 +82,28 @@ def naive_products(operands: Operands, model: ArrayModel, pad: Tensor | None = N
                 out[b, :, t] += model.readout(total)
                 z[b, :, t] += count(width[:, tile == j].sum(1))
     return out, z, phi
+
+
+def _written(given: Operands, pad: Tensor | None, config: GainCellConfig) -> Operands:
+    """Quantised operands of rows that have written nothing before, as cells hold them: token by token, over what each
+    column held."""
+    if config.writes == "ideal":
+        return given
+    window, absent = torch.tensor(config.window, dtype=torch.float64), given.absent
+    found = []
+    for y in (given.k.double(), given.v.double()):
+        written = torch.zeros_like(y)
+        for b in range(len(y)):
+            first, held = 0 if pad is None else int(pad[b]), {}
+            for t in range(first, y.shape[2]):
+                column, before = (t - first) % config.window, torch.full_like(y[b, :, t], unwritten_voltage(config))
+                if column in held:
+                    before = voltage_at(held[column], window, config)
+                now = written_voltage(y[b, :, t], before, config)
+                stored = torch.ones(len(now), 1).bool() if absent is None else ~absent[b, :, t, None]
+                held[column] = written[b, :, t] = torch.where(stored, now, before)
+        found.append(written)
+    return replace(given, k=found[0], v=found[1])
 
 
 def _width(x: Tensor, model: ArrayModel) -> Tensor:

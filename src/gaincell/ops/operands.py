@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gaincell.config import GainCellConfig
 from gaincell.ops.quantise import query_pulse, stored_voltage
+from gaincell.ops.written import overwrite
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,8 @@ class Operands:
         preset: (B, Hq, T) offset on S / S_sat, or None.
         absent: (B, Hkv, T), true at tokens that take their column but are not stored there, or None.
         start: (B,) tokens that each row has written before these, in whole sub-tiles, or None for none.
-        converted: whether q holds pulse widths as they are applied, and k and v stored voltages minus zero.
+        converted: whether q holds pulse widths as they are applied, and k and v stored voltages minus zero, as they
+            were really written.
     """
 
     q: Tensor
@@ -43,9 +45,24 @@ class Operands:
         return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in leaves)
 
     def convert(self, config: GainCellConfig) -> "Operands":
-        """The same as the arrays get them: clamped and quantised."""
+        """The same as the arrays hold them: clamped, quantised and written.
+
+        Rows must have written nothing before, where writes are not ideal.
+        """
         if self.converted:
             return self
+        found = self.quantise(config)
+        if config.writes == "ideal":
+            return found
+        assert self.start is None
+        k, v = overwrite(torch.stack((found.k, found.v)), None, self._none_written(), None, self.absent, config)
+        return replace(found, k=k, v=v)
+
+    def _none_written(self) -> Tensor:
+        return torch.zeros(len(self.k), dtype=torch.long, device=self.k.device)
+
+    def quantise(self, config: GainCellConfig) -> "Operands":
+        """The same as converters hand them to the arrays."""
         yk = stored_voltage(self.k, config)
         yv = yk if self.v is self.k else stored_voltage(self.v, config)
         return replace(self, q=query_pulse(self.q, config), k=yk, v=yv, converted=True)

@@ -15,6 +15,7 @@ from gaincell.ops.operands import Operands
 from gaincell.ops.precision import outside_autocast, widen
 from gaincell.ops.quantise import code_voltage, query_pulse, stored_code, stored_voltage
 from gaincell.ops.take_back import Chunk, Overwritten
+from gaincell.ops.written import overwrite
 
 #: The parallel form works through all that is stored: a chunk of so many times fewer tokens is faster one by one.
 _COLUMNS_A_READ = 32
@@ -56,6 +57,11 @@ class Ring:
                 f"two codes a byte need at most 16 stored levels and an even head_dim; got {config.stored_levels} "
                 f"levels and head_dim {head_dim}."
             )
+        if packed and config.writes == "cell":
+            raise InputError(
+                "two codes a byte hold no voltages as they were really written; use a ring that is not packed, or "
+                "writes 'ideal'."
+            )
         if min(batch, kv_heads, head_dim) < 0:
             raise InputError(f"a ring needs sizes of zero or more; got {(batch, kv_heads, head_dim)} (B, Hkv, D).")
         self.config, self.model, self.packed = config, array_model(config), packed
@@ -63,7 +69,7 @@ class Ring:
         self._decoded: Decoded | None = None
         self._written: list[int] = []
         width = head_dim // 2 if packed else head_dim
-        dtype = torch.float32 if config.stored_levels is None else torch.uint8
+        dtype = torch.float32 if config.stored_levels is None or config.writes == "cell" else torch.uint8
         with torch.inference_mode(False):  # what is made inside could not be written to outside
             self.codes = torch.zeros(2, batch, kv_heads, config.window, width, dtype=dtype, device=device)
         self.count = torch.zeros(batch, dtype=torch.long, device=device)
@@ -75,7 +81,11 @@ class Ring:
 
     @property
     def codes(self) -> Tensor:
-        """What is stored: (2, B, Hkv, window, D), or (..., D / 2) when packed; keys first."""
+        """What is stored: (2, B, Hkv, window, D), or (..., D / 2) when packed; keys first.
+
+        Codes; where voltages are not quantised, what is stored in volt; and where writes are not ideal, what was really
+        written, in volt above zero.
+        """
         return self._codes
 
     @codes.setter
@@ -139,7 +149,7 @@ class Ring:
             return
         if real is not None and real.device.type == "cpu" and bool(real.all()):
             real = None
-        codes = stored_code(torch.stack((k, v)), self.config)
+        codes = self._to_store(torch.stack((k, v)), real, absent)
         dtype = torch.promote_types(self.codes.dtype, codes.dtype)  # voltages keep the widest operands' precision
         if dtype != self.codes.dtype:
             self.codes = self.codes.to(dtype)
@@ -170,6 +180,13 @@ class Ring:
         ]
         if self.absent is not None and absent is not None:
             self.absent[rows, :, index[rows, tokens] % self.config.window] = absent[rows, :, tokens]
+
+    def _to_store(self, new: Tensor, real: Tensor | None, absent: Tensor | None) -> Tensor:
+        """What the columns of new tokens (2, B, Hkv, n, D), in volt, will hold."""
+        if self.model.write_error is None:
+            return stored_code(new, self.config)
+        y = stored_voltage(new, self.config)
+        return overwrite(y, self.codes.to(y.dtype), self.count, real, absent, self.config)
 
     def _about_to_go(self, n: int, real: Tensor | None) -> Chunk:
         """What the next n tokens of every row, real (B, n) or None for all, will overwrite."""
@@ -247,7 +264,7 @@ class Ring:
         self._written = self.count.tolist()
         codes = self._unpack(self.codes[:, :, :, : self._used(self._written)])
         decoded = Decoded(codes, self.model, dtype, self._written, self.absent)
-        if not self.packed and self.model.leak_spread is None:  # else what it stands for changes with every token
+        if not self.packed and not self.model.aged:  # else what it stands for changes with every token
             self._decoded = decoded
         return decoded
 
@@ -289,7 +306,7 @@ class Ring:
             return out if real is None else out * real[:, None, :, None]
         n, longest = q.shape[2], min(int(self.count.max()), self.config.window)
         few = real is None and not learning and n * _COLUMNS_A_READ <= longest
-        alone = (few and not self.packed) or self.model.leak_spread is not None
+        alone = (few and not self.packed) or self.model.aged
         path = path_of(q, self.model, learning) if alone else ""
         if path in ("stepwise", "blocked"):
             presets, absents = ([None] * n if x is None else x.split(1, 2) for x in (preset, absent))
@@ -323,11 +340,14 @@ class Ring:
 
         stored = self._unpack(self.codes).movedim(0, 2)  # (B, Hkv, 2, W, D)
         fresh = torch.stack((new.k, new.v), 2)
-        codes = stored_code(fresh, config)
+        ideal = self.model.write_error is None
+        codes = (
+            stored_code(fresh, config) if ideal else self._to_store(fresh.movedim(2, 0), real, new.absent).movedim(0, 2)
+        )
         there = stored.gather(3, column[:, None, None, :, None].expand(*stored.shape[:3], -1, stored.shape[4]))
         codes = placed(codes.movedim(3, 2), there.to(codes.dtype).movedim(3, 2))
-        y = code_voltage(codes, config, widen(q).dtype)
-        if learning:  # the same voltages, with the gradient that a code does not carry
+        y = code_voltage(codes, config, widen(q).dtype) if ideal else codes
+        if learning and ideal:  # the same voltages, with the gradient that a code does not carry
             y = placed(stored_voltage(fresh, config).movedim(3, 2), y)
         queries = placed(query_pulse(q, config), widen(q).new_zeros(batch, q.shape[1], length, q.shape[3]))
         preset = None if new.preset is None else placed(new.preset, new.preset.new_zeros(queries.shape[:3]))

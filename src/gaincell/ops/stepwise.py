@@ -10,7 +10,12 @@ from gaincell.ops.precision import widen, without_autocast
 from gaincell.ops.quantise import query_pulse, stored_code
 
 #: What it computes; see `gaincell.ops.model.ArrayModel.needs`.
-SERVES = frozenset({"normaliser", "feedthrough", "noise", "mismatch", "leak spread", "refresh", "retention table"})
+SERVES = frozenset(
+    {
+        *("normaliser", "feedthrough", "noise", "mismatch", "leak spread", "refresh", "retention table"),
+        *("write error", "read disturb", "tabled write"),
+    }
+)
 
 
 @torch.no_grad()
@@ -32,7 +37,11 @@ def stepwise_products(operands: Operands, model: ArrayModel) -> tuple[Tensor, Te
 def _products(operands: Operands, model: ArrayModel) -> tuple[Tensor, Tensor | None]:
     config, pulse = model.config, query_pulse(widen(operands.q), model.config)
     (batch, kv_heads, tokens, dim), window, columns = operands.k.shape, config.window, config.subtile_columns
-    new = stored_code(torch.stack((operands.k, operands.v)), config)
+    if model.write_error is None:
+        new = stored_code(torch.stack((operands.k, operands.v)), config)
+    else:
+        written = operands.convert(config)
+        new = torch.stack((written.k, written.v))
     codes = new.new_zeros(2, batch, kv_heads, min(window, -(-tokens // columns) * columns), dim)
     absent = None if operands.absent is None else operands.absent.new_zeros(batch, kv_heads, window)
     out, z = torch.zeros_like(pulse), None if model.normaliser is None else pulse.new_zeros(pulse.shape[:3])

@@ -69,9 +69,9 @@ class Terms:
     @classmethod
     def _of(cls, law: tuple[float, ...], config: GainCellConfig, scale: float, differ: bool) -> "Terms":
         polarity, ends = config.cell.polarity, config.cell.retention.ends_at_v
-        if config.leak_spread is not None:
+        if config.aged:
             return AgedTerms((0,), (tuple(c * scale for c in law),), 0.0, config.leak, polarity, ends, config=config)
-        if config.retention == "table":
+        if config.tabled:
             return _tabled(law, config, scale, differ)
         scaled = tuple(c * scale for c in law)
         order = range(len(scaled))
@@ -173,7 +173,8 @@ class Terms:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AgedTerms(Terms):
-    """charge(y, age) of cells that leak each at its own pace: one term, which is the charge as it is now.
+    """charge(y, age) of cells that leak each at its own pace, or by a table from what is none of its codes: one term,
+    which is the charge as it is now.
 
     Nothing separates by cell and age here, so it is computed anew for every age, and `values` wants cells as old as
     they are (`Cells.aged`).

@@ -68,11 +68,11 @@ def arrays(config: GainCellConfig, kv_heads: int, head_dim: int, like: Tensor) -
     the same arrays, and not on how many columns or heads there are. A pair's other cell is drawn as a cell of further
     arrays. References stand in a column of each sub-tile of keys, and on a line of each sub-tile of values.
     """
-    if config.mismatch is None and config.leak_spread is None:
+    if config.mismatch is None and not config.aged:
         return None
     sizes, columns = (kv_heads, config.window, head_dim), config.subtile_columns
     shares = {"push_pull": None, "pair": (1, 1), "reference": (columns, config.subtile_rows)}[config.cell.polarity]
-    deviations = (*(config.mismatch or (0.0, 0.0)), config.leak_spread)
+    deviations = (*(config.mismatch or (0.0, 0.0)), (config.leak_spread or 0.0) if config.aged else None)
     seeds = config.mismatch_seed or 0, config.retention_seed or 0
     drawn_by = seeds, deviations, sizes, shares, like.device, like.dtype
     with _keeping:
