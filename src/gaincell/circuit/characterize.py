@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, PulseLaw, Retention, load_cell
-from gaincell.cell.figures import ChargeToPulse, Energy, Mismatch, Read, Write
+from gaincell.cell.figures import ChargeToPulse, Energy, Mismatch, Read, Write, WriteErrors
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.cell.polarity import Polarity, polarity_for, sign_of, strongest_v, value_law
 from gaincell.cell.rising_law import nearest_law
@@ -22,7 +22,7 @@ from gaincell.circuit.leak_spread import leak_spread
 from gaincell.circuit.mismatch import Spread, mismatch_of
 from gaincell.circuit.ngspice import Ngspice
 from gaincell.circuit.pulse_curve import measured_law
-from gaincell.circuit.writes import Writes, writes_of
+from gaincell.circuit.writes import Writes, read_disturb, write_errors, writes_of
 from gaincell.errors import InputError
 
 #: S at which the HardSigmoid saturates, in model units [Leroux et al. 2025, released code].
@@ -169,6 +169,8 @@ def characterize(
     signed = _transfer(work, law, signed=True)
     tell(3, steps)
     writes = writes_of(circuit, work.conditions, work.ngspice)
+    errors = write_errors(circuit, work.conditions, work.ngspice)
+    disturb = read_disturb(circuit, work.conditions, work.ngspice)
     tell(4, steps)
     decay = decay_of(circuit, work.conditions, work.ngspice)
     holds = decay.retention(writes.within_v)
@@ -179,10 +181,10 @@ def characterize(
     toe = _columns(work, law, [(_strongest(work, law)[0], code) for code in _TOE_CODES], signed=False)
     found = CircuitFigures(
         conditions=characterised_at(circuit, work.conditions),
-        read=figures,
+        read=figures.model_copy(update={"disturb": disturb}),
         charge_to_pulse=_charge_to_pulse(work, transfer, full, signed=False),
         signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True),
-        write=_write(work, writes),
+        write=_write(work, writes, errors),
         energy=_energy(work, reads, transfer, full, writes.energy_j),
         mismatch=mismatch,
     )
@@ -420,10 +422,11 @@ def _charge_to_pulse(work: _Work, runs: Sequence[Conversion], full_c: float, *, 
     )
 
 
-def _write(work: _Work, writes: Writes) -> Write:
+def _write(work: _Work, writes: Writes, errors: WriteErrors | None) -> Write:
     return Write(
         settling_s=writes.settling_s,
         error_v=writes.error_v,
+        errors=errors,
         source=work.source(f"{len(writes.steps_v)} writes, to within {writes.within_v * 1e3:.0f} mV"),
     )
 

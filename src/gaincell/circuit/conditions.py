@@ -18,6 +18,7 @@ def conditions_of(
     read_high_v: float | None = None,
     write_high_v: float | None = None,
     write_low_v: float | None = None,
+    write_s: float | None = None,
 ) -> Conditions:
     """Conditions with what is given, and the rest as the write device needs it.
 
@@ -30,6 +31,7 @@ def conditions_of(
         read_high_v: the supply by default.
         write_high_v: by the device by default.
         write_low_v: likewise.
+        write_s: 10 ns by default.
 
     Raises:
         InputError: as `Conditions`, or a temperature or a supply that is beyond the card's range.
@@ -43,6 +45,7 @@ def conditions_of(
         write_high_v=high + (vdd - _DEFAULT.vdd_v) if write_high_v is None else write_high_v,
         write_low_v=low if write_low_v is None else write_low_v,
         temperature_c=_DEFAULT.temperature_c if temperature_c is None else temperature_c,
+        write_s=_DEFAULT.write_s if write_s is None else write_s,
     )
     check_conditions(conditions, card)
     return conditions

@@ -56,6 +56,9 @@ def characterize(
     write_low: Annotated[
         float | None, typer.Option("--write-low", help="Write word line while it holds, in V. Default: the device's.")
     ] = None,
+    write_time: Annotated[
+        float | None, typer.Option("--write-time", help="How long a write takes, in ns. Default: 10.")
+    ] = None,
     subcircuit: Annotated[
         str | None, typer.Option("--subcircuit", help="DECK's subcircuit that is the cell. Default: its last.")
     ] = None,
@@ -116,6 +119,7 @@ def characterize(
             read_high_v=at["read-high"],
             write_high_v=at["write-high"],
             write_low_v=at["write-low"],
+            write_s=None if write_time is None else write_time * 1e-9,
         )
         return Setup(circuit, transistors, conditions)
 

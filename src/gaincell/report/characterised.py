@@ -59,6 +59,9 @@ def groups_of(found: Characterisation) -> list[Group]:
             ("feedthrough of a pulse at zero", f"{read.feedthrough[0] * 1e15:.3f}", "fC"),
             ("read disturb", f"{read.disturb_v * 1e3:.2f}", "mV"),
         ]
+        if (many := read.disturb) is not None:
+            most_v = max(abs(x) for row in many.shift_v for x in row)
+            lines.append((f"read disturb, up to {many.reads[-1]:g} full reads", f"{most_v * 1e3:.2f}", "mV"))
     groups = [Group("Charge law and read", _source(found, law.source), lines)]
     for name, pulse in (("", figures.charge_to_pulse), ("signed ", figures.signed_charge_to_pulse)):
         if pulse is not None:
@@ -66,6 +69,10 @@ def groups_of(found: Characterisation) -> list[Group]:
     if (write := figures.write) is not None:
         settling = "never in 100" if write.settling_s is None else f"{write.settling_s * 1e9:.3g}"
         lines = [("write to half a step", settling, "ns"), ("write error", f"{write.error_v * 1e3:.1f}", "mV")]
+        if (errors := write.errors) is not None:
+            time = f"{errors.time_s * 1e9:g} ns"
+            lines.append((f"write error, written in {time}", f"{errors.worst_v * 1e3:.1f}", "mV"))
+            lines.append((f"left of what was there before, in {time}", f"{errors.residual:.2%}", "of the difference"))
         groups.append(Group("Write", _source(found, write.source), lines))
     groups.append(_retention_group(found))
     if (energy := figures.energy) is not None:
@@ -140,6 +147,17 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
         )
     if figures.read is not None:
         yield from _read_warnings(found, figures.read)
+    write = figures.write
+    if write is not None and write.errors is None:
+        yield (
+            f"A write of {found.conditions.write_s * 1e9:g} ns leaves a cell as far from what is written as it was, so "
+            "there are no figures of its errors; write for longer (--write-time)."
+        )
+    if write is not None and write.errors is not None and write.errors.worst_v > found.writes.within_v:
+        yield (
+            f"A write of {write.errors.time_s * 1e9:g} ns is off by up to {write.errors.worst_v * 1e3:.0f} mV, more "
+            f"than half a step of eight levels: {write.errors.residual:.0%} of what was there before is left in it."
+        )
     if found.rms_difference > _LAW_DIFFERENCE:
         yield (
             f"The law differs from the published one by {found.rms_difference:.1%}: match an adapter that learned with "

@@ -20,6 +20,9 @@ Write = Literal["transmission", "boosted", "oxide"]
 ROLES = ("store", "wwl", "wbl", "rwl", "rbl", "wwlb", "rwlb", "vdd", "vss")
 REQUIRED = ROLES[:5]
 
+#: Longer writes are not simulated, in s.
+LONGEST_WRITE_S = 1e-5
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -34,6 +37,8 @@ class Conditions:
         edge_s: rise and fall time of every pulse; an assumption.
         temperature_c: of the circuit, in degrees Celsius; an assumption.
         read_high_v: read word line while it is on, and the supply less this its inverse; None: the supply.
+        write_s: how long the write word line is on when a value is written; an assumption: of the published 65 ns of a
+            token, what the estimates take for writing.
 
     Raises:
         InputError: a level that is no number, or a zero level that is not between ground and supply.
@@ -47,6 +52,7 @@ class Conditions:
     edge_s: float = 50e-12
     temperature_c: float = 27.0
     read_high_v: float | None = None
+    write_s: float = 10e-9
 
     def __post_init__(self) -> None:
         levels = {"supply": self.vdd_v, "zero level": self.zero_v, "read word line": self.read_v}
@@ -54,6 +60,11 @@ class Conditions:
         for name, value in levels.items():
             if not math.isfinite(value):
                 raise InputError(f"the {name} must be a voltage, not {value:g}.")
+        if not self.edge_s < self.write_s <= LONGEST_WRITE_S:
+            raise InputError(
+                f"a write takes longer than its edges of {self.edge_s * 1e9:g} ns, and {LONGEST_WRITE_S * 1e6:g} us at "
+                f"most, not {self.write_s * 1e9:g} ns."
+            )
         if not 0 < self.zero_v < self.vdd_v:
             raise InputError(
                 f"the zero level, {self.zero_v:g} V, must lie between ground and the supply of {self.vdd_v:g} V."

@@ -9,7 +9,7 @@ from gaincell.circuit.decks.cell import CellCircuit, Conditions
 from gaincell.circuit.ngspice import Deck
 from gaincell.circuit.rawfile import Plot
 
-#: How long the write word line stays on, in s, and how long to watch the cell after it.
+#: How long the write word line stays on where settling is watched, in s, and how long to watch the cell after it.
 WRITE_S = 100e-9
 _AFTER_S = 2e-9
 
@@ -17,11 +17,13 @@ _AFTER_S = 2e-9
 HOLD_OPTIONS = "chgtol=1e-20 abstol=1e-20 vntol=1e-7 reltol=1e-4 gmin=1e-21 method=gear"
 
 
-def write_deck(cell: CellCircuit, conditions: Conditions, steps_v: Sequence[tuple[float, float]]) -> Deck:
-    """Writes from one stored voltage to another, each in a cell of its own, all at once."""
+def write_deck(
+    cell: CellCircuit, conditions: Conditions, steps_v: Sequence[tuple[float, float]], on_s: float = WRITE_S
+) -> Deck:
+    """Writes from one stored voltage to another, each in a cell of its own, all at once, in a time of `on_s`."""
     high, low = conditions.write_high_v, conditions.write_low_v
     edge = conditions.edge_s
-    on, off = START_S, START_S + WRITE_S
+    on, off = START_S, START_S + on_s
     end = off + edge + _AFTER_S
     times = (0, on - edge / 2, on + edge / 2, off - edge / 2, off + edge / 2)
     lines = ["vrwl rwl 0 0\nvrwlb rwlb 0 " + f"{conditions.vdd_v:g}\n"]
@@ -42,7 +44,7 @@ def write_deck(cell: CellCircuit, conditions: Conditions, steps_v: Sequence[tupl
 def write_results(
     plot: Plot, steps_v: Sequence[tuple[float, float]], within_v: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each step of a `write_deck`: settling time, error, and charge.
+    """Of each step of a `write_deck` of `WRITE_S`: settling time, error, and charge.
 
     Returns:
         Time from the middle of the word line's edge until the stored voltage stays within `within_v` of its target, in
