@@ -2,14 +2,16 @@
 
 import logging
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from model_cases import CONFIG, LAYERS, converted, logits, positions, tokens
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import gaincell
-from gaincell.models import RingCache, scalers_of
+from gaincell.adapt.learning_leak import leaking
+from gaincell.models import RingCache, attention_activity, scalers_of
 from gaincell.ops.variation import arrays
 
 VARIED = CONFIG.replace(
@@ -20,10 +22,41 @@ VARIED = CONFIG.replace(
 #: Cells that leak each at its own pace, and are written anew.
 PACED = VARIED.replace(retention_seed=3, retention_spread=0.7, leak_per_token=0.02, refresh_tokens=11)
 
+#: Writes that are off, by a tenth of the difference to what was there before; and reads that shift what cells hold.
+WRITTEN = VARIED.replace(
+    cell={
+        **VARIED.cell.model_dump(),
+        "circuit": {
+            "write": {
+                "source": "test",
+                "error_v": 0.09,
+                "errors": {
+                    "source": "test",
+                    "time_s": 1e-8,
+                    "levels_v": [-0.45, 0.45],
+                    "error_v": [[0.01, 0.1], [-0.08, 0.01]],
+                },
+            },
+            "read": {
+                **{"source": "test", "feedthrough": [0.0], "nonlinearity": 0, "law_residual": 0, "disturb_v": 0},
+                "disturb": {
+                    "source": "test",
+                    "reads": [1, 20],
+                    "written_v": [-0.45, 0.45],
+                    "shift_v": [[0.02, 0.05], [-0.03, -0.06]],
+                },
+            },
+        },
+    },
+    writes="cell",
+)
+OPTIONS = {"paced": PACED, "written": WRITTEN, "worn": WRITTEN.replace(read_disturb="cell")}
 
-@pytest.fixture(scope="module", params=["llama", "gpt2", "gemma3", "paced"])  # gemma3's layers have different windows
+
+@pytest.fixture(scope="module", params=["llama", "gpt2", "gemma3", *OPTIONS])  # gemma3's layers have different windows
 def model(request: pytest.FixtureRequest) -> PreTrainedModel:
-    return converted("llama", config=PACED) if request.param == "paced" else converted(request.param, config=VARIED)
+    options = OPTIONS.get(request.param)
+    return converted(request.param, config=VARIED) if options is None else converted("llama", config=options)
 
 
 @pytest.mark.parametrize("lengths", [[1] * 45, [20, 17, 1, 7]])
@@ -75,3 +108,30 @@ def test_a_model_learns_on_the_arrays_it_is_given() -> None:
     model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
     gradients = [p.grad for name, p in model.named_parameters() if ".gaincell.k_scale" in name]
     assert all(x is not None and bool(x.isfinite().all()) and bool(x.any()) for x in gradients)
+
+
+def test_a_model_learns_on_cells_that_are_written_and_read_as_they_are() -> None:
+    """Either of both, and both where the leak is factored for a while; a saved model is as it was."""
+    ids = tokens(2, 30)
+    for config in (WRITTEN, WRITTEN.replace(writes="ideal", read_disturb="cell")):
+        model = converted("llama", torch.float32, config)
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        gradients = [p.grad for name, p in model.named_parameters() if ".gaincell.k_scale" in name]
+        assert all(x is not None and bool(x.isfinite().all()) and bool(x.any()) for x in gradients)
+    model = converted("llama", torch.float32, OPTIONS["worn"])
+    with pytest.raises(gaincell.InputError, match="nothing learns"):
+        model(input_ids=ids, labels=ids, use_cache=False)
+    with leaking(model, "factored"):
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+
+
+def test_a_saved_model_is_written_and_read_as_before(tmp_path: Path) -> None:
+    model, ids = converted("llama", torch.float32, OPTIONS["worn"]), tokens(1, 30)
+    model.save_pretrained(tmp_path)
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert {scalers.config for scalers in scalers_of(again).values()} == {
+        scalers.config for scalers in scalers_of(model).values()
+    }
+    assert torch.equal(logits(again, ids), logits(model, ids))
+    activity = attention_activity(again, ids)
+    assert 0 < float(activity.phi.mean()) < 1

@@ -516,6 +516,11 @@ def _cell_notes(config: GainCellConfig, parameters: HardwareParameters) -> Itera
             f"Retention and energies of cell '{config.cell.name}' are those at {found.temperature_c:g} °C{corner}; no "
             "other part depends on temperature."
         )
+    if (config.writes == "cell" or config.read_disturb == "cell") and config.known_spread is not None:
+        yield (
+            "The share of cells that have lost their level counts what leaks alone, neither what writes are off by nor "
+            "what reads shift."
+        )
     if config.cell.polarity != "push_pull" and "cell" not in parameters.components.model_fields_set:
         yield (
             f"Cell '{config.cell.name}' is of one sign, but each is counted with the area of the published push-pull "

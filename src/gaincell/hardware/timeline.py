@@ -81,8 +81,9 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters, lines: Wire
     Options lengthen it: differential queries by a pulse, more query or read-out levels than the clock counts within
     T_max by the counts that are missing, a normaliser by its division, more sub-tiles by a deeper tree of adders in the
     digital sum (`layer_latency_s` is for `reference_tiles`), a cell that was characterised by what its writes take
-    beyond their share, and lines by what they delay beyond those of the published head, which are within the published
-    time. What is on its way along a line that is cut into segments keeps no part busy.
+    beyond their share (to settle, or with `writes` "cell" as long as what is simulated takes), and lines by what they
+    delay beyond those of the published head, which are within the published time. What is on its way along a line that
+    is cut into segments keeps no part busy.
 
     Args:
         config: the design point.
@@ -95,10 +96,12 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters, lines: Wire
     p, parts, pulse_s = parameters, parameters.parts, config.pulse_max_s
     lines = lines or wires(config, p, PUBLISHED_ROWS, PUBLISHED_ROWS)
     written = config.cell.circuit and config.cell.circuit.write
-    if written and written.settling_s is None:
+    inexact = written.errors if written and config.writes == "cell" else None
+    if written and written.settling_s is None and inexact is None:
         raise InputError(
             f"design point: what is written to cell '{config.cell.name}' did not get to within half a step when it was "
-            "characterised, so no latency can be given; write it for longer or at other voltages."
+            "characterised, so no latency can be given; write it for longer or at other voltages, or simulate what its "
+            "writes are off by (writes 'cell')."
         )
     # With as many levels as the published design has, the clock counts them within the longest pulse, or takes longer.
     counted = (p.reference_query_levels - 1, 0, p.reference_output_levels // 2 - 1)
@@ -112,6 +115,7 @@ def timeline(config: GainCellConfig, parameters: HardwareParameters, lines: Wire
     query_s = query_pulse_s(config, p)
     extra_s = query_s if p.extra_read_latency_s is None else p.extra_read_latency_s
     settling_s = written.settling_s if written and written.settling_s else 0.0
+    settling_s = settling_s if inexact is None else inexact.time_s
     write_s = max(p.write_share * rest_s, parts.dac.latency_s, settling_s)
     reset_s = max(p.reset_share * rest_s, parts.charge_to_pulse.latency_s)
     sum_s = (1 - p.write_share - p.reset_share) * rest_s / math.log2(p.reference_tiles)

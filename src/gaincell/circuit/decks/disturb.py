@@ -16,8 +16,8 @@ _SETTLE_S, _STEP_S = 2e-9, 50e-9
 def disturb_deck(cell: CellCircuit, conditions: Conditions, stored_v: Sequence[float], reads: Sequence[float]) -> Deck:
     """Every stored voltage in a cell that is read for as long as so many full reads take, and in one that is not read.
 
-    One pulse stands for the reads: what shifts a cell is how long its word line is on (tests/circuit/test_write_errors.py
-    compares the two).
+    One pulse stands for the reads: what shifts a cell is how long its word line is on, as a comparison of the two shows
+    (tests/circuit/test_write_errors.py).
     """
     end = _times_s(conditions, reads)[-1] + conditions.edge_s
     widths = [n * conditions.pulse_max_s for n in (*reads, 0.0)]
