@@ -781,3 +781,29 @@ def test_import_needs_neither_torch_nor_transformers() -> None:
     code = "import sys, gaincell.hardware; print({'torch', 'transformers', 'numpy'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_reads_of_other_voltages_take_what_the_circuit_drew_there() -> None:
+    """By hand, of keys and values that are all stored at one level, whose read takes half of what the law says."""
+    levels = PAPER.stored_voltages
+    energies = {"read_full_j": 2e-14, "read_mean_j": 5e-15, "conversion_j": 1e-12, "write_j": 1e-15}
+    law = PAPER.cell.law
+    full_j = [2e-14 * abs(law(y)) / law(levels[-1]) for y in levels]
+    full_j[2] /= 2
+    reads = {"source": "a run", "written_v": list(levels), "full_j": full_j}
+    plain, own = (
+        PAPER.replace(cell={**PAPER.cell.model_dump(), "circuit": {"energy": {"source": "a run", **energies, **more}}})
+        for more in ({}, {"reads": reads})
+    )
+    codes = np.zeros((1, 1, len(levels)))
+    codes[..., 2] = 1.0
+    activity = replace(Activity.reference(PAPER), key_codes=codes, value_codes=np.roll(codes, 1))
+    before, after = (estimate(GPT2, config, activity=activity).energy_components for config in (plain, own))
+    assert after[FIRST]["cell"] == pytest.approx(before[FIRST]["cell"] / 2)
+    assert after[SECOND]["cell"] == pytest.approx(before[SECOND]["cell"])
+    given = HardwareParameters(components={"cell": Components().cell.model_dump()})
+    same = [estimate(GPT2, config, given, activity).energy_j for config in (plain, own)]
+    assert same[0] == same[1]
+    nothing = {"energy": {"source": "a run", **energies, "reads": {**reads, "full_j": [0.0] * len(levels)}}}
+    with pytest.raises(InputError, match="above zero at the highest voltage"):
+        PAPER.replace(cell={**PAPER.cell.model_dump(), "circuit": nothing})

@@ -157,6 +157,33 @@ class Write(_Figures):
         return _without(handler(self), {"errors": self.errors})
 
 
+class ReadEnergies(_Figures):
+    """What a full read takes from the supplies, by stored voltage.
+
+    Attributes:
+        written_v: voltages above zero (L,), ascending, in V.
+        full_j: a read with the longest pulse (L,), in J.
+    """
+
+    written_v: tuple[float, ...] = Field(min_length=2)
+    full_j: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _one_each(self) -> Self:
+        _check_grid((self.full_j,), (0.0,), self.written_v)
+        if min(self.full_j) < 0 or not self.full_j[-1]:
+            raise ValueError("full_j must hold energies, and one above zero at the highest voltage")
+        return self
+
+    def at(self, y: float) -> float:
+        """Energy at a voltage above zero, in J: linear between those that there are, and beyond them as at the last."""
+        y = min(max(y, self.written_v[0]), self.written_v[-1])
+        (low, left), (high, right) = next(
+            (a, b) for a, b in pairwise(zip(self.written_v, self.full_j, strict=True)) if y <= b[0]
+        )
+        return left + (right - left) * (y - low) / (high - low)
+
+
 class Energy(_Figures):
     """Energy from the supplies, in J; drivers of word lines and the op-amp of the integrator are not in it.
 
@@ -166,12 +193,19 @@ class Energy(_Figures):
         read_mean_j: mean over eight stored voltages and pulse widths that are uniform between 0 and the longest.
         conversion_j: one charge-to-pulse conversion, mean over S between 0 and S_sat.
         write_j: one write, mean over the steps between lowest, middle and highest stored voltage.
+        reads: full reads by stored voltage, where they are known: estimates of push-pull cells take them in place of
+            what the charge law has in proportion.
     """
 
     read_full_j: float = Field(ge=0)
     read_mean_j: float = Field(ge=0)
     conversion_j: float = Field(ge=0)
     write_j: float = Field(ge=0)
+    reads: ReadEnergies | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), {"reads": self.reads})
 
 
 class Mismatch(_Figures):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gaincell.cell import Cell, CircuitFigures, PolynomialLaw, PulseLaw, Retention, load_cell
-from gaincell.cell.figures import ChargeToPulse, Energy, Mismatch, Read, Write, WriteErrors
+from gaincell.cell.figures import ChargeToPulse, Energy, Mismatch, Read, ReadEnergies, Write, WriteErrors
 from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.cell.polarity import Polarity, polarity_for, sign_of, strongest_v, value_law
 from gaincell.cell.rising_law import nearest_law
@@ -431,6 +431,15 @@ def _write(work: _Work, writes: Writes, errors: WriteErrors | None) -> Write:
     )
 
 
+def _read_energies(work: _Work, full_j: np.ndarray) -> ReadEnergies | None:
+    """Full reads by stored voltage; None where some would give energy back: such a circuit is driven by others."""
+    if full_j.min() < 0 or not full_j[-1] > 0:
+        return None
+    written_v = work.stored_v - work.conditions.zero_v
+    source = work.source(f"{len(full_j)} stored voltages, currents from the supplies")
+    return ReadEnergies(written_v=tuple(map(float, written_v)), full_j=tuple(map(float, full_j)), source=source)
+
+
 def _energy(work: _Work, reads: Reads, runs: Sequence[Conversion], full_c: float, write_j: float) -> Energy:
     conditions = work.conditions
     # what a cell draws from the bit line comes from the supply too, through the integrator
@@ -452,5 +461,6 @@ def _energy(work: _Work, reads: Reads, runs: Sequence[Conversion], full_c: float
         read_mean_j=float(mean),
         conversion_j=float(np.mean(converting)),
         write_j=write_j,
+        reads=_read_energies(work, energy[:, -1]),
         source=work.source("currents from the supplies"),
     )

@@ -28,9 +28,10 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
     """The parts at the design's node and supply, with the pulse and the cell of the design point.
 
     A component that the parameters set is taken as it is. Of the others a cell file with energies (`gaincell
-    characterize`) brings its own. A cell whose law is in coulomb per second draws its own current: supply x f(+0.45 V)
-    x T_max. Of another, only the law's shape is known, and the default stands for it. With cells of one sign f(+0.45 V)
-    is a value's, such as what both cells of a pair differ by, and cells act as often as they draw that much.
+    characterize`) brings its own; see `drawn_over_law` for what it draws at other voltages. A cell whose law is in
+    coulomb per second draws its own current: supply x f(+0.45 V) x T_max. Of another, only the law's shape is known,
+    and the default stands for it. With cells of one sign f(+0.45 V) is a value's, such as what both cells of a pair
+    differ by, and cells act as often as they draw that much.
 
     Raises:
         InputError: a part has no rule that brings it to the node or supply, the cell's pulse has no width, or the
@@ -57,6 +58,29 @@ def components(config: GainCellConfig, parameters: HardwareParameters) -> Compon
         energy_j = cell.energy_j * config.pulse_max_s / cell.latency_s
     update["cell"] = cell.model_copy(update={"energy_j": energy_j})
     return parts.model_copy(update=update)
+
+
+def drawn_over_law(config: GainCellConfig, parameters: HardwareParameters, shares: Sequence[float]) -> float:
+    """What a push-pull cell's reads take from its supply, over what they would in proportion to its charge law.
+
+    1 where the cell file does not say what each stored voltage takes, or the parameters set the cell themselves. Pulses
+    are assumed to meet all levels alike, freshly written.
+
+    Args:
+        config: the design point.
+        parameters: how the hardware is built.
+        shares: of all codes, of the values that are read.
+    """
+    own = config.cell.circuit and config.cell.circuit.energy and config.cell.circuit.energy.reads
+    given = "cell" in parameters.components.model_fields_set
+    if not own or given or config.cell.polarity != "push_pull":
+        return 1.0
+    top = len(shares) - 1
+    levels = config.stored_voltages or [config.stored_max_v * m / top - config.zero_v for m in range(top + 1)]
+    law, highest = config.cell.law, own.written_v[-1]
+    drawn = sum(share * own.at(y) for share, y in zip(shares, levels, strict=True)) / own.at(highest)
+    by_law = sum(share * abs(law(y)) for share, y in zip(shares, levels, strict=True)) / abs(law(highest))
+    return drawn / by_law if by_law else 1.0
 
 
 def _check_supply(config: GainCellConfig, parameters: HardwareParameters) -> None:
@@ -120,8 +144,15 @@ def layer_energy(
         activity: what its arrays do; checked by `check_activity`.
     """
 
+    stored = activity.key_codes, activity.value_codes
+
     def head(layer: int, index: int) -> list[Count]:
         drive = Drive(*(float(getattr(activity, name)[layer, index]) for name in Drive._fields))
+        keys, values = (codes[layer, index * codes.shape[1] // activity.phi.shape[1]].tolist() for codes in stored)
+        drive = drive._replace(
+            key_charge=drive.key_charge * drawn_over_law(config, parameters, keys),
+            value_charge=drive.value_charge * drawn_over_law(config, parameters, values),
+        )
         return head_actions(at, drive, config, parameters) + option_actions(at, heads, config, parameters)
 
     if activity.phi.shape == (1, 1):
