@@ -311,6 +311,16 @@ class GainCellConfig(BaseModel, frozen=True):
         le=1 << 24,
         kind="circuit",
     )
+    refresh: Literal["copy", "read"] = _field(
+        "copy",
+        "-",
+        "option: not in the published design",
+        "What refresh_tokens writes anew. 'copy': what a digital copy holds, exactly as before. 'read': what the cell "
+        "itself holds by then, rounded to the nearest stored level, so that a voltage that has moved by more than half "
+        "a step stays at another level; each cell of a pair by itself. Takes as many products as stored_levels. "
+        "Estimates have no price of it.",
+        kind="circuit",
+    )
     writes: Literal["ideal", "cell"] = _field(
         "ideal",
         "-",
@@ -495,6 +505,8 @@ class GainCellConfig(BaseModel, frozen=True):
             self._check_spread()
         if self.retention == "table":
             self._check_table()
+        if self.refresh == "read":
+            self._check_refresh()
         if self.writes == "cell":
             self._check_writes()
         if self.read_disturb == "cell":
@@ -567,6 +579,15 @@ class GainCellConfig(BaseModel, frozen=True):
             raise ValueError(
                 "retention 'table' needs stored_levels, leak_form 'cell', and leak_per_token null, so that a "
                 "token's age follows from token_period_s."
+            )
+
+    def _check_refresh(self) -> None:
+        if self.refresh_tokens is None:
+            raise ValueError("refresh 'read' needs refresh_tokens, which says when a token is read and written anew.")
+        if self.stored_levels is None or self.leak_form == "factored" or self.retention_seed is not None:
+            raise ValueError(
+                "refresh 'read' rounds to stored levels, so it needs stored_levels, leak_form 'cell', and "
+                "retention_seed null."
             )
 
     def _check_writes(self) -> None:
@@ -645,7 +666,7 @@ class GainCellConfig(BaseModel, frozen=True):
     @property
     def tabled(self) -> bool:
         """Whether what is left of a voltage is a table by code and age."""
-        return self.retention == "table" or self.read_disturb == "cell"
+        return self.retention == "table" or self.read_disturb == "cell" or self.refresh == "read"
 
     @cached_property
     def aged(self) -> bool:

@@ -34,3 +34,8 @@ def test_a_cell_that_does_not_settle_has_a_latency_where_its_errors_are_simulate
     with pytest.raises(InputError, match="no latency can be given"):
         estimate(GPT2, config)
     assert estimate(GPT2, config.replace(writes="cell")).per_layer.latency_s == pytest.approx(65e-9)
+
+
+def test_a_refresh_that_reads_has_no_price() -> None:
+    with pytest.raises(InputError, match="refresh 'read' has no price"):
+        estimate(GPT2, PAPER.replace(refresh="read", refresh_tokens=100))

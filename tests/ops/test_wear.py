@@ -46,17 +46,21 @@ def worn(cell: Cell) -> Cell:
 
 
 @st.composite
-def wearing(draw: st.DrawFn, kinds: tuple[str, ...] = ("writes", "disturb", "table", "mismatch")) -> Case:
-    """A case whose writes are off, whose reads disturb, or both; some decay by a table, and some cells differ."""
+def wearing(draw: st.DrawFn, kinds: tuple[str, ...] = ("writes", "disturb", "reread", "table", "mismatch")) -> Case:
+    """A case whose writes are off, whose reads disturb, or both, or whose refreshes read; some decay by a table, and
+    some cells differ."""
     pairs = cases(most_tokens=36).filter(lambda case: case.config.cell.polarity != "pair")
-    drawn = draw(st.sets(st.sampled_from(kinds)).filter(lambda x: x & {"writes", "disturb"}))
+    drawn = draw(st.sets(st.sampled_from(kinds)).filter(lambda x: x & {"writes", "disturb", "reread"}))
+    drawn -= {"reread"} if "writes" in drawn else set()
     case = draw(cases(most_tokens=36) if "writes" not in drawn else pairs)
     fields: dict[str, Any] = {"cell": worn(case.config.cell)}
     if "writes" in drawn:
         fields |= {"writes": "cell", "unwritten_v": draw(st.sampled_from((None, 0.0)))}
     if "mismatch" in drawn:
         fields |= {"mismatch_seed": 5, "mismatch_gain": 0.2, "mismatch_zero_v": 0.05}
-    if drawn & {"disturb", "table"}:
+    if "reread" in drawn:
+        fields |= {"refresh": "read", "refresh_tokens": draw(st.sampled_from((4, 7, 40)))}
+    if drawn & {"disturb", "table", "reread"}:
         levels = case.config.stored_levels or 8
         fields |= {"stored_levels": levels, "leak_form": "cell"}
     if "disturb" in drawn:
@@ -72,7 +76,7 @@ def attend(case: Case) -> Tensor:
     return gaincell.attention(case.q, case.k, case.v, case.config, **case.options)
 
 
-@settings(max_examples=settings().max_examples // 4)
+@settings(max_examples=settings().max_examples // 5)
 @given(wearing())
 def test_every_path_meets_the_same_wear(case: Case) -> None:
     expected, phi = naive_attention(case.q, case.k, case.v, case.config, **case.options)
@@ -86,7 +90,7 @@ def test_every_path_meets_the_same_wear(case: Case) -> None:
 
 
 @settings(max_examples=settings().max_examples // 6)
-@given(wearing(kinds=("writes", "mismatch")) | wearing(kinds=("disturb", "table", "mismatch")))
+@given(wearing(kinds=("writes", "mismatch")) | wearing(kinds=("disturb", "reread", "table", "mismatch")))
 def test_every_gradient_equals_autograd_through_the_dense_form(case: Case) -> None:
     assert_same_gradients(case, gaincell.attention, gradients(case, dense_attention))
 
@@ -148,6 +152,26 @@ def test_reads_add_to_what_is_left_of_a_voltage() -> None:
         assert float(again[0, 0, t, 0]) == pytest.approx(config.cell.model_law(left) / 60.0, rel=1e-12), t
 
 
+def test_a_level_that_is_lost_when_it_is_read_stays_lost() -> None:
+    """Eight levels, and a leak that takes 0.45 V beyond the middle to the next lower level within four tokens."""
+    config = CONFIG.replace(window=12, refresh="read", refresh_tokens=4, query_levels=None, leak_per_token=0.06)
+    step, levels = 0.9 / 7, config.stored_voltages
+    k = torch.full((1, 1, 12, 1), 0.45, dtype=torch.float64)
+    k[0, 0, 0] = 0.9
+    _, phi = naive_attention(torch.ones_like(k), k, k, config)
+    held = 0.45
+    for t in range(12):
+        if t and t % 4 == 0:
+            left = held * math.exp(-0.24)
+            held = min(levels, key=lambda y: abs(y - left))
+        score = config.cell.model_law(held * math.exp(-0.06 * (t % 4))) / 60.0
+        assert float(phi[0, 0, t, 0]) == pytest.approx(score, rel=1e-12), t
+    assert held == pytest.approx(0.45 - 2 * step), "a level lower with every refresh"
+    often = config.replace(refresh_tokens=1)
+    _, kept = naive_attention(torch.ones_like(k), k, k, often)
+    assert float(kept[0, 0, 11, 0]) == float(kept[0, 0, 0, 0]), "in time, nothing is lost"
+
+
 def _interpolated(knots: tuple[float, ...], values: tuple[float, ...], x: float) -> float:
     for (a, b), (low, high) in zip(pairwise(knots), pairwise(values), strict=True):
         if x <= b:
@@ -198,6 +222,10 @@ def test_a_ring_takes_tokens_back_and_forgets_them() -> None:
         ({"writes": "cell", "retention_seed": 2, "retention_spread": 0.1}, "retention_seed"),
         ({"read_disturb": "cell", "retention_seed": 2, "retention_spread": 0.1}, "retention_seed null"),
         ({"read_disturb": "cell", "stored_levels": None}, "stored_levels"),
+        ({"refresh": "read"}, "needs refresh_tokens"),
+        ({"refresh": "read", "refresh_tokens": 2, "stored_levels": None}, "stored_levels"),
+        ({"refresh": "read", "refresh_tokens": 2, "retention_seed": 2, "retention_spread": 0.1}, "retention_seed null"),
+        ({"refresh": "read", "refresh_tokens": 2, "writes": "cell"}, "knows no refresh_tokens"),
         ({"read_disturb": "cell", "leak_form": "factored"}, "leak_form 'cell'"),
     ],
 )

@@ -14,7 +14,7 @@ def leaking(model: nn.Module, form: Literal["cell", "factored"] | None) -> Itera
     """Let a converted model, or one layer of it, leak in another form for a while; None: as its design point says.
 
     A table of retention has no factored form: then it is the exponential one of the cell's time constant that is, and
-    without read disturb, which is a table as well. Nor
+    without read disturb or refreshes that read, which are tables as well. Nor
     has a cell that decays to elsewhere than its zero, whose charge does not go to nothing: it leaks in its own form.
     """
     scalers = [module for module in model.modules() if isinstance(module, HeadScalers)]
@@ -25,7 +25,7 @@ def leaking(model: nn.Module, form: Literal["cell", "factored"] | None) -> Itera
                 if form == "factored" and each.config.cell.retention.ends_at_v:
                     continue
                 tabled = each.config.tabled and form == "factored"
-                retention = {"retention": "exponential", "read_disturb": "ideal"} if tabled else {}
+                retention = {"retention": "exponential", "read_disturb": "ideal", "refresh": "copy"} if tabled else {}
                 each.config = each.config.replace(leak_form=form, **retention)
         yield
     finally:

@@ -78,6 +78,11 @@ def retention_budget(
     """
     tau_s = time_constant_s(config, parameters.retention_limit)
     period_s = max(config.token_period_s or 0.0, latency_s)
+    if config.refresh == "read":
+        raise InputError(
+            "refresh 'read' has no price: how arrays read single cells, and what rounds them, is no part of the "
+            "design; take refresh 'copy', whose digital copy has one."
+        )
     if config.refresh_tokens is not None:
         if filled_anew:
             raise InputError(

@@ -13,8 +13,11 @@ from gaincell.ops.wear import between, shift_by_reads
 
 
 def since_written(age: Tensor, config: GainCellConfig) -> Tensor:
-    """Ages in tokens as cells have them: since they were written, or written anew."""
-    return age if config.refresh_tokens is None else age % config.refresh_tokens
+    """Ages in tokens as cells have them: since they were written, or written anew from a copy.
+
+    A refresh that reads leaves something of the age before it, so what is left is told by the whole age.
+    """
+    return age if config.refresh_tokens is None or config.refresh == "read" else age % config.refresh_tokens
 
 
 def aged_voltage(y: Tensor, age: Tensor, config: GainCellConfig, pace: Tensor | None = None) -> Tensor:
@@ -24,6 +27,8 @@ def aged_voltage(y: Tensor, age: Tensor, config: GainCellConfig, pace: Tensor | 
     """
     if pace is not None:
         return voltage_at(y, age.double()[:, None] * pace, config)
+    if config.refresh == "read":
+        return _read_and_rewritten(y, age, _by_copy(config))
     if config.writes == "cell" or config.read_disturb == "cell":
         return voltage_at(y, age.double()[:, None], config)
     if config.retention == "exponential":
@@ -33,6 +38,25 @@ def aged_voltage(y: Tensor, age: Tensor, config: GainCellConfig, pace: Tensor | 
     code = _codes(y, config)
     at = age[:, None].expand_as(code)
     return left.to(y)[code, at] + steep.to(y)[code, at] * (y - y.detach())
+
+
+def _read_and_rewritten(y: Tensor, age: Tensor, config: GainCellConfig) -> Tensor:
+    """`aged_voltage` of cells that are read, rounded and written anew, by the point that writes them from a copy."""
+    every = config.refresh_tokens or config.window
+    for n in range(1, int(age.max()) // every + 1):
+        rounded = _nearest(aged_voltage(y, torch.full_like(age, every), config), config)
+        y = torch.where((age >= n * every)[:, None], rounded, y)
+    return aged_voltage(y, age % every, config)
+
+
+def _nearest(y: Tensor, config: GainCellConfig) -> Tensor:
+    """The stored level nearest to each voltage."""
+    return written_voltages(config).to(y)[_codes(y, config)]
+
+
+@lru_cache(maxsize=128)
+def _by_copy(config: GainCellConfig) -> GainCellConfig:
+    return config.replace(refresh="copy")
 
 
 def voltage_at(y: Tensor, age: Tensor, config: GainCellConfig) -> Tensor:
@@ -82,7 +106,8 @@ def check_retention(config: GainCellConfig) -> None:
         return
     # of cells that leak each at its own rate, all but one in 741
     fastest = math.exp(3 * (config.leak_spread or 0.0))
-    oldest = min(config.window, config.refresh_tokens or config.window) - (config.writes == "ideal")
+    last = config.window if config.writes == "cell" else config.window - 1
+    oldest = min(last, (config.refresh_tokens or math.inf) - (config.refresh == "copy"))
     oldest_s, end_s = oldest * period_s * fastest, table.time[-1] * config.cell.retention.unit_s
     if oldest_s > end_s:
         beyond = f" in cells that leak {fastest:.3g} times as fast as others" if fastest > 1.0 else ""
@@ -102,16 +127,35 @@ def decay_table(config: GainCellConfig) -> tuple[Tensor, Tensor]:
     """y of every code at every age in tokens, and its derivative by what was written: (levels, window), float64.
 
     Linear between the table's times and written voltages; beyond the outermost two of these, along their line. What
-    reads add is in it, see `voltage_at`.
+    reads add is in it, see `voltage_at`, and what refreshes that read have made of a code by then; rounding passes the
+    derivative straight through.
     """
-    if config.read_disturb == "ideal":
+    if config.refresh == "read":
+        return _refreshed(config)
+    if config.read_disturb == "ideal" and config.retention == "table":
         return _left(config)
     with torch.inference_mode(False), torch.enable_grad():
         left, steep = _left(config) if config.retention == "table" else _left_by_exponential(config)
+        if config.read_disturb == "ideal":
+            return left, steep
         y = written_voltages(config)[:, None].repeat(1, config.window).requires_grad_()
         shift = shift_by_reads(y, torch.arange(config.window, dtype=torch.float64), config)
         (by_y,) = torch.autograd.grad(shift.sum(), y)
         return left + shift.detach(), steep + by_y
+
+
+def _refreshed(config: GainCellConfig) -> tuple[Tensor, Tensor]:
+    """`decay_table` of codes that become others whenever they are read and written anew."""
+    every, window = config.refresh_tokens or config.window, config.window
+    left, steep = decay_table(_by_copy(config))
+    code, parts = torch.arange(len(left)), []
+    for start in range(0, window, every):
+        now = slice(min(every, window - start))
+        parts.append((left[code, now], steep[code, now]))
+        if start + every < window:
+            code = _codes(left[code, every], config)
+    lefts, steeps = zip(*parts, strict=True)
+    return torch.cat(lefts, 1), torch.cat(steeps, 1)
 
 
 def _left_by_exponential(config: GainCellConfig) -> tuple[Tensor, Tensor]:
