@@ -79,8 +79,8 @@ def drawn_over_law(config: GainCellConfig, parameters: HardwareParameters, share
     levels = config.stored_voltages or [config.stored_max_v * m / top - config.zero_v for m in range(top + 1)]
     law, highest = config.cell.law, own.written_v[-1]
     drawn = sum(share * own.at(y) for share, y in zip(shares, levels, strict=True)) / own.at(highest)
-    by_law = sum(share * abs(law(y)) for share, y in zip(shares, levels, strict=True)) / abs(law(highest))
-    return drawn / by_law if by_law else 1.0
+    by_law = sum(share * abs(law(y)) for share, y in zip(shares, levels, strict=True))
+    return drawn * abs(law(highest)) / by_law if by_law else 1.0
 
 
 def _check_supply(config: GainCellConfig, parameters: HardwareParameters) -> None:

@@ -25,9 +25,15 @@ def between(
     (low, y), (left, x) = _place(by_row, row), _place(by_column, column.to(row))
     if holds:
         x = x.clamp(max=1.0)
-    a, b, c, d = (entries[low + i, left + j] for i in (0, 1) for j in (0, 1))
+    corner = low * len(columns) + left
+    a, b, c, d = (_at(entries, corner + i) for i in (0, 1, len(columns), len(columns) + 1))
     below, above = a + x * (b - a), c + x * (d - c)
     return below + y * (above - below)
+
+
+def _at(entries: Tensor, index: Tensor) -> Tensor:
+    """Entries at indices into all of them; index_select takes half the time of advanced indexing."""
+    return entries.view(-1).index_select(0, index.flatten()).view(index.shape)
 
 
 def _place(knots: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
