@@ -140,7 +140,7 @@ def _charges(config: GainCellConfig, ages: Tensor) -> Tensor:
     """What the cells of every stored level draw at every age, over |f(0.45 V)|: (levels, ages), in double precision.
 
     |f| of a push-pull cell; of cells of one sign, what all that a value is stored in draw. Of cells as all are on
-    average, where they differ.
+    average, where they differ, and as they were to be written.
     """
     cell, config = config.cell, config.replace(mismatch_seed=None, retention_seed=None, writes="ideal")
     ages = since_written(ages, config)
