@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gaincell.cell import load_cell
-from gaincell.cell.figures import ChargeToPulse, CircuitFigures, Read
+from gaincell.cell.figures import ChargeToPulse, CircuitFigures, Read, Write
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.cell.polarity import WHY_PAIR, sign_of, strongest_v
 from gaincell.cell.retention import EXPONENTIAL
@@ -67,13 +67,7 @@ def groups_of(found: Characterisation) -> list[Group]:
         if pulse is not None:
             groups.append(_pulse_group(found, f"{name}charge-to-pulse", pulse))
     if (write := figures.write) is not None:
-        settling = "never in 100" if write.settling_s is None else f"{write.settling_s * 1e9:.3g}"
-        lines = [("write to half a step", settling, "ns"), ("write error", f"{write.error_v * 1e3:.1f}", "mV")]
-        if (errors := write.errors) is not None:
-            time = f"{errors.time_s * 1e9:g} ns"
-            lines.append((f"write error, written in {time}", f"{errors.worst_v * 1e3:.1f}", "mV"))
-            lines.append((f"left of what was there before, in {time}", f"{errors.residual:.2%}", "of the difference"))
-        groups.append(Group("Write", _source(found, write.source), lines))
+        groups.append(_write_group(found, write))
     groups.append(_retention_group(found))
     if (energy := figures.energy) is not None:
         cells = 64 * found.cell.cells_per_value
@@ -108,6 +102,16 @@ def _read_energies(found: Characterisation) -> tuple[float, float]:
     strongest = conditions.vdd_v if strongest_v(law, found.cell.polarity) > 0 else 0.0
     full = conditions.vdd_v * abs(law(strongest - conditions.zero_v)) * conditions.pulse_max_s
     return full, float(conditions.vdd_v * np.abs(law(stored)).mean() * widths.mean())
+
+
+def _write_group(found: Characterisation, write: Write) -> Group:
+    settling = "never in 100" if write.settling_s is None else f"{write.settling_s * 1e9:.3g}"
+    lines = [("write to half a step", settling, "ns"), ("write error", f"{write.error_v * 1e3:.1f}", "mV")]
+    if (errors := write.errors) is not None:
+        time = f"{errors.time_s * 1e9:g} ns"
+        lines.append((f"write error, written in {time}", f"{errors.worst_v * 1e3:.1f}", "mV"))
+        lines.append((f"left of what was there before, in {time}", f"{errors.residual:.2%}", "of the difference"))
+    return Group("Write", _source(found, write.source), lines)
 
 
 def _pulse_group(found: Characterisation, title: str, pulse: ChargeToPulse) -> Group:
@@ -147,17 +151,8 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
         )
     if figures.read is not None:
         yield from _read_warnings(found, figures.read)
-    write = figures.write
-    if write is not None and write.errors is None:
-        yield (
-            f"A write of {found.conditions.write_s * 1e9:g} ns leaves a cell as far from what is written as it was, so "
-            "there are no figures of its errors; write for longer (--write-time)."
-        )
-    if write is not None and write.errors is not None and write.errors.worst_v > found.writes.within_v:
-        yield (
-            f"A write of {write.errors.time_s * 1e9:g} ns is off by up to {write.errors.worst_v * 1e3:.0f} mV, more "
-            f"than half a step of eight levels: {write.errors.residual:.0%} of what was there before is left in it."
-        )
+    if figures.write is not None:
+        yield from _write_warnings(found, figures.write)
     if found.rms_difference > _LAW_DIFFERENCE:
         yield (
             f"The law differs from the published one by {found.rms_difference:.1%}: match an adapter that learned with "
@@ -208,6 +203,19 @@ def _read_warnings(found: Characterisation, read: Read) -> Iterator[str]:
         yield f"Charge is not linear in pulse width: off by up to {read.nonlinearity:.1%} of a full pulse's."
     if read.disturb_v > _DISTURB_V:
         yield f"One full read changes the stored voltage by up to {read.disturb_v * 1e3:.1f} mV."
+
+
+def _write_warnings(found: Characterisation, write: Write) -> Iterator[str]:
+    if write.errors is None:
+        yield (
+            f"A write of {found.conditions.write_s * 1e9:g} ns leaves a cell as far from what is written as it was, so "
+            "there are no figures of its errors; write for longer (--write-time)."
+        )
+    elif write.errors.worst_v > found.writes.within_v:
+        yield (
+            f"A write of {write.errors.time_s * 1e9:g} ns is off by up to {write.errors.worst_v * 1e3:.0f} mV, more "
+            f"than half a step of eight levels: {write.errors.residual:.0%} of what was there before is left in it."
+        )
 
 
 def _retention_warnings(decay: Decay) -> Iterator[str]:
