@@ -14,7 +14,7 @@ SOURCE = Path(gaincell.__file__).parent
 
 # Nothing imports from a later row than its own.
 ROWS = (
-    ("errors", "version", "atomic", "files", "progress", "wheel", "cell", "config"),
+    ("errors", "version", "atomic", "files", "progress", "wheel", "cell", "config", "digital_heads"),
     ("ops", "circuit", "hardware"),
     ("models",),
     ("adapt", "autoload", "evaluate"),
@@ -32,6 +32,7 @@ LIGHT = (
     "wheel",
     "cell",
     "config",
+    "digital_heads",
     "circuit",
     "hardware",
     "study",

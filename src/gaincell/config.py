@@ -15,6 +15,7 @@ from gaincell.cell import Cell, load_cell
 from gaincell.cell.cell import is_file, read_json, read_text, read_yaml
 from gaincell.cell.polarity import is_one_signed
 from gaincell.cell.pulse import HARD_SIGMOID, PulseLaw, circuit_law
+from gaincell.digital_heads import check_layers, digital_entries, digital_heads
 from gaincell.errors import InputError, one_sentence
 
 _SHIPPED = resources.files("gaincell") / "design_points"
@@ -237,6 +238,16 @@ class GainCellConfig(BaseModel, frozen=True):
         "option: not in the published design (digital)",
         "'digital': the first token, and others with a short value, stay out of the arrays, and the first one's value "
         "is mixed into the output digitally.",
+    )
+
+    digital: tuple[int | str, ...] = _field(
+        (),
+        "-",
+        "option: not in the published design",
+        "Layers (24), and single query heads of layers ('20.3': head 3 of layer 20), that keep softmax and an ordinary "
+        "cache, in digital, while the others attend in gain cells. Both are counted from 0, layers among those that "
+        "attend.",
+        cell=True,
     )
 
     mismatch_seed: int | None = _field(
@@ -463,6 +474,11 @@ class GainCellConfig(BaseModel, frozen=True):
     @classmethod
     def _load_cell(cls, value: Any) -> Any:
         return load_cell(value) if isinstance(value, str | Path) else value
+
+    @field_validator("digital", mode="before")
+    @classmethod
+    def _in_order(cls, value: Any) -> tuple[int | str, ...]:
+        return digital_entries(value)
 
     @field_validator("normaliser_ranges")
     @classmethod
@@ -747,8 +763,24 @@ class GainCellConfig(BaseModel, frozen=True):
             )
         return self.token_period_s / self.cell.retention.tau_s
 
+    def digital_heads(self, layer: int, heads: int) -> tuple[int, ...]:
+        """Which of the query heads 0 ... heads - 1 of a layer are digital, ascending.
+
+        Raises:
+            InputError: the layer has no such head.
+        """
+        return digital_heads(self.digital, layer, heads)
+
     def for_layers(self, layers: int) -> Self:
-        """This design point in a model of so many layers: fills token_period_s where it is unset."""
+        """This design point in a model of so many layers that attend: fills token_period_s where it is unset.
+
+        A digital layer counts as one of the others, at `layer_latency_s` (assumption): the same arrays then leak alike,
+        whichever layers are digital. What digital layers take by their parts, `gaincell.hardware.estimate` says.
+
+        Raises:
+            InputError: `digital` names a layer beyond them.
+        """
+        check_layers(self.digital, layers)
         if self.token_period_s is not None:
             return self
         return self.replace(token_period_s=layers * self.layer_latency_s)
@@ -768,9 +800,10 @@ class GainCellConfig(BaseModel, frozen=True):
         return self.without("label", "execution", "learning")
 
     def for_layer(self, layer: int) -> Self:
-        """This design point in one layer of a model, which has arrays of its own: what seeds draw is that layer's."""
+        """This design point in the arrays of one layer: what seeds draw is that layer's, and nothing is digital."""
         seeds = {name: getattr(self, name) for name in ("mismatch_seed", "retention_seed", "noise_seed")}
-        own = {name: _hash(f"{seed} {layer}") for name, seed in seeds.items() if seed is not None}
+        own: dict[str, Any] = {name: _hash(f"{seed} {layer}") for name, seed in seeds.items() if seed is not None}
+        own |= {"digital": ()} if self.digital else {}
         return self.replace(**own) if own else self
 
     def replace(self, /, **changes: Any) -> Self:

@@ -116,7 +116,7 @@ def _check(request: Request, plan: Plan) -> None:
     for stage in plan.stages:
         stage.check(request)
     point = config.for_layers(len(check_servable(model)))
-    check_design(point)
+    check_design(point.for_layer(0))
     # `statistics` tries scalers on the operator as it is; what learns after it needs gradients.
     check_path(array_model(point), learning=any(stage.computes for stage in plan.stages))
     if request.start is not None:

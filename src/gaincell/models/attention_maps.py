@@ -21,7 +21,9 @@ class AttentionMaps:
         weights: (layers, Hq, T, T), query by key: softmax's weights; of gain cells phi over its sum, or, where sinks
             are digital, their share of the output on the first token and phi's on the others. A row adds up to 1; to 0
             where a query starts no pulse and has no sink.
-        pulses: (layers, Hq, T) sum of phi over the columns in use, in pulses of full width; None of softmax.
+            Of digital heads softmax's.
+        pulses: (layers, Hq, T) sum of phi over the columns in use, in pulses of full width, 0 of digital heads; None of
+            softmax.
     """
 
     weights: Tensor
@@ -66,6 +68,9 @@ def attention_maps(model: PreTrainedModel, ids: Tensor) -> AttentionMaps:
         share[:, 0] = 1.0  # the first token has nothing else
         weights[index] *= 1.0 - share[..., None]
         weights[index, :, :, 0] += share
+    for index, scalers in enumerate(layers):
+        if heads := list(scalers.digital):
+            weights[index, heads], pulses[index, heads] = maps[index, heads], 0.0
     return AttentionMaps(weights, pulses)
 
 

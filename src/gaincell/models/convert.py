@@ -1,7 +1,7 @@
 """`convert_`: a transformers decoder attends in gain cells, in place."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -19,20 +19,24 @@ from gaincell.models.interface import IMPLEMENTATION
 from gaincell.models.packed_refused import watch_rows
 from gaincell.models.ring_cache import RingCache
 from gaincell.models.scalers import HeadScalers, scalers_in
-from gaincell.models.trial import Call, can_run, dry_run, implementations, restore, softmax_calls
+from gaincell.models.trial import LONGEST, Call, can_run, dry_run, implementations, restore, softmax_calls
 from gaincell.models.use_cache import check_cache, watch_caches
 from gaincell.ops.check import check_design
 
 logger = logging.getLogger("gaincell")
 
 
-def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrainedModel:
+def convert_(
+    model: PreTrainedModel, config: GainCellConfig | str, digital: Iterable[int | str] | None = None
+) -> PreTrainedModel:
     """Replace softmax attention by gain-cell attention, in place; weights are untouched.
 
     Every attention module gets `HeadScalers` (trainable, float32, in the state dict) under the name `gaincell`;
     `generate`, and a call with `use_cache=True`, take a `RingCache` without being told; `save_pretrained` stores the
     design point in `config.json`. A model that is converted already keeps its scalers and moves to the new design
-    point, which is logged.
+    point, which is logged, unless that keeps other heads digital and is the same otherwise. Layers and heads that are
+    digital attend with softmax as the model did: with its scale, its sliding window and its learned sinks, and with
+    keys and values as they are. They have scalers all the same.
 
     The model is tried, in evaluation mode and without gradients: it reads two tokens with softmax, which shows how each
     layer calls attention (heads, head_dim, scale, window) and whether it computes anything beside; converted, it reads
@@ -48,6 +52,8 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
         model: a causal decoder that uses transformers' attention interface.
         config: the design point, or a shipped one's name. Where it leaves the token period open, the period follows
             from the model's number of layers.
+        digital: layers and heads to keep digital, as in the design point's field of that name, in whose place they
+            come; None: those of the design point.
 
     Returns:
         The same model.
@@ -55,15 +61,16 @@ def convert_(model: PreTrainedModel, config: GainCellConfig | str) -> PreTrained
     Raises:
         InputError: a model that gain cells cannot serve: encoder, cross-attention, additive position bias, soft cap,
             sparse attention, keys and values of different head_dim, a cache of its own, two attentions a layer, layers
-            that do not go on from their states; with PEFT's adapters in it; or a `quantization_config` that cannot be
-            kept.
+            that do not go on from their states; with PEFT's adapters in it; layers or heads to keep digital that it has
+            not; or a `quantization_config` that cannot be kept.
     """
-    return _converted(model, config, tried=True)
+    config = _checked(model, config)
+    return _converted(model, config if digital is None else config.replace(digital=digital), tried=True)
 
 
 def convert_untried_(model: PreTrainedModel, config: GainCellConfig) -> PreTrainedModel:
     """`convert_` of a model whose weights are still to be loaded: what can be told without running it."""
-    return _converted(model, config, tried=False)
+    return _converted(model, _checked(model, config), tried=False)
 
 
 def _checked(model: PreTrainedModel, config: GainCellConfig | str) -> GainCellConfig:
@@ -83,24 +90,26 @@ def _checked(model: PreTrainedModel, config: GainCellConfig | str) -> GainCellCo
     return config
 
 
-def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: bool) -> PreTrainedModel:
-    config, modules = _checked(model, config), check_servable(model)
+def _converted(model: PreTrainedModel, config: GainCellConfig, *, tried: bool) -> PreTrainedModel:
+    modules = check_servable(model)
     config = config.for_layers(len(modules))
-    check_design(config)
+    check_design(config.for_layer(0))
     before, fresh = design_point(model), not scalers_of(model)
     if before is not None and before != config:
         _check_same_digital_side(before, config)
     tried = tried and can_run(model)
-    calls = softmax_calls(model, modules, config.window) if tried and fresh else {}
+    calls = softmax_calls(model, modules, max(config.window, LONGEST)) if tried and fresh else {}
     layers = {
         name: _layer(name, module, model, config.for_layer(layer), calls.get(name))
         for layer, (name, module) in enumerate(modules.items())
     }
+    for layer, scalers in enumerate(layers.values()):
+        scalers.digital = config.digital_heads(layer, scalers.heads)
     with _all_or_nothing(model, modules) as undo:
         for name, module in modules.items():
             present = scalers_in(module)
             if present is not None:
-                present.config = layers[name].config
+                present.config, present.digital = layers[name].config, layers[name].digital
                 continue
             module.gaincell = layers[name]
         if fresh:
@@ -120,7 +129,7 @@ def _converted(model: PreTrainedModel, config: GainCellConfig | str, *, tried: b
         if tried:
             dry_run(model, modules)
     model.save_pretrained = partial(save_pretrained, model)  # pyright: ignore[reportAttributeAccessIssue]
-    if before is not None and before != config:
+    if before is not None and before.replace(digital=config.digital) != config:
         logger.warning("design point changed from %s to %s", before.name, config.name)
     return model
 
@@ -142,7 +151,7 @@ def _all_or_nothing(model: PreTrainedModel, modules: dict[str, nn.Module]) -> It
     holders += [(own, "_prepare_cache_for_generation"), (own, "_no_split_modules")]
     kept = [(holder, field, holder[field]) for holder, field in holders if field in holder]
     scalers = {module: scalers_in(module) for module in modules.values()}
-    configs = {module: present.config for module, present in scalers.items() if present is not None}
+    configs = {m: (present.config, present.digital) for m, present in scalers.items() if present is not None}
     undo: list[Callable[[], None]] = []
     try:
         yield undo
@@ -157,7 +166,7 @@ def _all_or_nothing(model: PreTrainedModel, modules: dict[str, nn.Module]) -> It
         for module in modules.values():
             present = scalers_in(module)
             if present is not None and module in configs:
-                present.config = configs[module]
+                present.config, present.digital = configs[module]
             elif present is not None:
                 del module.gaincell
         raise
@@ -206,17 +215,19 @@ def _layer(
     heads = int(getattr(module, "num_heads", None) or text_config.num_attention_heads)
     kv_heads = heads // int(getattr(module, "num_key_value_groups", 1))
     head_dim = int(_field(module, "qk_head_dim", "head_dim") or text_config.hidden_size // heads)
-    scaling, window = softmax_scale(module), config.window
-    config = _layer_config(name, module, text_config, config)
+    scaling, own_window = softmax_scale(module), _own_window(module, text_config)
+    config = _layer_config(name, own_window, config)
     if call is not None:
-        if config.window != (call.window or window):
+        if call.window != own_window and not (call.window is None and (own_window or 0) >= LONGEST):
             raise InputError(
                 f"{type(model).__name__} attends to {call.window or 'all'} tokens in {name}, where its config tells of "
-                f"{config.window}; gain cells cannot serve it."
+                f"{own_window or 'all'}; gain cells cannot serve it."
             )
         heads, kv_heads, head_dim, scaling = call.heads, call.kv_heads, call.head_dim, call.scaling
     device, hidden = _device(module), text_config.hidden_size
-    return HeadScalers(heads, kv_heads, config, scaling, device, head_dim=head_dim, hidden=hidden)
+    scalers = HeadScalers(heads, kv_heads, config, scaling, device, head_dim=head_dim, hidden=hidden)
+    scalers.own_window = own_window
+    return scalers
 
 
 def _device(module: nn.Module) -> torch.device:
@@ -249,13 +260,17 @@ def softmax_scale(module: nn.Module) -> float:
     return float(scaling) if isinstance(scaling, float | int) else float(getattr(module, "head_dim", 1)) ** -0.5
 
 
-def _layer_config(name: str, module: nn.Module, text_config: Any, config: GainCellConfig) -> GainCellConfig:
-    """The ring has the smaller of the design point's window and the layer's own sliding window."""
+def _own_window(module: nn.Module, text_config: Any) -> int | None:
+    """The layer's own sliding window, as its fields say; None without."""
     # Mistral and its kin keep one window for all layers in the model's config, and none in the module.
     sliding = getattr(module, "sliding_window", getattr(text_config, "sliding_window", None))
-    if not getattr(module, "is_sliding", True):
-        return config
-    if not isinstance(sliding, int) or not 0 < sliding < config.window:
+    slides = getattr(module, "is_sliding", True) and isinstance(sliding, int) and sliding > 0
+    return sliding if slides else None
+
+
+def _layer_config(name: str, sliding: int | None, config: GainCellConfig) -> GainCellConfig:
+    """The ring has the smaller of the design point's window and the layer's own sliding window."""
+    if sliding is None or sliding >= config.window:
         return config
     if sliding % config.subtile_columns:
         raise InputError(

@@ -13,10 +13,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from gaincell.errors import InputError
 from gaincell.models.arguments import check_arguments, learned_sinks
 from gaincell.models.intake import attends_with_softmax, layer_input, running
+from gaincell.models.kept_tokens import seen_alone
 from gaincell.models.packed_refused import PACKED
 from gaincell.models.ring_cache import RingLayer, first_value
 from gaincell.models.scalers import HeadScalers, fetched, scalers_in
-from gaincell.models.softmax import softmax_attention
+from gaincell.models.softmax import digital_attention, softmax_attention, softmax_weights
 from gaincell.ops import attention, attention_map
 from gaincell.ops.precision import without_autocast
 
@@ -38,10 +39,11 @@ def gaincell_attention(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Scale, attend in gain cells, scale back.
+    """Scale, attend in gain cells, scale back; digital heads attend with softmax, by keys and values as they are.
 
-    transformers' `scaling` is ignored (folded into a of q at conversion), and so is `dropout`: the arrays have none.
-    So are a module's own learned sinks: they are a term of the sum that softmax divides by.
+    In the arrays transformers' `scaling` is ignored (folded into a of q at conversion), and so is `dropout`: they have
+    none. So are a module's own learned sinks: they are a term of the sum that softmax divides by. Of a layer with
+    digital heads the arrays compute all heads, and softmax replaces those (a choice: simple and exact).
 
     Args:
         module: an attention module with `HeadScalers` under the name `gaincell`.
@@ -49,7 +51,8 @@ def gaincell_attention(
         attention_mask: (B, positions) padding mask, or None.
 
     Returns:
-        (B, n, Hq, D) in the query's dtype, and phi (B, Hq, n, n) when attentions are asked for.
+        (B, n, Hq, D) in the query's dtype, and when attentions are asked for phi (B, Hq, n, n), of digital heads
+        softmax's weights.
     """
     scalers = scalers_in(module)
     if scalers is None:
@@ -57,8 +60,8 @@ def gaincell_attention(
             "this model attends as 'gaincell' but was not converted; call gaincell.convert_(model, config)."
         )
     check_arguments(module, kwargs)
+    scale = query.shape[3] ** -0.5 if scaling is None else float(scaling)
     if attends_with_softmax():
-        scale = query.shape[3] ** -0.5 if scaling is None else scaling
         return softmax_attention(query, key, value, scale, learned_sinks(module, kwargs)), None
     _check_operands(query, key, value)
     module_running = running(scalers)
@@ -66,8 +69,14 @@ def gaincell_attention(
     if ring is not None:
         ring.arrive(key, value)
     real = _real_tokens(attention_mask, query.shape[2], cached=ring is not None)
-    follows = ring is not None and ring.started and query.shape[2] == 1
     want_map = bool(kwargs.get("output_attentions")) or _attentions_are_captured()
+    if want_map and ring is not None and ring.length:
+        raise InputError("output_attentions needs the whole sequence in one forward pass, without a cache.")
+    softmax = _Softmax(scalers, ring, real, scale, learned_sinks(module, kwargs), dropout, want_map=want_map)
+    if scalers.is_digital:
+        out, weights = softmax(query, key, value)
+        return out.transpose(1, 2).contiguous(), weights
+    follows = ring is not None and ring.started and query.shape[2] == 1
     attending = _Attending(scalers, ring, real, follows=follows, want_map=want_map)
     # Where one token follows others, most of the time goes into starting operations: inference mode saves some.
     inference = torch.inference_mode() if follows and not torch.is_grad_enabled() else nullcontext()
@@ -75,6 +84,11 @@ def gaincell_attention(
     with inference, without_autocast(query.device.type), fetched(scalers):
         # Through the scalers' own call, so that hooks that fetch their weights find them.
         out, phi = scalers(attending, query, key, value, *x)
+    if scalers.digital:
+        heads = torch.tensor(scalers.digital, device=query.device)
+        own, weights = softmax(query, key, value)
+        out = out.index_copy(1, heads, own.to(out.dtype))
+        phi = None if phi is None or weights is None else phi.index_copy(1, heads, weights.to(phi.dtype))
     return out.transpose(1, 2).contiguous().to(query.dtype), phi
 
 
@@ -106,8 +120,6 @@ class _Attending:
         pad = None if real is None else (~real).sum(1)
         phi = None
         if self.want_map:
-            if ring is not None and ring.length:
-                raise InputError("output_attentions needs the whole sequence in one forward pass, without a cache.")
             phi = attention_map(q, k, scalers.config, pad=pad, preset=preset, absent=absent).to(query.dtype)
         if ring is not None:
             out = ring.extend(q, k, v, real, preset, absent)
@@ -131,6 +143,47 @@ class _Attending:
         absent = scalers.sinks.absent(value, None if self.follows else before)
         first = first_value(value, before) if ring is None else ring.keep_first(value, before)
         return preset, absent, partial(scalers.sinks.mix, first=first, x=x, before=seen)
+
+
+@dataclass(slots=True)
+class _Softmax:
+    """Attention of one module's digital heads in one forward pass.
+
+    Attributes:
+        scalers: the module's, which say which heads these are.
+        ring: its layer of the cache, if there is one.
+        real: (B, n), false at left pads; None where there are none.
+        scale: of the scores.
+        sinks: (Hq,) the module's own learned sinks, if it has some.
+        dropped: share of the weights that training drops.
+        want_map: whether the weights are asked for.
+    """
+
+    scalers: HeadScalers
+    ring: RingLayer | None
+    real: Tensor | None
+    scale: float
+    sinks: Tensor | None
+    dropped: float
+    want_map: bool
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, digital heads, n, D), zero at pads, and the weights; of all heads' queries, keys and values."""
+        scalers, sinks, real = self.scalers, self.sinks, self.real
+        some, groups = list(scalers.digital), list(scalers.digital_kv)
+        if not scalers.is_digital:
+            query, key, value = query[:, some], key[:, groups], value[:, groups]
+            sinks = None if sinks is None else sinks[some]
+        if self.ring is None:
+            key, value, mask = seen_alone(key, value, real, scalers.own_window)
+        else:
+            key, value, mask = self.ring.keep(key, value, real)
+        if not scalers.is_digital:
+            own = [groups.index(head * scalers.kv_heads // scalers.heads) for head in some]
+            key, value = key[:, own], value[:, own]
+        out = digital_attention(query, key, value, self.scale, sinks, mask, self.dropped)
+        weights = softmax_weights(query, key, self.scale, sinks, mask).to(query.dtype) if self.want_map else None
+        return (out if real is None else out * real[:, None, :, None]), weights
 
 
 def _check_operands(query: Tensor, key: Tensor, value: Tensor) -> None:

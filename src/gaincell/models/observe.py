@@ -10,6 +10,7 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.hardware.activity import UNQUANTISED_LEVELS, Activity
 from gaincell.models.attention_modules import scalers_of
+from gaincell.models.scalers import HeadScalers
 from gaincell.ops.dense import dense
 from gaincell.ops.leak import aged_voltage, since_written
 from gaincell.ops.model import array_model
@@ -24,7 +25,8 @@ def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token i
 
     Circuits are as the design point has them, though operands are not rounded to `matmul`. Charges that cells draw are
     those of the charge law at a cell's age: what differs from cell to cell is left out, and feedthrough. Cells without
-    levels are counted, and their charges taken, at the nearest of `UNQUANTISED_LEVELS`.
+    levels are counted, and their charges taken, at the nearest of `UNQUANTISED_LEVELS`. Digital heads do nothing in the
+    arrays: theirs is 0 throughout.
 
     Args:
         model: a converted model.
@@ -32,7 +34,7 @@ def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token i
         text: what they are, in a few words.
 
     Raises:
-        InputError: a model that is not converted; ids of another shape.
+        InputError: a model that is not converted, or with digital layers alone; ids of another shape.
     """
     layers = scalers_of(model)
     if not layers:
@@ -52,8 +54,24 @@ def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token i
         for scalers in layers.values():
             scalers.observer = None
     means = [tally.means() for tally in tallies]
+    drawn = next((of_layer for of_layer in means if of_layer), None)
+    if drawn is None:
+        raise InputError("all layers of the model are digital, so there is nothing for its arrays to do.")
+    for index, scalers in enumerate(layers.values()):
+        if scalers.is_digital:
+            means[index] = {name: torch.zeros_like(x) for name, x in drawn.items()}
+        else:
+            _silence(means[index], scalers)
     arrays = {name: torch.stack([of_layer[name] for of_layer in means]).numpy() for name in means[0]}
     return Activity(**arrays, tokens=ids.numel(), text=text)
+
+
+def _silence(means: dict[str, Tensor], scalers: HeadScalers) -> None:
+    """Digital heads drive no arrays, and where all heads that share a key/value head are digital, nothing is stored."""
+    shared = scalers.heads // scalers.kv_heads
+    stored = [n for n in range(scalers.kv_heads) if set(range(n * shared, (n + 1) * shared)) <= {*scalers.digital}]
+    for name, x in means.items():
+        x[stored if name in ("key_codes", "value_codes") else list(scalers.digital)] = 0.0
 
 
 class _Tally:

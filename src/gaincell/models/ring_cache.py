@@ -10,24 +10,34 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.attention_modules import scalers_of
 from gaincell.models.intake import note_ring
+from gaincell.models.kept_tokens import KeptTokens, Seen
 from gaincell.models.other_layers import cache_layers, holds_states
+from gaincell.models.scalers import HeadScalers
 from gaincell.ops import Ring
 
 
 class RingLayer(CacheLayerMixin):
-    """One layer's ring. `update` hands the new tokens on; the attention function writes them.
+    """One layer's ring, and what its digital heads keep. `update` hands the new tokens on; attention writes them.
 
     Scaling and conversion belong to the attention module, so the keys and values that transformers passes in cannot be
     stored yet: `update` returns them, whatever they are (some families pass what keys are yet to be made of), and tells
-    the module that runs of the ring; the attention function calls `arrive` and `extend`.
+    the module that runs of the ring; the attention function calls `arrive`, then `extend`, `keep` or both.
+
+    Args:
+        config: the layer's design point.
+        packed: store two codes a byte.
+        arrays: whether any of its heads attend in gain cells.
+        kept: what its digital heads keep, where it has some.
     """
 
     is_sliding = False
     is_croppable = True
 
-    def __init__(self, config: GainCellConfig, packed: bool = False) -> None:
+    def __init__(
+        self, config: GainCellConfig, packed: bool = False, *, arrays: bool = True, kept: KeptTokens | None = None
+    ) -> None:
         super().__init__()
-        self.config, self.packed = config, packed
+        self.config, self.packed, self.arrays, self.kept = config, packed, arrays, kept
         self.ring: Ring | None = None
         self.length = 0
         #: (B, Hkv, 1, D): each row's first value, where sinks are digital.
@@ -41,8 +51,9 @@ class RingLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         """Allocate the arrays for the batch, heads and device of the first tokens."""
         batch, kv_heads, _, head_dim = key_states.shape
-        self.ring = Ring(batch, kv_heads, head_dim, self.config, key_states.device, packed=self.packed)
-        self.is_initialized = True
+        if self.arrays:
+            self.ring = Ring(batch, kv_heads, head_dim, self.config, key_states.device, packed=self.packed)
+        self.rows, self.is_initialized = batch, True
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Hand the new tokens (B, Hkv, n, D) to the attention function, which writes them."""
@@ -58,8 +69,16 @@ class RingLayer(CacheLayerMixin):
     def arrive(self, key: Tensor, value: Tensor) -> None:
         """Note that the attention function got what `update` handed on: what it then refuses is not lost on the way."""
         self._handed_on = False
-        if self.ring is None:
+        if self.ring is None and not self.length:
             self.lazy_initialization(key, value)
+
+    def keep(self, key: Tensor, value: Tensor, real: Tensor | None) -> Seen:
+        """Keep keys and values (B, n heads, n, D) that digital heads read, and give all that the new tokens see."""
+        assert self.kept is not None
+        if not self.arrays:
+            self.length += key.shape[2]
+        self.kept.record_past = self.record_past
+        return self.kept.extend(key, value, real)
 
     @property
     def written(self) -> Tensor:
@@ -102,16 +121,20 @@ class RingLayer(CacheLayerMixin):
         """How many positions `crop` would take back; -1 where it would refuse."""
         length = self.length
         tokens = min(-tokens_to_remove, length) if tokens_to_remove <= 0 else max(length - tokens_to_remove, 0)
-        return tokens if self.ring is None or self.ring.can_take_back(tokens) else -1
+        held = (holder for holder in (self.ring, self.kept) if holder is not None)
+        return tokens if all(holder.can_take_back(tokens) for holder in held) else -1
 
     def crop(self, tokens_to_remove: int) -> None:
         """Take back the last positions (-n: so many; n > 0: all but the first n), as `RingCache.crop` does."""
         tokens = self.to_crop(tokens_to_remove)
-        if self.ring is None or not tokens:
+        if not tokens:
             return
-        self.ring.take_back(tokens)
+        if self.kept is not None:
+            self.kept.take_back(tokens)
+        if self.ring is not None:
+            self.ring.take_back(tokens)
+            self.started = bool((self.written > 0).all())
         self.length -= tokens
-        self.started = bool((self.written > 0).all())
 
     def get_seq_length(self) -> int:
         """Positions seen so far, pads included."""
@@ -132,8 +155,9 @@ class RingLayer(CacheLayerMixin):
     def reset(self) -> None:
         """Forget every token."""
         self.length, self._handed_on, self.first, self.started = 0, False, None, False
-        if self.ring is not None:
-            self.ring.reset()
+        for holder in (self.ring, self.kept):
+            if holder is not None:
+                holder.reset()
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Follow beam search."""
@@ -145,27 +169,38 @@ class RingLayer(CacheLayerMixin):
             indices = indices.to(self.ring.count.device)
             self.ring.reorder(indices)
             self.first = None if self.first is None else self.first.index_select(0, indices)
+        if self.kept is not None:
+            self.kept.select(indices)
+        self.rows = len(indices)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat every row."""
-        if self.ring is not None:
-            rows = torch.arange(self.ring.count.shape[0], device=self.ring.count.device)
+        if self.length:
+            rows = torch.arange(self.rows)
             self.batch_select_indices(rows.repeat_interleave(repeats))
 
     def offload(self) -> None:
         """Move the arrays to the CPU."""
-        if self.ring is not None:
-            self._device = self.ring.count.device
+        where = self._where
+        if where is not None:
+            self._device = where
             self._move("cpu")
 
     def prefetch(self) -> None:
         """Move the arrays back."""
-        if self.ring is not None and hasattr(self, "_device"):
+        if self._where is not None and hasattr(self, "_device"):
             self._move(self._device)
 
+    @property
+    def _where(self) -> torch.device | None:
+        """The device of what is kept; None while nothing is."""
+        key = None if self.kept is None else self.kept.key
+        return (None if key is None else key.device) if self.ring is None else self.ring.count.device
+
     def _move(self, device: torch.device | str) -> None:
-        assert self.ring is not None
-        self.ring.to(device)
+        for holder in (self.ring, self.kept):
+            if holder is not None:
+                holder.to(device)
         self.first = None if self.first is None else self.first.to(device)
 
 
@@ -174,8 +209,8 @@ class RingAndStatesLayer(LinearAttentionLayer, RingLayer):
 
     is_compileable = False
 
-    def __init__(self, config: GainCellConfig, packed: bool = False, number_of_states: int = 1) -> None:
-        RingLayer.__init__(self, config, packed)
+    def __init__(self, config: GainCellConfig, packed: bool = False, number_of_states: int = 1, **heads: Any) -> None:
+        RingLayer.__init__(self, config, packed, **heads)
         LinearAttentionLayer.__init__(self, number_of_states=number_of_states)
 
     def lazy_initialization(self, *keys_and_values: Any, **states: Any) -> None:
@@ -216,8 +251,11 @@ def first_value(value: Tensor, before: Tensor) -> Tensor:
 
 
 class RingCache(Cache):
-    """What `generate` uses for a converted model: one ring an attention layer, and for layers of another kind (state
-    spaces, recurrences, convolutions) the states that transformers keeps of them.
+    """What `generate` uses for a converted model.
+
+    That is one ring an attention layer; keys and values as they are in the place of a digital layer's ring, and beside
+    the ring of a layer that has digital heads; and of layers of another kind (state spaces, recurrences, convolutions)
+    the states that transformers keeps of them.
 
     Args:
         model: a converted model.
@@ -235,7 +273,7 @@ class RingCache(Cache):
         if not scalers:
             raise InputError("RingCache needs a converted model; call gaincell.convert_(model, config) first.")
         found: Any = model
-        places = {found.get_submodule(name).layer_idx: each.config for name, each in scalers.items()}
+        places = {found.get_submodule(name).layer_idx: each for name, each in scalers.items()}
         layers = cache_layers(found)
         for index, other in enumerate(layers):
             if index in places:
@@ -289,17 +327,23 @@ class RingCache(Cache):
     def bytes_per_token(self) -> float:
         """Bytes that one token of one row takes over all layers; known once the cache has been used."""
         rings = [layer.ring for layer in self.layers if isinstance(layer, RingLayer) and layer.ring is not None]
-        return sum(ring.nbytes / (ring.codes.shape[1] * ring.config.window) for ring in rings)
+        kept = [layer.kept for layer in self.layers if isinstance(layer, RingLayer) and layer.kept is not None]
+        of_rings = sum(ring.nbytes / (ring.codes.shape[1] * ring.config.window) for ring in rings)
+        return of_rings + sum(x.nbytes / (x.key.shape[0] * x.key.shape[2]) for x in kept if x.key is not None)
 
     @property
     def bf16_bytes_per_token(self) -> float:
         """What a bfloat16 cache of the same keys and values takes per token."""
         rings = [layer.ring for layer in self.layers if isinstance(layer, RingLayer) and layer.ring is not None]
-        return sum(2 * ring.codes[:, 0, :, 0].numel() * (2 if ring.packed else 1) for ring in rings)
+        alone = [layer.kept for layer in self.layers if isinstance(layer, RingLayer) and layer.ring is None]
+        kept = sum(4 * x.key[0, :, 0].numel() for x in alone if x is not None and x.key is not None)
+        return kept + sum(2 * ring.codes[:, 0, :, 0].numel() * (2 if ring.packed else 1) for ring in rings)
 
 
-def _layer(config: GainCellConfig, packed: bool, other: Any) -> RingLayer:
+def _layer(scalers: HeadScalers, packed: bool, other: Any) -> RingLayer:
     """The ring in the place of what transformers keeps of a layer, with its states where it has some."""
+    kept = KeptTokens(scalers.own_window) if scalers.digital else None
     if isinstance(other, LinearAttentionLayer):
-        return RingAndStatesLayer(config, packed, getattr(other, "number_of_states", 1))
-    return RingLayer(config, packed)
+        states = getattr(other, "number_of_states", 1)
+        return RingAndStatesLayer(scalers.config, packed, states, arrays=not scalers.is_digital, kept=kept)
+    return RingLayer(scalers.config, packed, arrays=not scalers.is_digital, kept=kept)

@@ -54,6 +54,8 @@ class HeadScalers(nn.Module):
         preset: predicts each query's offset on S / S_sat where the design point has a score preset, else None.
         sinks: mixes the sinks in where they are digital, else None.
         scaling: what a of q started at.
+        digital: query heads, ascending, that attend with softmax instead; their scalers are there all the same.
+        own_window: tokens that softmax looks back to in this layer, itself among them; None: all.
         hook_numbers: those that torch has given to the hooks of conversion, which a pickle takes along.
         observer: called with q, k, v, preset and absent as the arrays get them, where somebody watches.
     """
@@ -71,6 +73,8 @@ class HeadScalers(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.heads, self.kv_heads, self.scaling = config, heads, kv_heads, scaling
+        self.digital: tuple[int, ...] = ()
+        self.own_window: int | None = None
         self.hook_numbers: object = None
         self.observer: Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None], None] | None = None
 
@@ -89,6 +93,16 @@ class HeadScalers(nn.Module):
     def reads_input(self) -> bool:
         """Whether the preset or the sinks are predicted from the layer's input."""
         return self.preset is not None or self.sinks is not None
+
+    @property
+    def is_digital(self) -> bool:
+        """Whether all heads attend with softmax, and no arrays do."""
+        return len(self.digital) == self.heads
+
+    @property
+    def digital_kv(self) -> tuple[int, ...]:
+        """Key/value heads that the digital heads read, ascending."""
+        return tuple(sorted({head * self.kv_heads // self.heads for head in self.digital}))
 
     def forward(self, attend: Callable[..., Any], *operands: Tensor) -> Any:
         """`attend` (q, k, v, x), which scales with these: whoever shards parameters gathers them around this call.

@@ -21,10 +21,10 @@ def take_subtiles(
 ) -> list[SubTile]:
     """Run a converted model, and take out what queries do in some of its sub-tiles.
 
-    Sub-tiles come from layers spread evenly over the model; head, query (of the second half of the text) and output
-    lines are drawn. Every other one is drawn at random among the full sub-tiles, with tokens at random; between them
-    stand those whose pulses add up to most for their query, with the tokens of the longest pulses. With all their
-    tokens, only those are taken.
+    Sub-tiles come from layers spread evenly over those with arrays; head (of those that are not digital), query (of the
+    second half of the text) and output lines are drawn. Every other one is drawn at random among the full sub-tiles,
+    with tokens at random; between them stand those whose pulses add up to most for their query, with the tokens of the
+    longest pulses. With all their tokens, only those are taken.
 
     Args:
         model: a converted model.
@@ -35,12 +35,15 @@ def take_subtiles(
         seed: of what is drawn.
 
     Raises:
-        InputError: a model that is not converted, queries or cells without levels, or too few tokens to fill a
-            sub-tile.
+        InputError: a model that is not converted, or with digital layers alone; queries or cells without levels, or too
+            few tokens to fill a sub-tile.
     """
-    layers = list(scalers_of(model).values())
-    if not layers:
+    every = list(scalers_of(model).values())
+    if not every:
         raise InputError("the model attends with softmax, so there are no columns to take; convert it first.")
+    layers = [scalers for scalers in every if not scalers.is_digital]
+    if not layers:
+        raise InputError("all layers of the model are digital, so there are no columns to take.")
     if any(scalers.config.query_levels is None or scalers.config.stored_levels is None for scalers in layers):
         raise InputError("columns are taken as codes, so the design point needs query_levels and stored_levels.")
     length = ids.shape[1]
@@ -57,7 +60,8 @@ def take_subtiles(
     def watch(layer: int) -> None:
         def observe(q: Tensor, k: Tensor, v: Tensor, preset: Tensor | None, absent: Tensor | None) -> None:
             for i in wanted[layer]:
-                head, query = int(draw.integers(q.shape[1])), int(draw.integers(length // 2, length))
+                analog = [head for head in range(q.shape[1]) if head not in layers[layer].digital]
+                head, query = analog[int(draw.integers(len(analog)))], int(draw.integers(length // 2, length))
                 own = head * k.shape[1] // q.shape[1]
                 arrays = _Arrays(
                     q[:1, head : head + 1],
@@ -67,7 +71,7 @@ def take_subtiles(
                     None if absent is None else absent[:1, own : own + 1],
                 )
                 config = layers[layer].config.ideal()
-                name = f"layer {layer}, head {head}, query {query}"
+                name = f"layer {every.index(layers[layer])}, head {head}, query {query}"
                 at_random = i % 2 == 0 and tokens < config.subtile_columns
                 found[i] = _subtile(arrays, config, query, name, tokens, channels, draw, at_random=at_random)
 

@@ -15,6 +15,7 @@ from gaincell.errors import InputError
 from gaincell.models.arguments import check_arguments, learned_sinks, unserved_argument
 from gaincell.models.intake import running, taking_in
 from gaincell.models.interface import gaincell_attention, gaincell_mask
+from gaincell.models.kept_tokens import seen_alone
 from gaincell.models.other_layers import check_states
 from gaincell.models.ring_cache import RingCache
 from gaincell.models.scalers import HeadScalers, scalers_in
@@ -24,7 +25,7 @@ from gaincell.ops import naive_attention
 _IMPLEMENTATION = "gaincell-trial"
 _TOKENS = (5, 7, 6)  # any will do
 #: As far as chunks of fixed position are looked for.
-_LONGEST = 2**17
+LONGEST = 2**17
 _BLOCKED = -1e4  # what is added to a score that must not count is below this in every dtype
 
 _attend: ContextVar[Callable[..., Any]] = ContextVar("gaincell_trial_attend")
@@ -183,7 +184,8 @@ def dry_run(model: PreTrainedModel, modules: dict[str, nn.Module]) -> None:
         with taking_in(scalers, x, found.ring):
             out, phi = gaincell_attention(module, q, k, v, attention_mask, **kwargs)
         seen[module].append((*operands, out.transpose(1, 2)))
-        if len(seen[module]) == 2 and not _is_the_oracles(scalers, seen[module]):
+        softmax = _scale(query, kwargs.get("scaling"), names[module]), learned_sinks(module, kwargs)
+        if len(seen[module]) == 2 and not _is_the_oracles(scalers, seen[module], *softmax):
             raise _UnservedError(f"does not attend in {names[module]} as the oracle does")
         return out.to(query.dtype), phi
 
@@ -300,16 +302,28 @@ def _check_operands(query: Tensor, key: Tensor, value: Tensor, mask: Any, name: 
 def _reach_of(mask_function: Callable[..., Any], reach: int, device: torch.device) -> tuple[int | None, bool]:
     """Of a mask over a long text: how many tokens a query sees (None: `reach` or more), and whether that jumps."""
     row = torch.zeros((), dtype=torch.long, device=device)
-    position = torch.arange(1, max(reach, _LONGEST) + 1, device=device)
+    position = torch.arange(1, max(reach, LONGEST) + 1, device=device)
     sees_last = torch.as_tensor(mask_function(row, row, position, position - 1)).expand(len(position))
     seen = torch.as_tensor(mask_function(row, row, position[-1], position[-1] - position[:reach] + 1)).expand(reach)
     count = int(seen.sum())
     return (count if count < reach else None), not bool(sees_last.all())
 
 
-def _is_the_oracles(scalers: HeadScalers, seen: list[tuple[Tensor, ...]]) -> bool:
-    """Whether a module that was called with parts of a text put out what the oracle does of the whole."""
+def _is_the_oracles(scalers: HeadScalers, seen: list[tuple[Tensor, ...]], scale: float, learned: Tensor | None) -> bool:
+    """Whether a module that was called with parts of a text put out what the oracle does of the whole.
+
+    Of digital heads that is softmax with this scale, and with learned sinks where the module has some.
+    """
     q, k, v, x, out = (torch.cat(list(parts), -2) for parts in zip(*seen, strict=True))
+    if scalers.digital:
+        some = list(scalers.digital)
+        mask = seen_alone(k, v, None, scalers.own_window).mask
+        wanted = softmax_attention(q, k, v, scale, learned, mask).transpose(1, 2)[:, some]
+        error = (out[:, some] - wanted).abs().max()
+        if bool(error > torch.finfo(torch.float32).eps ** 0.5 * wanted.abs().max()):
+            return False
+    if scalers.is_digital:
+        return True
     before = torch.arange(q.shape[2], device=q.device).expand(len(q), -1)
     within = before.clamp(max=scalers.config.window)
     preset = None if scalers.preset is None else scalers.preset(x, within)
@@ -319,6 +333,8 @@ def _is_the_oracles(scalers: HeadScalers, seen: list[tuple[Tensor, ...]]) -> boo
     expected = scalers.scale("out", expected)
     if scalers.sinks is not None:
         expected = scalers.sinks.mix(expected, v[:, :, :1], x, within)
+    analog = [head for head in range(scalers.heads) if head not in scalers.digital]
+    out, expected = out[:, analog], expected[:, analog]
     error = (out - expected).abs()
     exact = scalers.config.matmul == "float32" and q.dtype == torch.float64
     # Of what lies on the edge of two codes, rounding may put some on the other side.

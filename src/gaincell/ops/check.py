@@ -91,12 +91,18 @@ def _check_rows(shape: tuple[int, int, int], operands: dict[str, Tensor]) -> Non
 def check_design(config: GainCellConfig) -> None:
     """Raise InputError where the design point cannot be computed.
 
-    It is none, its leak is not set, its retention table is too short, or the path that it asks for by name lacks what
-    it needs. A ring is given its design point once, and checks it then.
+    It is none, its leak is not set, its retention table is too short, the path that it asks for by name lacks what it
+    needs, or it has digital heads, which are none of the arrays'. A ring is given its design point once, and checks it
+    then.
     """
     if not isinstance(config, GainCellConfig):
         raise InputError(
             f"config must be a GainCellConfig, such as GainCellConfig.named('leroux2025'); got {config!r}."
+        )
+    if config.digital:
+        raise InputError(
+            "the operator computes arrays alone, but this design point keeps heads digital; take the design point of "
+            "one layer (for_layer), or convert a model to it."
         )
     check_retention(config)
     check_path(array_model(config))
