@@ -48,6 +48,12 @@ def digital_heads(entries: Iterable[int | str], layer: int, heads: int) -> tuple
     return tuple(named)
 
 
+def analog_layers(entries: Iterable[int | str], layers: int) -> list[int]:
+    """Which of so many layers are not digital as a whole, ascending."""
+    whole = {layer for layer, head in map(_place, entries) if head is None}
+    return [layer for layer in range(layers) if layer not in whole]
+
+
 def check_layers(entries: Iterable[int | str], layers: int) -> None:
     """Refuse entries of layers that a model of so many, all of which attend, has not.
 

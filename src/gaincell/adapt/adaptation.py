@@ -100,6 +100,8 @@ def stages_plan(request: Request, chosen: tuple[Stage, ...], every: tuple[Stage,
         }
 
     def begin(model: PreTrainedModel) -> object:
-        return convert_(model, config) if start is None else load_adapter(model, start)
+        if start is None:
+            return convert_(model, config)
+        return load_adapter(model, start, digital=config.digital)
 
     return Plan(chosen, identity, begin, every, precision_apart=True)

@@ -77,7 +77,7 @@ def check_start(model: PreTrainedModel, config: GainCellConfig, start: str | Pat
                 f"adapter '{start}' is of design point '{saved.name}', and matching moves it to another cell only; "
                 f"{', '.join(differing)} must stay as there."
             )
-    elif found != wanted:
+    elif found.replace(digital=wanted.digital) != wanted:
         raise InputError(
             f"adapter '{start}' is of design point '{saved.name}', not of '{config.name}' as it is now; name that "
             "one, or move it to another cell with the stage matching."

@@ -23,6 +23,7 @@ from gaincell.adapt.stage import AdaptResult, Stage, Work
 from gaincell.adapt.text.cut import begins, cut_rows, read_rows, source_of, text_rows
 from gaincell.adapt.text.own_text import own_rows
 from gaincell.adapt.text.panel_refused import check_panel
+from gaincell.digital_heads import analog_layers
 from gaincell.errors import InputError
 from gaincell.models import base_hash, check_servable
 from gaincell.ops.check import check_design
@@ -164,7 +165,7 @@ def _begin(
         keep(settings, run.folder)
     work = Work(request, settings, run, plan.through(run), accelerator, None, rows)
     for stage in () if learn else reversed(work.stages):
-        run.check_reached(stage.name, len(check_servable(model)))
+        run.check_reached(stage.name, analog_layers(request.config.digital, len(check_servable(model))))
     for stage in work.stages:
         if isinstance(stage, Training):
             stage.check_same(work)

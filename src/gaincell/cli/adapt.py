@@ -69,6 +69,24 @@ def adapt(
         typer.Option("--from", help="An adapter to go on from with the stages matching or distill, by name or file."),
     ] = None,
     seed: options.Seed = 0,
+    sensitive: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity",
+            help="Learn nothing: with --from, put each layer of that adapter back to softmax, and say which to keep "
+            "digital.",
+        ),
+    ] = False,
+    budget: Annotated[
+        int | None, typer.Option("--digital-budget", min=0, help="With --sensitivity: choose so many, one by one.")
+    ] = None,
+    digital: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers and heads to keep digital, such as 24,18,20.3, in place of the design point's; with "
+            "--sensitivity those to try, of all."
+        ),
+    ] = None,
     rank: Annotated[
         int | None, typer.Option(min=1, help="Rank of the adapter's matrices; a few MB instead of exact differences.")
     ] = None,
@@ -99,7 +117,18 @@ def adapt(
     from gaincell.study.adapt_model import Asked, adapt_model, is_mixture, told
 
     began = time.monotonic()
+    if sensitive or budget is not None:
+        unread = (text if tokens is None else None, validate, stages, statistics, recipe, rank, save)
+        if not sensitive or start is None or tokens is not None or allow_missing or quick or any(unread[1:]):
+            raise InputError(
+                "--sensitivity measures an adapter: give it with --from, and of other options MODEL, --out, --text, "
+                "--digital-budget, --digital, --seed, --set and --json alone."
+            )
+        _measure(out, model, start, text, budget or 0, digital, {"seed": seed, **parse_settings(given or [])}, json)
+        return
     design_point = GainCellConfig.load(config)
+    if digital is not None:
+        design_point = design_point.replace(digital=options.split(digital))
     if recipe is not None and (stages, statistics, start) != (None, None, None):
         raise InputError(f"--recipe {recipe} has stages of its own; leave --stages, --statistics and --from out.")
     if text is not None and tokens is not None:
@@ -117,6 +146,7 @@ def adapt(
         raise InputError(f"--save-adapter {save} must be a file whose name ends in .safetensors.")
     how = {"config": config, "text": text, "tokens": tokens, "from": start, "recipe": recipe}
     how |= {"stages": ",".join(chosen) or None, "statistics": statistics, "seed": seed, "rank": rank}
+    how |= {"digital": digital}
     asked = Asked(
         out,
         design_point,
@@ -149,6 +179,38 @@ def adapt(
         for line in [] if found.result.outcome is None else told(found.result.outcome):
             screen.show(line)
         screen.say(f"evaluate it: gaincell evaluate {found.model}")
+
+
+def _measure(
+    out: Path,
+    model: str,
+    adapter: str,
+    text: str | None,
+    budget: int,
+    digital: str | None,
+    settings: dict[str, Any],
+    json: bool,
+) -> None:
+    """`gaincell adapt --sensitivity`."""
+    from gaincell.report.digital import sensitivities
+    from gaincell.study.find_digital import AskedDigital, find_digital
+
+    unread = sorted(settings.keys() - {"seed", "held_back", "length", "precision"})
+    if unread:
+        raise InputError(f"--set {unread[0]} is not read by --sensitivity; of settings it reads held_back and length.")
+    options.check_out(out)
+    entries = None if digital is None else options.split(digital)
+    asked = AskedDigital(out, adapter, model, text, budget, entries, settings)
+    found = find_digital(asked, options.load_model, screen)
+    if json:
+        screen.show_json({"adapter": adapter, **found.to_dict()})
+        return
+    for table in sensitivities(found.found):
+        screen.show_table(*table)
+    if found.found.chosen:
+        screen.show(f"digital: {options.joined(found.found.chosen[-1].digital)}")
+    for path in found.files:
+        screen.say(f"wrote {path}")
 
 
 def check_stages(

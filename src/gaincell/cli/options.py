@@ -9,6 +9,8 @@ import typer
 from gaincell.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gaincell.study.models import Load, Loaded
 
 Model = Annotated[
@@ -29,6 +31,25 @@ Device = Annotated[
     typer.Option("--device", help="Where models run, as torch calls it: cpu, cuda, cuda:1, mps; rounding differs."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+
+
+def split(entries: str) -> list[int | str]:
+    """Layers and heads to keep digital, from "24,18,20.3".
+
+    Raises:
+        InputError: one that is neither.
+    """
+    from gaincell.digital_heads import digital_entries
+
+    try:
+        return list(digital_entries([entry.strip() for entry in entries.split(",") if entry.strip()]))
+    except ValueError as error:
+        raise InputError(f"--digital '{entries}': {error}") from None
+
+
+def joined(entries: "Iterable[int | str]") -> str:
+    """What `split` reads."""
+    return ",".join(map(str, entries))
 
 
 def load_model(name_or_path: str, device: str = "cpu") -> "Loaded":

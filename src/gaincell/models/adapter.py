@@ -3,7 +3,7 @@
 import copy
 import difflib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from importlib import resources
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from gaincell.cell.cell import is_file
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.models.attention_modules import design_point, scalers_of
+from gaincell.models.attention_modules import blocks_of, design_point, scalers_of
 from gaincell.models.convert import convert_
 from gaincell.models.fingerprint import CONVERTED, base_hash, own_weights
 from gaincell.models.tensorfile import check_hash, read_metadata, read_tensors, write_tensors
@@ -137,7 +137,9 @@ def save_adapter(
 
 
 @torch.no_grad()
-def load_adapter(model: PreTrainedModel, name_or_path: str | Path) -> PreTrainedModel:
+def load_adapter(
+    model: PreTrainedModel, name_or_path: str | Path, digital: Iterable[int | str] | None = None
+) -> PreTrainedModel:
     """Convert a base model in place to an adapter's design point, and put on what adaptation learned.
 
     All or nothing: a refused adapter leaves the model as it was.
@@ -145,6 +147,10 @@ def load_adapter(model: PreTrainedModel, name_or_path: str | Path) -> PreTrained
     Args:
         model: the unconverted model that the adapter was made for, in float32 or wider.
         name_or_path: a shipped adapter's name (see `gaincell.models.adapter_names`), or a file of `save_adapter`.
+        digital: layers and heads to keep digital, in place of those that the adapter's design point names. A layer that
+            the adapter knows in gain cells, and that is to be digital as a whole, stays the original's in all of its
+            weights: what they learned, they learned for arrays. Single heads share theirs with others, so they attend
+            with softmax by the weights that the adapter brings.
 
     Returns:
         The same model.
@@ -152,10 +158,13 @@ def load_adapter(model: PreTrainedModel, name_or_path: str | Path) -> PreTrained
     Raises:
         InputError: no such adapter; a file that is damaged (by one bit, which its hash tells), truncated, no adapter,
             of a newer format, or from before files had a hash (see `seal_adapter`); another base model; a model that
-            is converted already or in a narrower dtype; parameters missing or of other shapes.
+            is converted already or in a narrower dtype; parameters missing or of other shapes; layers or heads to keep
+            digital that it has not.
     """
     with _located(name_or_path) as path:
         info, config = _read_info(path)
+        learned = config.digital
+        config = config if digital is None else config.replace(digital=digital)
         if scalers_of(model):
             raise InputError("the model attends in gain cells already; an adapter goes on the original softmax model.")
         _check_base(model, info, path)
@@ -163,7 +172,11 @@ def load_adapter(model: PreTrainedModel, name_or_path: str | Path) -> PreTrained
         _check_fit(_skeleton(model, config), changes, path)
     convert_(model, config)
     targets = own_weights(model) | _added(model)
+    blocks = blocks_of(model)
+    back = tuple(blocks[layer] for layer in set(config.digital) - set(learned) if isinstance(layer, int))
     for name, kept in changes.items():
+        if name.startswith(back) and CONVERTED not in name:
+            continue
         target = targets[name]
         if _WHOLE in kept:
             target.copy_(kept[_WHOLE])

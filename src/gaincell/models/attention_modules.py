@@ -22,6 +22,11 @@ def scalers_of(model: nn.Module) -> dict[str, HeadScalers]:
     return {name: scalers for name, scalers in found.items() if scalers is not None}
 
 
+def blocks_of(model: nn.Module) -> list[str]:
+    """What the names of all parameters of a layer begin with, its attention's and others', for each that attends."""
+    return [f"{name.rpartition('.')[0]}." for name in attention_modules(model)]
+
+
 def design_point(model: PreTrainedModel) -> GainCellConfig | None:
     """The design point of a converted model, or None."""
     saved = getattr(model.config, "quantization_config", None)

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -114,6 +115,22 @@ def layers_plot(layers: list[dict[str, float]], reference: dict[str, float] | No
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
 
     return _svg("layers", draw, 3.6)
+
+
+def sensitivity_plot(gains: Mapping[str, float], steps: Sequence[float]) -> str:
+    """KL in nats that each layer or head takes off alone, as bars; what is left of it with none, one, ... as a line."""
+
+    def draw(axes: Any) -> None:
+        axes.bar(list(gains), list(gains.values()), color=_SERIES[0], width=0.8, label="taken off by this one alone")
+        if len(steps) > 1:
+            axes.plot(range(len(steps)), steps, color=_SERIES[1], marker="o", label="left with 0, 1, ... of the best")
+        axes.axhline(0.0, color=_INK, linewidth=1)
+        axes.grid(axis="y")
+        axes.set_xlabel("kept digital")
+        axes.set_ylabel("KL from the original (nats a token)")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2)
+
+    return _svg("sensitivity", draw, 3.6)
 
 
 def timeline_plot(phases: list[tuple[str, float, float, tuple[str, ...]]]) -> str:

@@ -13,7 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from gaincell.adapt.settings import AdaptSettings, DistillSettings
 from gaincell.adapt.stages.rates import is_scaler, rms, sizes
 from gaincell.errors import InputError
-from gaincell.models import attention_modules
+from gaincell.models import attention_modules, scalers_of
 
 
 @contextmanager
@@ -21,7 +21,8 @@ def training_only(model: PreTrainedModel, settings: AdaptSettings) -> Iterator[N
     """Let only the parameters that `settings.distill.train` names require gradients.
 
     "attention": all of the attention modules (projections, norms of queries and keys, scalers) and every norm; "lora":
-    adapters on the projections, merged into them at the end, and the scalers; "all": everything.
+    adapters on the projections, merged into them at the end, and the scalers; "all": everything. Scalers of digital
+    layers never: nothing reads them.
 
     Raises:
         InputError: "lora" without the package peft.
@@ -73,7 +74,8 @@ def rate(step: int, steps: int, warmup: float) -> float:
 
 
 def _names(model: PreTrainedModel, train: str) -> set[str]:
-    names = {name for name, _ in model.named_parameters()}
+    unread = tuple(f"{name}.gaincell." for name, scalers in scalers_of(model).items() if scalers.is_digital)
+    names = {name for name, _ in model.named_parameters() if not name.startswith(unread)}
     if train == "all":
         return names
     if train == "lora":

@@ -1,6 +1,7 @@
 """A run directory: what was done stays done, whole or not at all."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,10 @@ class Run:
         """The metrics but for those of a stage after `step`."""
         return [m for m in self.metrics() if m["stage"] != stage or m.get("step", 0) <= step]
 
-    def check_reached(self, stage: str, layers: int) -> None:
-        """Raise InputError unless a stage has a checkpoint, or all of its layers are finished."""
+    def check_reached(self, stage: str, layers: Iterable[int]) -> None:
+        """Raise InputError unless a stage has a checkpoint, or all of these layers are finished."""
         checkpoints = (self.folder / stage).glob("step-*.safetensors")
-        if not any(checkpoints) and not all(self.finished(stage, layer) for layer in range(layers)):
+        if not any(checkpoints) and not all(self.finished(stage, layer) for layer in layers):
             raise InputError(
                 f"{self.folder} has no checkpoint of '{stage}' yet; let the run go on, or name the stages that it has."
             )

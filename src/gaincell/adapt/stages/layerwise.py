@@ -15,6 +15,7 @@ from gaincell.adapt.stages.score_preset import fit_layer
 from gaincell.adapt.stages.statistics import least_squares_layer, match_layer
 from gaincell.adapt.stages.transfer import transfer_layer
 from gaincell.adapt.text.held_out import keep_learned
+from gaincell.digital_heads import analog_layers
 from gaincell.errors import InputError
 from gaincell.models import HeadScalers, attention_modules
 from gaincell.models.convert import softmax_scale
@@ -42,11 +43,12 @@ class LayerStage(Stage):
         """What comes after a layer that is done: nothing, unless a stage says so."""
 
     def run(self, work: Work) -> None:
-        """Every layer in turn; those that the folder holds are read back."""
+        """Every layer in turn; those that the folder holds are read back, and digital ones stay as they are."""
         modules, run = attention_modules(work.model), work.run
-        if all(run.finished(self.name, index) for index in range(len(modules))):
-            for index, module in enumerate(modules.values()):
-                self._load(work, index, module)
+        analog = analog_layers(work.config.digital, len(modules))
+        if all(run.finished(self.name, index) for index in analog):
+            for index in analog:
+                self._load(work, index, list(modules.values())[index])
             return
         assert work.calibration is not None
         ids = work.calibration.to(work.model.device)
@@ -55,7 +57,7 @@ class LayerStage(Stage):
         walk = LayerWalk(work.model, ids[:count], min(batch, count))
         for index, module in enumerate(walk.modules.values()):
             teaching = walk.advance(index)
-            if not self._load(work, index, module):
+            if index in analog and not self._load(work, index, module):
                 metrics = {"stage": self.name, "layer": index, **self.learn(work, walk, index, teaching)}
                 run.save(self.name, index, self.target(module).state_dict(), metrics)
             self.follow(work, walk, index)
@@ -121,7 +123,8 @@ class Statistics(LayerStage):
                 errors = fit_layer(scalers, heads, teaching.inputs, softmax_scale(module))
             else:
                 errors = least_squares_layer(scalers, heads)
-        return {"relative_error": float(errors.mean())}
+        analog = [head for head in range(len(errors)) if head not in scalers.digital]
+        return {"relative_error": float(errors[analog].mean() if analog else errors.mean())}
 
 
 @dataclass(frozen=True)

@@ -140,12 +140,18 @@ def match_cell(
 
 @torch.no_grad()
 def _look(model: PreTrainedModel, ids: Tensor, look: Callable[..., Any]) -> list[Any]:
-    """`look` (scalers, q, k, v, the arrays' output after scaling and sinks) of every layer, in one forward pass."""
+    """`look` (scalers, q, k, v, the arrays' output after scaling and sinks) of every layer, in one forward pass.
+
+    None of digital layers, which show nothing of arrays.
+    """
     found = []
 
     def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
         result = gaincell_attention(module, query, key, value, *args, **kwargs)
-        found.append(look(scalers_in(module), query, key, value, result[0].transpose(1, 2)))
+        scalers = scalers_in(module)
+        assert scalers is not None
+        analog = not scalers.is_digital
+        found.append(look(scalers, query, key, value, result[0].transpose(1, 2)) if analog else None)
         return result
 
     with attending_by(model, attend):
@@ -165,20 +171,23 @@ def _match(
 ) -> None:
     """Move a model to `config`, and `match` (scalers, q, k, v, target) every layer after those below it.
 
-    A finished run is read back.
+    Digital layers, the same before and after, stay as they are. A finished run is read back.
     """
     scalers = list(scalers_of(model).values())
     places = {module: layer for layer, module in enumerate(attention_modules(model).values())}
-    finished = all(run.finished("matching", layer) for layer in range(len(scalers)))
+    analog = [layer for layer, each in enumerate(scalers) if not each.is_digital]
+    finished = all(run.finished("matching", layer) for layer in analog)
     targets = [] if finished else targets_of()
     convert_(model, config)
     if finished:
-        for layer, each in enumerate(scalers):
-            run.load("matching", layer, each)
+        for layer in analog:
+            run.load("matching", layer, scalers[layer])
         return
 
     def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
         layer = places[module]
+        if layer not in analog:
+            return gaincell_attention(module, query, key, value, *args, **kwargs)
         metrics: dict[str, Any] = {"stage": "matching", "layer": layer}
         metrics |= match(scalers[layer], query, key, value, targets[layer])
         run.save("matching", layer, scalers[layer].state_dict(), metrics)
