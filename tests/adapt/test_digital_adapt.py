@@ -87,9 +87,7 @@ def test_an_adapter_goes_onto_other_digital_layers(
     assert point.digital == (0,)
 
 
-def test_sensitivity_is_that_of_models_made_so(
-    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
-) -> None:
+def test_sensitivity_is_that_of_models_made_so(small_llama: Path, small_design: GainCellConfig, tmp_path: Path) -> None:
     original = load(small_llama)
     held, weights = held_of(original), own_weights(original)
     given: dict[str, Any] = {"tokenizer": None, "out": tmp_path / "run", "calibration": token_ids(4, 48)}
@@ -110,7 +108,7 @@ def test_sensitivity_is_that_of_models_made_so(
     assert seen[-1][1] == len(json.loads(kept.read_text())["tried"])
     assert sensitivity(model, held, weights, budget=2, kept=kept) == found
     with torch.no_grad():
-        next(iter(scalers_of(model).values())).q_scale += 1
+        next(iter(scalers_of(model).values())).q_scale.add_(1.0)
     with pytest.raises(InputError, match="another model"):
         sensitivity(model, held, weights, kept=kept)
     heads = sensitivity(model, held, weights, candidates=("0.1", "1.3"), budget=1)

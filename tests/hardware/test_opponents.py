@@ -164,7 +164,7 @@ def test_a_faster_part_makes_a_token_faster(faster: dict[str, Any], memory: Any)
     assert digital_attention(GPT2, PAPER, built(**faster), memory).latency_s < plain.latency_s
 
 
-@pytest.mark.parametrize("name", DigitalDesign.model_fields)
+@pytest.mark.parametrize("name", [name for name in DigitalDesign.model_fields if not name.startswith("kept_")])
 def test_every_figure_of_the_user_changes_the_result(name: str) -> None:
     changed = built(**{name: 2 * getattr(DigitalDesign(), name)})
     full = PAPER.replace(window=1 << 17)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gaincell.config import GainCellConfig
 from gaincell.hardware.action_counts import Count, value_bits
@@ -72,7 +72,14 @@ def digital_attention(
     """
     workload.check_attends()
     p, parts, overhead = parameters, parameters.parts, parameters.digital.overhead
-    work = [_layer(layer, layer.attends_to(config.window), config, p, memory) for layer in workload.attending]
+    built_of = BuiltOf(
+        value_bits(config.query_levels, p.reference_query_levels),
+        value_bits(config.stored_levels, p.reference_levels),
+        p.digital.probability_bits,
+        p.digital.bank_bits,
+        memory,
+    )
+    work = [layer_work(layer, layer.attends_to(config.window), p, built_of) for layer in workload.attending]
     latency_s, kept_bits = sum(one.latency_s for one in work), sum(one.kept_bits for one in work)
     # Every bank of SRAM has multipliers of its own; from DRAM one set, the largest, serves layer after layer.
     built = [summed(one.instances, parts, "area_m2") for one in work]
@@ -87,14 +94,24 @@ def digital_attention(
         area, static = max(built, key=total), max(static_w)
         fits = kept_bits <= design.dram_stacks * design.dram_stack_bits
     actions = added(summed(one.actions, parts, "energy_j") for one in work)
-    energy = {CACHE: cache_j, **_with_overhead(actions, overhead)}
+    energy = {CACHE: cache_j, **with_overhead(actions, overhead)}
     if static:
         energy["static power"] = {"all": static * max(token_period_s, latency_s)}
-    return DigitalAttention(memory, latency_s, energy, {CACHE: cache_m2, **_with_overhead(area, overhead)}, fits)
+    return DigitalAttention(memory, latency_s, energy, {CACHE: cache_m2, **with_overhead(area, overhead)}, fits)
+
+
+class BuiltOf(NamedTuple):
+    """What digital attention is built of: bits of queries, of keys and values and of what softmax gives, and memory."""
+
+    query_bits: int
+    cached_bits: int
+    probability_bits: int
+    bank_bits: int
+    memory: Literal["sram", "dram"]
 
 
 @dataclass(frozen=True)
-class _LayerWork:
+class LayerWork:
     """What one layer does and is built of, beside its cache, and what goes through that."""
 
     latency_s: float
@@ -104,17 +121,17 @@ class _LayerWork:
     moved_bits: float
 
 
-def _layer(layer: Layer, window: int, config: GainCellConfig, p: HardwareParameters, memory: str) -> _LayerWork:
+def layer_work(layer: Layer, window: int, p: HardwareParameters, of: BuiltOf) -> LayerWork:
+    """What attention of one token over so many takes in a layer, its cache's energy and area apart."""
     design, heads = p.digital, layer.heads
-    query = value_bits(config.query_levels, p.reference_query_levels)
-    cached_bits = value_bits(config.stored_levels, p.reference_levels)
+    query, cached_bits, probability_bits, bank_bits, memory = of
     streams = 1 if layer.latent else layer.kv_heads  # what is read side by side
     width = layer.cached / streams
     stream_bits = window * width * cached_bits
     score_sum = query + cached_bits + _bits_to_count(layer.key_dim)
-    output_sum = design.probability_bits + cached_bits + _bits_to_count(window)
+    output_sum = probability_bits + cached_bits + _bits_to_count(window)
     softmax = window * design.softmax_multiply_adds + p.division_multiply_adds + layer.value_dim
-    products = layer.key_dim * query + layer.value_dim * design.probability_bits
+    products = layer.key_dim * query + layer.value_dim * probability_bits
     sums = layer.key_dim * score_sum + layer.value_dim * output_sum
     actions = [
         Count(PRODUCTS, "product", heads * window * products * cached_bits / 64),
@@ -122,8 +139,8 @@ def _layer(layer: Layer, window: int, config: GainCellConfig, p: HardwareParamet
         Count(SOFTMAX, "multiply_add", heads * softmax),
     ]
     if memory == "sram":
-        banks = math.ceil(stream_bits / design.bank_bits)
-        read_cycles = math.ceil(min(stream_bits, design.bank_bits) / design.port_bits)
+        banks = math.ceil(stream_bits / bank_bits)
+        read_cycles = math.ceil(min(stream_bits, bank_bits) / design.port_bits)
         latency_s = (read_cycles + _bits_to_count(banks) + design.fill_cycles) / p.clock_hz  # banks add up in a tree
         lanes = streams * banks * design.port_bits / cached_bits
     else:
@@ -133,16 +150,17 @@ def _layer(layer: Layer, window: int, config: GainCellConfig, p: HardwareParamet
     units = math.ceil(lanes) * heads * (layer.key_dim + layer.value_dim) / layer.cached  # every number is used so often
     scores = math.ceil(2 * lanes / width) * heads // streams
     instances = [
-        Count(PRODUCTS, "product", units * max(query, design.probability_bits) * cached_bits / 64),
+        Count(PRODUCTS, "product", units * max(query, probability_bits) * cached_bits / 64),
         Count(PRODUCTS, "adder", units * max(score_sum, output_sum) / 8),
         Count(SOFTMAX, "multiply_add", scores * max(design.softmax_multiply_adds, 1)),
     ]
     kept_bits = streams * stream_bits
     written_bits = layer.cached * cached_bits
-    return _LayerWork(latency_s, actions, instances, kept_bits, kept_bits + written_bits)
+    return LayerWork(latency_s, actions, instances, kept_bits, kept_bits + written_bits)
 
 
-def _with_overhead(parts: Parts, overhead: float) -> Parts:
+def with_overhead(parts: Parts, overhead: float) -> Parts:
+    """With what clock, control and registers take beside."""
     return {**parts, OVERHEAD: {"all": overhead * total(parts)}}
 
 

@@ -1,6 +1,6 @@
 """How the same attention is built in digital: every choice and assumption, by name."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
@@ -14,6 +14,8 @@ _HBM2 = "JEDEC JESD235A, HBM2: 1,024 lines of 2 Gb/s"
 
 class DigitalDesign(BaseModel):
     """The opponent: keys and values in memory, multiply-adds beside it, and a softmax. Its parts are in `components`.
+
+    Layers and heads that a design point keeps digital are built likewise, with the `kept_` fields.
 
     Frozen; unknown fields are refused.
     """
@@ -36,6 +38,24 @@ class DigitalDesign(BaseModel):
         "16-bit operations for each score: scale, take off the largest, a polynomial of second order. The sum's "
         "reciprocal takes division_multiply_adds, and every output one more.",
         ge=0,
+    )
+    kept_bits: int = described(
+        16,
+        "bits",
+        f"{_ASSUMED}: as wide as weights in bfloat16, which keep what was simulated",
+        "Bits of a query, key, value and softmax's result in layers and heads that the design point keeps digital; "
+        "products are counted as those of integers.",
+        ge=1,
+    )
+    kept_memory: Literal["sram", "dram"] = described(
+        "sram", "-", "choice", "Where layers and heads that are kept digital have their keys and values."
+    )
+    kept_bank_bits: int = described(
+        8192,
+        "bits",
+        f"choice: read out in 128 periods; {_ASSUMED}: with the buffer's energy and area of a bit",
+        "Size of one bank of their SRAM: smaller than bank_bits, lest arrays wait for them.",
+        ge=1,
     )
     overhead: float = described(
         1.0,

@@ -8,7 +8,7 @@ from gaincell.cell.law import REFERENCE_CHARGE, REFERENCE_VOLTAGE_V
 from gaincell.cell.polarity import strongest_v
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
-from gaincell.hardware.action_counts import Count, Drive, head_actions, option_actions
+from gaincell.hardware.action_counts import CONVERSION, Count, Drive, head_actions, option_actions, writes
 from gaincell.hardware.components import Component, Components
 from gaincell.hardware.geometry import Geometry
 from gaincell.hardware.parameters import HardwareParameters
@@ -131,12 +131,14 @@ def layer_energy(
     parameters: HardwareParameters,
     parts: Components,
     activity: "Activity",
+    analog: Sequence[int] | None = None,
 ) -> Parts:
     """Energy of one token in a layer, by part and component, from what each of its heads does.
 
     Args:
         number: which of the layers that attend, as the activity counts them.
         heads: its query heads.
+        analog: which of them attend in arrays; None: all.
         at: how it lies on arrays.
         config: the design point, with the layer's own window.
         parameters: how the hardware is built.
@@ -155,9 +157,16 @@ def layer_energy(
         )
         return head_actions(at, drive, config, parameters) + option_actions(at, heads, config, parameters)
 
+    some = range(heads) if analog is None else analog
     if activity.phi.shape == (1, 1):
-        return summed(head(0, 0), parts, "energy_j", heads)
-    return summed([count for index in range(heads) for count in head(number, index)], parts, "energy_j")
+        found = summed(head(0, 0), parts, "energy_j", len(some))
+    else:
+        found = summed([count for index in some for count in head(number, index)], parts, "energy_j")
+    # Writes are shared out over the queries of a pair, of which some pairs have fewer than the most.
+    unshared = at.pairs - len(some) / at.turns
+    if unshared <= 1e-9:
+        return found
+    return added([found, summed(writes(CONVERSION, unshared, at, config, parameters), parts, "energy_j")])
 
 
 def summed(

@@ -14,13 +14,14 @@ from gaincell.hardware.chip_hops import HOP
 from gaincell.hardware.components import Components
 from gaincell.hardware.energy import Parts, added, check_activity, components, layer_energy, summed, total
 from gaincell.hardware.geometry import Geometry
+from gaincell.hardware.kept_digital import KeptDigital, kept_digital
 from gaincell.hardware.parameters import HardwareParameters
 from gaincell.hardware.placement import Arrays, placed
 from gaincell.hardware.read_workload import read_workload
 from gaincell.hardware.refresh import RetentionBudget
 from gaincell.hardware.timeline import Timeline
 from gaincell.hardware.wires import added_delay_s
-from gaincell.hardware.workload import GPT2, Layer, Workload
+from gaincell.hardware.workload import GPT2, Workload
 
 if TYPE_CHECKING:
     from gaincell.hardware.activity import Activity
@@ -68,10 +69,12 @@ class Estimate:
         parameters: what the estimate was computed from.
         activity: what the text behind it is, in a few words.
         assumed: whether no activity was given, so that `Activity.reference` stands for it.
-        arrays: of every layer that attends, in order: how it lies, its phases, its time and its retention.
-        layers: energy of each of them by part and component, in joule; they add up to `energy_j`.
-        layer_areas: area that each of them takes of the arrays, by part and component, in square metre. Arrays that
-            layers use in turn are shared out evenly.
+        arrays: of every layer that has some, in order: how it lies, its phases, its time and its retention.
+        numbers: which of the layers that attend these are: all that are not digital as a whole.
+        kept: the digital heads of every layer that attends.
+        layers: energy of every layer that attends by part and component, in joule; they add up to `energy_j`.
+        layer_areas: area that each of them takes, by part and component, in square metre. Arrays that layers use in
+            turn are shared out evenly.
         area: area of the whole model by part and component; they add up to `area_m2`.
         notes: what to know about the model beside its figures, in sentences.
     """
@@ -82,6 +85,8 @@ class Estimate:
     activity: str
     assumed: bool
     arrays: tuple[Arrays, ...]
+    numbers: tuple[int, ...]
+    kept: tuple[KeptDigital, ...]
     layers: tuple[Parts, ...]
     layer_areas: tuple[Parts, ...]
     area: Parts
@@ -110,11 +115,16 @@ class Estimate:
     @property
     def latency_s(self) -> float:
         """All layers, one after the other; attention alone, not the rest of the model."""
-        return sum(arrays.latency_s for arrays in self.arrays)
+        return sum(arrays.latency_s for arrays in self.arrays) + self.digital_layers_s
+
+    @property
+    def digital_layers_s(self) -> float:
+        """Of that, the layers that are digital as a whole."""
+        return sum(each.latency_s for each in self.kept if each.whole)
 
     @property
     def kinds(self) -> list[list[int]]:
-        """Which of the layers that attend are alike: their numbers, in order of appearance."""
+        """Which of the layers with arrays are alike: their places in `arrays`, in order of appearance."""
         alike: dict[int, list[int]] = {}
         for number, arrays in enumerate(self.arrays):
             alike.setdefault(id(arrays), []).append(number)
@@ -122,8 +132,8 @@ class Estimate:
 
     @property
     def heads(self) -> int:
-        """Query heads of all layers."""
-        return sum(arrays.layer.heads for arrays in self.arrays)
+        """Query heads of all layers, digital ones among them."""
+        return sum(each.all_heads for each in self.kept)
 
     @property
     def energy_components(self) -> Parts:
@@ -147,13 +157,13 @@ class Estimate:
 
     @property
     def area_m2(self) -> float:
-        """Area of all the arrays that are built, with their digital control."""
+        """Area of all the arrays that are built, with their digital control, and of digital heads."""
         return sum(self.area_parts.values())
 
     @property
     def per_layer(self) -> Cost:
         """One layer's share."""
-        layers = len(self.arrays)
+        layers = len(self.kept)
         return Cost(self.latency_s / layers, self.energy_j / layers, self.area_m2 / layers)
 
     @property
@@ -169,7 +179,8 @@ class Estimate:
         1/layers of its cells.
         """
         p = self.parameters
-        cells = sum(arrays.geometry.cells * arrays.geometry.pairs for arrays in self.arrays) / self.heads
+        heads = sum(len(arrays.heads) for arrays in self.arrays)
+        cells = sum(arrays.geometry.cells * arrays.geometry.pairs for arrays in self.arrays) / heads
         return {
             "cmos": cells * p.components.cell.area_m2,
             "oxide": cells * p.oxide_cell_area_m2,
@@ -234,7 +245,8 @@ class Estimate:
         if self.config.window != published_gpus.BASELINE_WINDOW:
             return ()
         alone = self.parameters.model_copy(update={"array_pairs": None, "refresh": "rewrite"})
-        ours = estimate(published_gpus.BASELINE_LAYER, self.config.replace(token_period_s=None), alone)
+        config = self.config.replace(token_period_s=None, digital=())
+        ours = estimate(published_gpus.BASELINE_LAYER, config, alone)
         return tuple(
             GpuRatio(
                 g.name,
@@ -248,8 +260,11 @@ class Estimate:
 
     @property
     def prompt_interval_s(self) -> float:
-        """Least time between two tokens of a prompt in one layer, the mean over layers."""
-        return sum(arrays.prompt_interval_s for arrays in self.arrays) / len(self.arrays)
+        """Least time between two tokens of a prompt in one layer, the mean over layers.
+
+        Tokens do not overlap in a digital layer (assumption).
+        """
+        return (sum(arrays.prompt_interval_s for arrays in self.arrays) + self.digital_layers_s) / len(self.kept)
 
     def prompt(self, tokens: int) -> Cost:
         """So many tokens that are all known: they follow each other through the arrays at the least interval.
@@ -262,7 +277,7 @@ class Estimate:
         """
         if tokens < 0:
             raise InputError(f"a prompt has 0 tokens or more, not {tokens}.")
-        later_s = len(self.arrays) * (tokens - 1) * self.prompt_interval_s
+        later_s = len(self.kept) * (tokens - 1) * self.prompt_interval_s
         return Cost(self.latency_s + later_s if tokens else 0.0, tokens * self.energy_j, self.area_m2)
 
     @property
@@ -270,13 +285,14 @@ class Estimate:
         """Whether this is the design that the paper's figures are of: its head, parts and assumed activity."""
         published_point = GainCellConfig.named("leroux2025")
         same = all(getattr(self.config, name) == getattr(published_point, name) for name in published_head.FIELDS)
-        default = self.parameters == HardwareParameters() and self.assumed
+        default = self.parameters == HardwareParameters() and self.assumed and not self.config.digital
         widths = {width for x in self.arrays for width in (x.layer.key_dim, x.layer.value_dim)}
         return same and default and len(self.kinds) == 1 and widths == {published_head.HEAD_DIM}
 
     def table(self) -> list[Row]:
         """Rows to print; 'published' only where this is the design that the paper has figures of."""
-        rows = self._alike_rows() if len(self.kinds) == 1 else self._kind_rows()
+        alike = len(self.kinds) == 1 and not self.config.digital
+        rows = self._alike_rows() if alike else [*self._kind_rows(), *self._digital_rows()]
         figures = [
             ("pairs of arrays", self.pairs_built, "-"),
             ("output lines in use", self.geometry.utilisation, "-"),
@@ -345,21 +361,34 @@ class Estimate:
 
     def _kind_rows(self) -> list[Row]:
         """One layer of each kind and all of them, where layers differ; the paper has no such model."""
-        named = [(numbers, _named(self.arrays[numbers[0]].layer, len(numbers))) for numbers in self.kinds]
+        named = [(numbers, _named(self.arrays[numbers[0]], len(numbers))) for numbers in self.kinds]
         figures = [
             *((f"latency, {name}", self.arrays[n[0]].latency_s * 1e9, "ns") for n, name in named),
             ("latency, all layers", self.latency_s * 1e9, "ns"),
             *((f"energy, {name}, mean", self._mean_j(n) * 1e9, "nJ") for n, name in named),
             *((f"energy, all layers: {part}", energy * 1e9, "nJ") for part, energy in self.parts.items()),
             ("energy, all layers", self.energy_j * 1e9, "nJ"),
-            *((f"area, {name}", total(self.layer_areas[n[0]]) * 1e6, "mm2") for n, name in named),
+            *((f"area, {name}", total(self.layer_areas[self.numbers[n[0]]]) * 1e6, "mm2") for n, name in named),
             *((f"area, all layers: {part}", area * 1e6, "mm2") for part, area in self.area_parts.items()),
             ("area, all layers", self.area_m2 * 1e6, "mm2"),
         ]
         return [Row(name, value, unit, None, None) for name, value, unit in figures]
 
     def _mean_j(self, numbers: list[int]) -> float:
-        return sum(total(self.layers[number]) for number in numbers) / len(numbers)
+        return sum(total(self.layers[self.numbers[place]]) for place in numbers) / len(numbers)
+
+    def _digital_rows(self) -> list[Row]:
+        """What digital heads take, where there are some."""
+        if not self.config.digital:
+            return []
+        energy = total(added(each.drawn(self.token_period_s) for each in self.kept))
+        figures = [
+            ("digital heads", sum(len(each.heads) for each in self.kept), "-"),
+            ("latency, layers that are digital", self.digital_layers_s * 1e9, "ns"),
+            ("energy, digital heads", energy * 1e9, "nJ"),
+            ("area, digital heads", sum(total(each.area or {}) for each in self.kept) * 1e6, "mm2"),
+        ]
+        return [Row(name, value, unit, None, None) for name, value, unit in figures]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything in SI units, ready for JSON; `components` are the parts as they were counted."""
@@ -377,6 +406,9 @@ class Estimate:
             "energy_components_j": self.energy_components,
             "windows": [arrays.geometry.window for arrays in self.arrays],
             "latency_layers_s": [arrays.latency_s for arrays in self.arrays],
+            "layers_with_arrays": list(self.numbers),
+            "digital": list(self.config.digital),
+            "latency_digital_layers_s": self.digital_layers_s,
             "area_layers_m2": [total(area) for area in self.layer_areas],
             "energy_layers_j": [{part: sum(x.values()) for part, x in layer.items()} for layer in self.layers],
             "area_parts_m2": self.area_parts,
@@ -417,24 +449,30 @@ def estimate(
         activity: what the arrays do with a text (`gaincell.models.attention_activity`). None: `Activity.reference`.
 
     Raises:
-        InputError: a model, activity or part that does not fit, a model that does not attend, or a window that outlives
-            the cell.
+        InputError: a model, activity or part that does not fit, a model that does not attend, a window that outlives
+            the cell, or digital layers or heads that the model has not, or that are all of its layers.
     """
     workload, p = read_workload(model_config), parameters or HardwareParameters()
     workload.check_attends()
     watched = _reference(config) if activity is None else activity
     parts = components(config, p)
-    arrays = placed(workload, config, p, parts)
-    check_activity(watched, [x.layer for x in arrays], config)
+    kept = kept_digital(workload, config, p, parts)
+    numbers = tuple(number for number, each in enumerate(kept) if not each.whole)
+    arrays = placed(workload, config, p, parts, kept)
+    check_activity(watched, workload.attending, config)
     pairs = sum(x.geometry.pairs for x in arrays)
     built = pairs if p.array_pairs is None else min(pairs, p.array_pairs)
     alike = watched.phi.shape == (1, 1)
     known: dict[tuple[int, int], tuple[Parts, Parts]] = {}
-    for number, x in enumerate(arrays):
+    for number, x in zip(numbers, arrays, strict=True):
         key = (id(x), 0 if alike else number)
         if key not in known:
             known[key] = _layer(number, x, p, parts, watched, built / pairs)
-    each = [known[id(x), 0 if alike else number] for number, x in enumerate(arrays)]
+    each = {number: known[id(x), 0 if alike else number] for number, x in zip(numbers, arrays, strict=True)}
+    period_s, none = arrays[0].retention.token_period_s, ({}, {})
+    layers = [added([each.get(n, none)[0], digital.drawn(period_s)]) for n, digital in enumerate(kept)]
+    areas = [added([each.get(n, none)[1], digital.area or {}]) for n, digital in enumerate(kept)]
+    shared = [_area_of(arrays[0], built, p, parts), *(digital.area or {} for digital in kept)]
     found = Estimate(
         workload=workload,
         config=config,
@@ -442,10 +480,17 @@ def estimate(
         activity=watched.text,
         assumed=activity is None,
         arrays=arrays,
-        layers=tuple(energy for energy, _ in each),
-        layer_areas=tuple(area for _, area in each),
-        area=_area_of(arrays[0], built, p, parts) if built < pairs else added(area for _, area in each),
-        notes=(*workload.notes, *_notes(workload, arrays, config.window), *_cell_notes(config, p)),
+        numbers=numbers,
+        kept=kept,
+        layers=tuple(layers),
+        layer_areas=tuple(areas),
+        area=added(shared if built < pairs else areas),
+        notes=(
+            *workload.notes,
+            *_digital_notes(config, p, kept),
+            *_notes(workload, arrays, config.window),
+            *_cell_notes(config, p),
+        ),
     )
     if not math.isfinite(found.energy_j + found.area_m2 + found.latency_s):
         raise InputError("hardware parameters: the estimate is not a finite number; make the largest of them smaller.")
@@ -457,11 +502,11 @@ def _layer(
 ) -> tuple[Parts, Parts]:
     """Energy and area of a layer, of whose pairs of arrays a share is built."""
     at, held, point = x.geometry, x.retention, x.config
-    energy = layer_energy(number, x.layer.heads, at, point, p, parts, watched)
+    energy = layer_energy(number, x.layer.heads, at, point, p, parts, watched, x.heads)
     if x.spread.chips > 1:
-        energy = added([energy, {HOP: {"link": x.layer.heads * x.spread.energy_j}}])
+        energy = added([energy, {HOP: {"link": len(x.heads) * x.spread.energy_j}}])
     # Arrays that hold the same keys and values are written from one copy.
-    copies, bits = x.layer.kv_heads, stored_bits(at, point, p)
+    copies, bits = len({head // x.layer.group for head in x.heads}), stored_bits(at, point, p)
     once = []  # for every pair of a layer and token
     if held.refreshes:
         once += [(REFRESH, held.refreshes, "buffer", (held.refreshes + 1) * parts.buffer.energy_j)]
@@ -488,9 +533,30 @@ def _area_of(x: Arrays, pairs: float, p: HardwareParameters, parts: Components) 
     return summed(pair_instances(x.geometry, x.config, p), parts, "area_m2", pairs, area_ratios(x.config, p))
 
 
-def _named(layer: Layer, count: int) -> str:
+def _named(arrays: Arrays, count: int) -> str:
+    layer, heads = arrays.layer, len(arrays.heads)
+    kv_heads = len({head // layer.group for head in arrays.heads})
     widths = f"{layer.key_dim}" if layer.key_dim == layer.value_dim else f"{layer.key_dim} and {layer.value_dim}"
-    return f"one of {count}: window {layer.window:,}, {layer.heads} heads ({layer.kv_heads} of keys) x {widths}"
+    return f"one of {count}: window {layer.window:,}, {heads} heads ({kv_heads} of keys) x {widths}"
+
+
+def _digital_notes(
+    config: GainCellConfig, parameters: HardwareParameters, kept: Sequence[KeptDigital]
+) -> Iterator[str]:
+    """What of digital heads their figures do not show."""
+    if not config.digital:
+        return
+    design = parameters.digital
+    heads, layers = sum(len(each.heads) for each in kept), sum(each.whole for each in kept)
+    yield (
+        f"{heads} heads attend in digital, among them those of {layers} whole layers: by softmax over the window, with "
+        f"keys and values of {design.kept_bits} bits in {design.kept_memory.upper()}, counted from parts; in "
+        "simulation they look back as far as the model does."
+    )
+    yield (
+        "A converted model leaks as if a digital layer took layer_latency_s, too; what it takes here counts in the age "
+        "of tokens, so set token_period_s to simulate that."
+    )
 
 
 def _notes(workload: Workload, arrays: Sequence[Arrays], window: int) -> Iterator[str]:
@@ -501,7 +567,7 @@ def _notes(workload: Workload, arrays: Sequence[Arrays], window: int) -> Iterato
             f"{count} of the {len(arrays)} layers that attend look back {tokens:,} tokens only, and have arrays of as "
             "many columns."
         )
-    if others := len(workload.layers) - len(arrays):
+    if others := len(workload.layers) - len(workload.attending):
         yield f"{others} of the model's {len(workload.layers)} layers do not attend, and are in no figure."
     widest = max(x.geometry.window for x in arrays)
     if workload.positions is not None and workload.positions < widest:

@@ -94,23 +94,34 @@ def throughput(found: Estimate, users: int) -> Throughput:
     at_once = 1 if shared else users
     area_m2 = at_once * found.area_m2
     # A layer works on as many shared pairs as it has heads for, whatever its share of their area.
+    digital_m2 = sum(total(each.area or {}) for each in found.kept)
     working_m2 = [
-        found.area_m2 * min(1.0, x.geometry.pairs / found.pairs_built) if shared else total(own)
-        for x, own in zip(found.arrays, found.layer_areas, strict=True)
+        (found.area_m2 - digital_m2) * min(1.0, x.geometry.pairs / found.pairs_built) + _digital_m2(found, number)
+        if shared
+        else total(found.layer_areas[number])
+        for number, x in zip(found.numbers, found.arrays, strict=True)
     ]
+    working = sum(x.latency_s * area_m2 for x, area_m2 in zip(found.arrays, working_m2, strict=True))
+    working += sum(x.latency_s * _digital_m2(found, n) for n, x in enumerate(found.kept) if x.whole)
     held = math.floor(found.parameters.chip_area_m2 / found.area_m2)
     per_chip = float(held) if held else 1 / found.chips
     return Throughput(
         users=users,
         shared=shared,
         tokens_per_s=at_once / found.token_period_s,
-        prompt_tokens_per_s=at_once / (len(found.arrays) * found.prompt_interval_s),
+        prompt_tokens_per_s=at_once / (len(found.kept) * found.prompt_interval_s),
         energy_j=found.energy_j,
         area_m2=area_m2,
         chips=found.chips if shared else math.ceil(users / per_chip - 1e-9),
         users_per_chip=users / found.chips if shared else per_chip,
         operations=sum(
-            2 * x.layer.heads * (x.layer.key_dim + x.layer.value_dim) * x.geometry.window for x in found.arrays
+            2 * x.heads * (x.key_dim + x.value_dim) * x.attends_to(found.config.window)
+            for x in found.workload.attending
         ),
-        busy_area_m2_s=sum(x.latency_s * area_m2 for x, area_m2 in zip(found.arrays, working_m2, strict=True)),
+        busy_area_m2_s=working,
     )
+
+
+def _digital_m2(found: Estimate, number: int) -> float:
+    """Area of the digital heads of one of the layers that attend."""
+    return total(found.kept[number].area or {})

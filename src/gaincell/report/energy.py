@@ -17,7 +17,7 @@ def page_data(shape: dict[str, Any], points: dict[str, dict[str, Any]], heads: d
         found, default = estimate(shape, config, activity=activity), estimate(shape, config)
         parts |= dict.fromkeys(part for layer in found.layers for part, of in layer.items() if any(of.values()))
         bars[name] = {"layers": layer_bars(found), "basis": _basis(found, activity, default)}
-        assumed[name] = None if activity is None else _short(1e9 * total(default.layers[0]))
+        assumed[name] = None if activity is None else _short(1e9 * total(default.layers[default.numbers[0]]))
         phases[name] = phase_bars(found)
     return {"points": list(points), "colours": list(parts), "bars": bars, "assumed": assumed, "phases": phases}
 
