@@ -83,8 +83,8 @@ def adapt(
     digital: Annotated[
         str | None,
         typer.Option(
-            help="Layers and heads to keep digital, such as 24,18,20.3, in place of the design point's; with "
-            "--sensitivity those to try, of all."
+            help="Layers and heads to keep digital, such as 24,18,20.3; else the design point's. With --sensitivity: "
+            "those to try; else all layers."
         ),
     ] = None,
     rank: Annotated[

@@ -86,6 +86,7 @@ def cost(
         Literal["hwcomponents"] | None,
         typer.Option("--export", help="Also write the design point for another tool, into the folder of --out."),
     ] = None,
+    digital: options.Digital = None,
     device: Annotated[
         str | None, typer.Option("--device", help="With --activity TEXT: where the model runs; the CPU by default.")
     ] = None,
@@ -113,6 +114,8 @@ def cost(
     known = find_model(model)
     own = known.design_point if config is None else None
     point = own or GainCellConfig.load(config or "leroux2025")
+    if digital is not None:
+        point = point.replace(digital=options.split(digital))
     parameters = HardwareParameters() if hardware is None else HardwareParameters.load(hardware)
     chosen = {"kv_sharing": kv_sharing, "refresh": "rewrite" if refresh else None}
     parameters = parameters.model_copy(update={name: value for name, value in chosen.items() if value is not None})

@@ -66,6 +66,7 @@ def evaluate(
         Path | None,
         typer.Option(help="A folder for tasks.json or panel.json, and the answers on the way; the same one goes on."),
     ] = None,
+    digital: options.Digital = None,
     device: options.Device = "cpu",
     json: options.Json = False,
 ) -> None:
@@ -79,7 +80,9 @@ def evaluate(
     _check_together(context, "tasks" if tasks is not None else "panel" if panel else "text")
     if out is not None:
         options.check_out(out)
-    load, models = options.loads(device), (model, *(also or []))
+    if digital is not None and model == "demo" and config is None:
+        raise InputError("--digital is of models that attend in gain cells; add --config, or name an adapted model.")
+    load, models = options.loads(device, digital), (model, *(also or []))
     if tasks is not None:
         evaluate_tasks(models, tasks, limit=limit, online=online, batch=batch, out=out, load=load, json=json)
         return
@@ -90,6 +93,8 @@ def evaluate(
 
     began = time.monotonic()
     wanted = None if config is None else GainCellConfig.load(config)
+    if wanted is not None and digital is not None:
+        wanted = wanted.replace(digital=options.split(digital))
     from gaincell.study.score_model import score_text
 
     how = {"mismatch_seed": mismatch_seed, "length": length or 512, "stride": stride, "tokens": tokens}

@@ -19,6 +19,7 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0.0, max=100.0, help="0: always the likeliest token.")] = 0.0,
     seed: options.Seed = 0,
     chat: Annotated[bool, typer.Option("--chat", help="Put the prompt as a question into the chat template.")] = False,
+    digital: options.Digital = None,
     device: options.Device = "cpu",
     json: options.Json = False,
 ) -> None:
@@ -29,7 +30,7 @@ def generate(
     if not prompt.strip():
         raise InputError("the prompt is empty; give some words to go on from.")
     options.check_device(device)
-    network, tokenizer = options.load_model(model, device)
+    network, tokenizer = options.load_model(model, device, digital)
     from gaincell.study.writing import write
 
     written = write(

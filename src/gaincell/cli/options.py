@@ -30,6 +30,10 @@ Device = Annotated[
     str,
     typer.Option("--device", help="Where models run, as torch calls it: cpu, cuda, cuda:1, mps; rounding differs."),
 ]
+Digital = Annotated[
+    str | None,
+    typer.Option("--digital", help="Layers and heads to keep digital, such as 24,18,20.3; else the design point's."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
 
@@ -52,7 +56,7 @@ def joined(entries: "Iterable[int | str]") -> str:
     return ",".join(map(str, entries))
 
 
-def load_model(name_or_path: str, device: str = "cpu") -> "Loaded":
+def load_model(name_or_path: str, device: str = "cpu", digital: str | None = None) -> "Loaded":
     """`gaincell.study.models.load_model`, quietly.
 
     Raises:
@@ -62,12 +66,15 @@ def load_model(name_or_path: str, device: str = "cpu") -> "Loaded":
     from gaincell.study.models import load_model
 
     quiet_transformers()
-    return load_model(name_or_path, device)
+    return load_model(name_or_path, device, None if digital is None else split(digital))
 
 
-def loads(device: str) -> "Load":
-    """`load_model` onto a device, for what loads models by name when it comes to need them."""
-    return lambda name: load_model(name, device)
+def loads(device: str, digital: str | None = None) -> "Load":
+    """`load_model` onto a device, for what loads models by name when it comes to need them.
+
+    Layers and heads are kept digital of all models but the demo model, the original of others.
+    """
+    return lambda name: load_model(name, device, None if name == "demo" else digital)
 
 
 def check_device(device: str) -> None:

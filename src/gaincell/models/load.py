@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.adapter import adapter_info, is_adapter, load_adapter
 from gaincell.models.architecture import auto_class, check_reads_text
+from gaincell.models.attention_modules import design_point
+from gaincell.models.convert import convert_
 from gaincell.models.demo_model import fetch_demo_model, load_demo_model
 
 _METHOD = "gaincell"
@@ -52,7 +54,9 @@ class SavedModel:
     scaled_layers: int
 
 
-def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]:
+def load_model(
+    name_or_path: str | Path = "demo", digital: Iterable[int | str] | None = None
+) -> tuple[PreTrainedModel, Any]:
     """A causal language model in float32 and its tokenizer, from a folder in Hugging Face format.
 
     Weights are read from safetensors files only, and no code in the folder is run. A folder that a converted model was
@@ -63,18 +67,21 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
         name_or_path: the folder; "demo" for the demo model (see `load_demo_model`); an adapter of the demo model, by
             its shipped name or as a file (see `load_adapter`); or "owner/name" on the Hugging Face hub, where there is
             no such folder.
+        digital: layers and heads to keep digital, in place of those of its design point; see `load_adapter` and
+            `convert_`.
 
     Raises:
         InputError: no such folder, nor one on the hub; weights that are missing, damaged or of another kind; remote
             code; a model that is not a causal decoder, or reads no text without an image; scalers without the design
-            point that they belong to.
+            point that they belong to; layers or heads to keep digital of a model without arrays.
     """
     if str(name_or_path) == "demo":
-        return load_demo_model()
+        model, tokenizer = load_demo_model()
+        return _kept_digital(model, digital), tokenizer
     if is_adapter(name_or_path):
         adapter_info(name_or_path)  # a file that is none is refused before the demo model is fetched
         model, tokenizer = load_demo_model()
-        return load_adapter(model, name_or_path), tokenizer
+        return load_adapter(model, name_or_path, digital), tokenizer
     saved = _find(str(name_or_path))
     folder = saved.folder
     try:
@@ -100,7 +107,17 @@ def load_model(name_or_path: str | Path = "demo") -> tuple[PreTrainedModel, Any]
         )
     if saved.kind is AutoModelForImageTextToText:
         check_reads_text(folder, model)
-    return model, _load_tokenizer(folder)
+    return _kept_digital(model, digital), _load_tokenizer(folder)
+
+
+def _kept_digital(model: PreTrainedModel, digital: Iterable[int | str] | None) -> PreTrainedModel:
+    """A model as it is, or with these layers and heads digital."""
+    if digital is None:
+        return model
+    config = design_point(model)
+    if config is None:
+        raise InputError("the model attends with softmax, so there is nothing to keep digital; convert it first.")
+    return convert_(model, config, digital)
 
 
 def check_model(name_or_path: str | Path) -> None:

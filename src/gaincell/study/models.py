@@ -1,6 +1,6 @@
 """Models by the names that a user gives them: how they are loaded, what they are called, and what they were made of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ Loaded = tuple["PreTrainedModel", Any]
 Load = Callable[[str], Loaded]
 
 
-def load_model(name_or_path: str, device: str = "cpu") -> Loaded:
+def load_model(name_or_path: str, device: str = "cpu", digital: Iterable[int | str] | None = None) -> Loaded:
     """`gaincell.models.load.load_model`, and the model onto a device.
 
     Raises:
@@ -24,7 +24,7 @@ def load_model(name_or_path: str, device: str = "cpu") -> Loaded:
     """
     from gaincell.models.load import load_model
 
-    model, tokenizer = load_model(name_or_path)
+    model, tokenizer = load_model(name_or_path, digital)
     if device != "cpu":
         model.to(device)  # pyright: ignore[reportArgumentType]
     return model, tokenizer
