@@ -16,6 +16,7 @@ from gaincell.cli.cost import cost
 from gaincell.cli.demo import demo
 from gaincell.cli.doctor import doctor
 from gaincell.cli.evaluate import evaluate
+from gaincell.cli.explore import explore
 from gaincell.cli.fit import fit
 from gaincell.cli.generate import generate
 from gaincell.cli.measure import measure_gpu
@@ -25,7 +26,7 @@ from gaincell.errors import InputError
 from gaincell.version import __version__
 
 #: Commands that go on where they stopped.
-RESUMABLE = ("adapt", "demo", "report", "reproduce")
+RESUMABLE = ("adapt", "demo", "explore", "report", "reproduce")
 
 _COMMANDS = {
     demo: "gaincell demo --quick",
@@ -34,6 +35,7 @@ _COMMANDS = {
     evaluate: "gaincell evaluate demo --config leroux2025 --tokens 2048",
     report: "gaincell report extended",
     cost: "gaincell cost gpt2 --config leroux2025",
+    explore: "gaincell explore extended --vary output_levels=16,32,64 --vary subtile_columns=64:1024",
     measure_gpu: "gaincell measure-gpu --out gpu.json",
     reproduce: "gaincell reproduce fig5",
     characterize: "gaincell characterize --card generic --out my_cell.yaml",

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from gaincell.hardware.named import NamedModel
     from gaincell.hardware.sweep import Choice
 
-#: Steps that a sweep may have.
-MOST = 64
 COLUMNS = ("latency", "energy", "area", "pairs", "chips", "age / tau", "refreshes")
 
 
@@ -54,6 +52,8 @@ def show_sweep(
 
 def _values(spec: str, numbers: Mapping[str, float]) -> tuple[str, list[float]]:
     """NAME=FROM:TO as a name and its values."""
+    from gaincell.hardware.sweep import doublings
+
     name, equals, span = spec.partition("=")
     first, colon, last = span.partition(":")
     if not (equals and colon):
@@ -65,12 +65,10 @@ def _values(spec: str, numbers: Mapping[str, float]) -> tuple[str, list[float]]:
         value, end = kind(first), kind(last)
     except ValueError:
         raise InputError(f"--sweep {spec}: '{span}' is not two numbers such as 256:8192.") from None
-    if not 0 < value <= end < value * 2.0**MOST:
-        raise InputError(f"--sweep {spec}: go from a number above 0 to one that is not smaller, in {MOST} doublings.")
-    values: list[float] = [value]
-    while values[-1] * 2 <= end:
-        values.append(values[-1] * 2)
-    return name, values
+    try:
+        return name, doublings(value, end)
+    except InputError as error:
+        raise InputError(f"--sweep {spec}: {error}") from None
 
 
 def _told(choice: "Choice") -> dict[str, object]:

@@ -9,6 +9,9 @@ from gaincell.errors import InputError
 from gaincell.hardware.estimation import Estimate, estimate
 from gaincell.hardware.parameters import HardwareParameters
 
+#: Doublings that a range may have.
+MOST = 64
+
 
 class Choice(NamedTuple):
     """One value of every number that is swept.
@@ -29,6 +32,20 @@ def numbers_of(config: GainCellConfig, parameters: HardwareParameters) -> dict[s
     """What can be swept: the numbers of a design point and of the hardware, by name."""
     fields = itertools.chain(config, parameters)
     return {name: x for name, x in fields if isinstance(x, int | float) and not isinstance(x, bool)}
+
+
+def doublings(first: float, last: float) -> list[float]:
+    """A number above 0 and its doublings, up to another that is not smaller; of whole numbers, whole ones.
+
+    Raises:
+        InputError: another order, or more than `MOST` of them.
+    """
+    if not 0 < first <= last < first * 2.0**MOST:
+        raise InputError(f"go from a number above 0 to one that is not smaller, in {MOST} doublings.")
+    values = [first]
+    while values[-1] * 2 <= last:
+        values.append(values[-1] * 2)
+    return values
 
 
 def sweep(

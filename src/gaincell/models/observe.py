@@ -1,5 +1,8 @@
 """What the arrays of a running model do, head by head: pulses, charges, read-outs, codes."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
@@ -36,52 +39,75 @@ def attention_activity(model: PreTrainedModel, ids: Tensor, text: str = "token i
     Raises:
         InputError: a model that is not converted, or with digital layers alone; ids of another shape.
     """
+    if ids.dim() != 2 or not ids.numel():
+        raise InputError(f"ids must be token ids of shape (B, T), one at least; got {tuple(ids.shape)}.")
+    was_training = model.training
+    with watched(model) as tallies:
+        model.eval()
+        try:
+            for row in ids.split(1):
+                model.base_model(row.to(model.device), use_cache=False)
+        finally:
+            model.train(was_training)
+    return activity_of(tallies, ids.numel(), text)
+
+
+@contextmanager
+def watched(model: PreTrainedModel) -> "Iterator[Sequence[Tally]]":
+    """Record what the arrays of a converted model do in the block, whatever runs it, on rows without pads.
+
+    Raises:
+        InputError: a model that is not converted.
+    """
     layers = scalers_of(model)
     if not layers:
         raise InputError("the model attends with softmax, so there are no pulses to look at; convert it first.")
-    if ids.dim() != 2 or not ids.numel():
-        raise InputError(f"ids must be token ids of shape (B, T), one at least; got {tuple(ids.shape)}.")
-    tallies = [_Tally(scalers.config) for scalers in layers.values()]
-    was_training = model.training
-    model.eval()
+    tallies = [Tally(scalers) for scalers in layers.values()]
     try:
         for scalers, tally in zip(layers.values(), tallies, strict=True):
             scalers.observer = tally
-        for row in ids.split(1):
-            model.base_model(row.to(model.device), use_cache=False)
+        yield tallies
     finally:
-        model.train(was_training)
         for scalers in layers.values():
             scalers.observer = None
+
+
+def activity_of(tallies: "Sequence[Tally]", tokens: int, text: str) -> Activity:
+    """What was recorded, of every layer, over so many tokens of a text.
+
+    Raises:
+        InputError: all layers are digital.
+    """
     means = [tally.means() for tally in tallies]
     drawn = next((of_layer for of_layer in means if of_layer), None)
     if drawn is None:
         raise InputError("all layers of the model are digital, so there is nothing for its arrays to do.")
-    for index, scalers in enumerate(layers.values()):
-        if scalers.is_digital:
+    for index, tally in enumerate(tallies):
+        if tally.scalers.is_digital:
             means[index] = {name: torch.zeros_like(x) for name, x in drawn.items()}
         else:
-            _silence(means[index], scalers)
+            _silence(means[index], tally.scalers)
     arrays = {name: torch.stack([of_layer[name] for of_layer in means]).numpy() for name in means[0]}
-    return Activity(**arrays, tokens=ids.numel(), text=text)
+    return Activity(**arrays, tokens=tokens, text=text)
 
 
 def _silence(means: dict[str, Tensor], scalers: HeadScalers) -> None:
     """Digital heads drive no arrays, and where all heads that share a key/value head are digital, nothing is stored."""
     shared = scalers.heads // scalers.kv_heads
-    stored = [n for n in range(scalers.kv_heads) if set(range(n * shared, (n + 1) * shared)) <= {*scalers.digital}]
+    empty = [n for n in range(scalers.kv_heads) if set(range(n * shared, (n + 1) * shared)) <= {*scalers.digital}]
     for name, x in means.items():
-        x[stored if name in ("key_codes", "value_codes") else list(scalers.digital)] = 0.0
+        x[empty if name in ("key_codes", "value_codes") else list(scalers.digital)] = 0.0
 
 
-class _Tally:
+class Tally:
     """Sums over what one layer's arrays do, and over how many lines, cells or columns; called with their operands."""
 
-    def __init__(self, config: GainCellConfig) -> None:
-        self.config = config
+    def __init__(self, scalers: HeadScalers) -> None:
+        self.scalers, self.config = scalers, scalers.config
         self.totals: dict[str, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, preset: Tensor | None, absent: Tensor | None) -> None:
+        """Add what one call of the layer does: q (B, Hq, T, D), k and v (B, Hkv, T, D), preset (B, Hq, T)."""
         preset = q.new_zeros(q.shape[:3]) if preset is None else preset
         present = torch.ones_like(k[..., 0], dtype=torch.bool) if absent is None else ~absent
         groups = q.shape[1] // k.shape[1]

@@ -1,0 +1,215 @@
+"""`gaincell explore`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gaincell.cli import options, screen
+from gaincell.errors import InputError
+
+if TYPE_CHECKING:
+    from gaincell.explore import Point, Study
+
+#: Of --quick: what is varied, and on how much text.
+QUICK = {"output_levels": "8,32", "stored_levels": "4,8"}
+QUICK_ROWS, QUICK_LENGTH = 1, 128
+
+
+def explore(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            help="A shipped adapter; an original model's folder, with --from; or a shape, as 'gaincell cost' takes it, "
+            "for cost alone. Default: extended.",
+        ),
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option("--from", help="What the model learned: a shipped adapter's name, or a file.")
+    ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="FIELD=VALUES",
+            help="A field of the design point or of the hardware: A,B,C, or A:B, which doubles a whole number and "
+            "takes any other from the range. May be repeated.",
+        ),
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objective",
+            metavar="FIGURE",
+            help="What is to be small, twice or more: kl, perplexity_ratio, energy_j, head_energy_j, latency_s, "
+            "area_m2.",
+        ),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option("--limit", metavar="FIGURE=MOST", help="The most that a figure may be. May be repeated."),
+    ] = None,
+    points: Annotated[
+        int | None,
+        typer.Option("--points", min=0, help="Design points; 0 shows what is there. Default: all, 64 at most."),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", help="Design point for what is not varied. Default: the adapter's, else leroux2025."),
+    ] = None,
+    hardware: Annotated[
+        Path | None, typer.Option("--hardware", help="A YAML or JSON file of hardware parameters, likewise.")
+    ] = None,
+    fidelity: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fidelity",
+            help="as_is (default), matched, distilled: what no other beats goes on to the next. May be repeated.",
+        ),
+    ] = None,
+    tokens: Annotated[int, typer.Option("--tokens", min=0, help="That 'distilled' learns on.")] = 0,
+    text: Annotated[
+        str | None,
+        typer.Option("--text", help="Measured on: 'library' (default), 'mixture' or a mixture file, or a text file."),
+    ] = None,
+    rows: Annotated[int | None, typer.Option("--rows", min=1, help="Rows of it. Default: 4.")] = None,
+    length: Annotated[int | None, typer.Option("--length", min=16, help="Tokens of a row. Default: 512.")] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the report, tables, picked points, and the journal.")
+    ] = Path("explore"),
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", help="A journal file elsewhere, or postgresql://..., for many workers."),
+    ] = None,
+    join: Annotated[
+        str | None, typer.Option("--join", help="One more worker for the study in this storage, which says the rest.")
+    ] = None,
+    pick: Annotated[
+        list[str] | None,
+        typer.Option("--pick", help="Write a design point of the front: knee, or the best with 'energy_j<2e-6'."),
+    ] = None,
+    sampler: Annotated[
+        Literal["tpe", "nsga2"], typer.Option("--sampler", help="Chooses points where there are more than asked for.")
+    ] = "tpe",
+    seed: options.Seed = 0,
+    device: options.Device = "cpu",
+    quick: Annotated[bool, typer.Option("--quick", help="Four points on 128 tokens: a first look.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Search for the front between what a model can still do and what it costs."""
+    from gaincell.explore.pick import check_pick
+    from gaincell.explore.storage import check_installed
+
+    for word in pick or ():
+        check_pick(word)
+    check_installed(join or storage or "")
+    options.check_out(out)
+    options.check_device(device)
+    of_study = {
+        "--vary": vary,
+        "--objective": objective,
+        "--limit": limit,
+        "--fidelity": fidelity,
+        "--config": config,
+        "--hardware": hardware,
+        "--text": text,
+        "--rows": rows,
+        "--length": length,
+        "--tokens": tokens,
+        "--storage": storage,
+        "--quick": quick,
+    }
+    how: dict[str, Any] = {"load": options.loads(device), "listener": screen, "sampler": sampler, "seed": seed}
+    if join is not None:
+        from gaincell.explore import join as joined
+
+        given = [name for name, value in of_study.items() if value]
+        if given:
+            raise InputError(f"--join goes by what its storage says; leave {', '.join(given)} out.")
+        study = joined(join, model, adapter, **how)
+    else:
+        study = _begun(model or "extended", storage or out / "journal.log", of_study, {"adapter": adapter, **how})
+    study.run(points)
+    _tell(study, out, pick or [], json)
+
+
+def _begun(model: str, storage: str | Path, given: dict[str, Any], how: dict[str, Any]) -> "Study":
+    from gaincell.explore import begin
+    from gaincell.explore.rows import RowsAsked
+    from gaincell.hardware import HardwareParameters
+    from gaincell.hardware.named import SHAPES
+
+    vary: dict[str, str] = dict(QUICK) if given["--quick"] and not given["--vary"] else {}
+    for spec in given["--vary"] or ():
+        name, equals, values = spec.partition("=")
+        if not equals or name in vary:
+            raise InputError(f"--vary '{spec}' is not FIELD=VALUES, each field once, as in output_levels=16,32.")
+        vary[name] = values
+    named = {"text": given["--text"], "rows": given["--rows"], "length": given["--length"]}
+    if given["--quick"] and (model not in SHAPES or how["adapter"]):
+        named = {**named, "rows": named["rows"] or QUICK_ROWS, "length": named["length"] or QUICK_LENGTH}
+    asked = {name: value for name, value in named.items() if value is not None}
+    return begin(
+        model,
+        vary,
+        storage,
+        config=given["--config"],
+        hardware=None if given["--hardware"] is None else HardwareParameters.load(given["--hardware"]),
+        objectives=given["--objective"] or (),
+        limits=given["--limit"] or (),
+        fidelities=given["--fidelity"] or (),
+        tokens=given["--tokens"],
+        rows=RowsAsked(**asked) if asked else None,
+        **how,
+    )
+
+
+def _tell(study: "Study", out: Path, picks: list[str], json: bool) -> None:
+    """Report and tables into the folder, picked design points, and the front on the screen."""
+    from gaincell.explore import pick
+    from gaincell.report.explore_files import write_explore
+
+    points = study.points
+    if not points:
+        for word in picks:
+            pick(points, study.objectives, word)  # refuses
+        raise InputError("there is no point yet; let --points be 1 or more.")
+    written = write_explore(out, study)
+    screen.say(f"wrote {', '.join(written)} into {out}; open {out / 'report.html'} in a browser")
+    chosen = {word: pick(points, study.objectives, word) for word in picks}
+    files = _write_picks(study, out, chosen)
+    if json:
+        screen.show_json(
+            {**study.to_dict(), "picked": {x: {**p.to_dict(), "file": files[x]} for x, p in chosen.items()}}
+        )
+        return
+    from gaincell.report.explore_table import front_table
+
+    table = front_table(study)
+    screen.show_table(table.columns, table.rows, table.title, table.text_columns)
+    refused = [point for point in points if point.refused is not None]
+    for point in refused[:3]:
+        screen.show(f"refused: {point}: {point.refused}")
+    if len(refused) > 3:
+        screen.show(f"refused: {len(refused) - 3} more, see points.csv")
+    for word, point in chosen.items():
+        screen.show(f"{word}: {point}; written to {files[word]}")
+
+
+def _write_picks(study: "Study", out: Path, chosen: "dict[str, Point]") -> dict[str, str]:
+    """A design point each, as a file that 'adapt --config' and 'cost --config' take."""
+    from gaincell.atomic import written_aside
+
+    files = {}
+    hardware = any(axis.home == "hardware" for axis in study.asked.space.axes)
+    for word, point in chosen.items():
+        path = out / f"{''.join(x if x.isalnum() else '-' for x in word)}.yaml"
+        with written_aside(path) as aside:
+            aside.write_text(study.design(point).replace(name=path.stem).to_yaml(), "utf-8")
+        if hardware:
+            parameters = study.asked.space.design(point.values)[1]
+            with written_aside(path.with_suffix(".hardware.json")) as aside:
+                aside.write_text(parameters.model_dump_json(indent=2), "utf-8")
+        files[word] = str(path)
+    return files

@@ -1,0 +1,72 @@
+"""One point of a front, by a word or by a condition."""
+
+import re
+from collections.abc import Sequence
+
+from gaincell.errors import InputError
+from gaincell.explore.front import front, knee
+from gaincell.explore.point import FIGURES, Point
+
+_CONDITION = re.compile(r"\s*(\w+)\s*(<=?|>=?)\s*([^\s<>=]+)\s*")
+
+
+def check_pick(word: str) -> None:
+    """Refuse what picks no point.
+
+    Raises:
+        InputError: neither "knee" nor a condition on a figure.
+    """
+    if word != "knee":
+        _conditions(word)
+
+
+def pick(points: Sequence[Point], objectives: Sequence[str], word: str) -> Point:
+    """A point of the front.
+
+    Args:
+        points: of a study.
+        objectives: the front's.
+        word: "knee" (see `front.knee`), or conditions such as "energy_j<2e-9", several with a comma between: of the
+            points of the front that meet them all, the one with the least of the first objective that no condition is
+            on; where every one has a condition, of the first.
+
+    Raises:
+        InputError: no such condition, no point yet, or none that meets it.
+    """
+    check_pick(word)
+    best = front(points, objectives)
+    if not best:
+        raise InputError(f"--pick {word}: there is no point to pick yet; let the study find some first.")
+    if word == "knee":
+        found = knee(best, objectives)
+        assert found is not None
+        return found
+    conditions = _conditions(word)
+    met = [x for x in best if all(_holds(x.figures.get(name), sign, bound) for name, sign, bound in conditions)]
+    if not met:
+        raise InputError(f"--pick '{word}': none of the {len(best)} points of the front meets it; loosen it.")
+    on = {name for name, *_ in conditions}
+    least = next((name for name in objectives if name not in on), objectives[0])
+    return min(met, key=lambda point: (point.figures[least], point.number))
+
+
+def _conditions(word: str) -> list[tuple[str, str, float]]:
+    found = []
+    for part in word.split(","):
+        match = _CONDITION.fullmatch(part)
+        if match is None or match[1] not in FIGURES:
+            raise InputError(
+                f"--pick '{word}' is neither 'knee' nor a condition such as 'energy_j<2e-6' on one of "
+                f"{', '.join(FIGURES)}."
+            )
+        try:
+            found.append((match[1], match[2], float(match[3])))
+        except ValueError:
+            raise InputError(f"--pick '{word}': '{match[3]}' is no number; write it as in energy_j<2e-6.") from None
+    return found
+
+
+def _holds(figure: float | None, sign: str, bound: float) -> bool:
+    if figure is None:
+        return False
+    return {"<": figure < bound, "<=": figure <= bound, ">": figure > bound, ">=": figure >= bound}[sign]

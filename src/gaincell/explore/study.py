@@ -1,0 +1,438 @@
+"""A study: design points that many workers measure, in a storage that is the one truth."""
+
+import math
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
+from gaincell.explore.bench import FIDELITIES, Bench
+from gaincell.explore.front import front
+from gaincell.explore.measured import Measured, key_hash
+from gaincell.explore.point import Point, check_objectives, read_limits
+from gaincell.explore.space import Space, Value
+from gaincell.explore.storage import Storage, quiet
+from gaincell.hardware import Activity, Estimate, estimate
+from gaincell.progress import Listener, Silence
+
+if TYPE_CHECKING:
+    import optuna
+
+Sampler = Literal["tpe", "nsga2"]
+
+#: Design points of a space that is larger, unless another number is asked for.
+POINTS = 64
+#: Seconds between two looks at what other workers are still at.
+_POLL_S = 0.5
+#: The study's own attributes in the storage.
+_IDENTITY, _FIDELITY = "gaincell", "fidelity"
+#: Written by hand into what identifies a study; grows when a newer gaincell tells points apart otherwise.
+_FORM = 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a study looks for: what tells it from others, besides what its bench measures with.
+
+    Attributes:
+        space: what is varied.
+        objectives: figures that are to be small, see `point.FIGURES`.
+        limits: the most that figures may be.
+        fidelities: of `bench.FIDELITIES`, in order; the points that no other beats go on to the next.
+        model: what the model is called, for those who join.
+        adapter: what it learned, likewise.
+
+    Raises:
+        InputError: fidelities that are none, or that need what is not there.
+    """
+
+    space: Space
+    objectives: tuple[str, ...]
+    limits: Mapping[str, float] = field(default_factory=dict)
+    fidelities: tuple[str, ...] = ("as_is",)
+    model: str = ""
+    adapter: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {
+            "space": self.space.to_dict(),
+            "objectives": [*self.objectives],
+            "limits": dict(self.limits),
+            "fidelities": [*self.fidelities],
+            "model": self.model,
+            "adapter": self.adapter,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Asked":
+        """What `to_dict` gave."""
+        return cls(
+            Space.from_dict(data["space"]),
+            tuple(data["objectives"]),
+            data["limits"],
+            tuple(data["fidelities"]),
+            data["model"],
+            data["adapter"],
+        )
+
+
+def check_fidelities(names: Sequence[str], tokens: int, *, runs: bool) -> tuple[str, ...]:
+    """The fidelities, if there are such.
+
+    Raises:
+        InputError: one that there is not, in another order, or without what it needs.
+    """
+    known = [name for name in FIDELITIES if name in names]
+    if not names or known != [*names]:
+        raise InputError(f"--fidelity: give some of {', '.join(FIDELITIES)}, in this order, each once.")
+    if known != ["as_is"] and not runs:
+        raise InputError("--fidelity is of a model that runs; name what it learned with --from ADAPTER.")
+    if ("distilled" in known) != (tokens > 0):
+        raise InputError("--fidelity distilled and --tokens go together; give both, or neither.")
+    return tuple(known)
+
+
+class Study:
+    """Design points, their figures, and the front between these.
+
+    Args:
+        asked: what is looked for.
+        bench: what measures.
+        storage: where points are kept, and shared with other workers.
+        sampler: how points are chosen where the space has more than are asked for.
+        seed: of that choice.
+        listener: whom to tell.
+
+    Raises:
+        InputError: objectives or limits that are none, a space without a valid design point, a storage that holds
+            another study.
+    """
+
+    def __init__(
+        self,
+        asked: Asked,
+        bench: Bench,
+        storage: Storage,
+        *,
+        sampler: Sampler = "tpe",
+        seed: int = 0,
+        listener: Listener | None = None,
+    ) -> None:
+        check_objectives(asked.objectives, runs=bench.runs)
+        read_limits(asked.limits, runs=bench.runs)
+        asked.space.check()
+        self.asked, self.bench, self.storage = asked, bench, storage
+        self.sampler, self.seed, self.listener = sampler, seed, listener or Silence()
+        self._study = self._open()
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What is to be small."""
+        return self.asked.objectives
+
+    @property
+    def points(self) -> list[Point]:
+        """What is known, each design point once, at the highest fidelity that it has been measured at."""
+        found: dict[str, Point] = {}
+        for point in self.measured:
+            key = _key(point.values)
+            known = found.get(key)
+            if known is None or _rank(point) > _rank(known):
+                found[key] = point
+        return [*found.values()]
+
+    @property
+    def measured(self) -> list[Point]:
+        """Every measurement: a design point comes once for each of its fidelities, in order of number."""
+        found: dict[tuple[str, str], Point] = {}
+        for trial in self._study.get_trials(deepcopy=False):
+            point = _point(trial, self.asked)
+            if point is not None:
+                found.setdefault((point.fidelity, _key(point.values)), point)
+        return [*found.values()]
+
+    @property
+    def front(self) -> list[Point]:
+        """The points that no other beats."""
+        return front(self.points, self.objectives)
+
+    @property
+    def importances(self) -> dict[str, dict[str, float]]:
+        """By objective, how much of it each field decides: Optuna's PED-ANOVA [Watanabe et al. 2023], sums of 1.
+
+        Of the measurements at the first fidelity; nothing where they are too few, or all alike.
+        """
+        import optuna
+
+        with quiet():
+            copy = optuna.create_study(directions=_less(self.objectives))
+            for trial in self._study.get_trials(deepcopy=False):
+                if trial.state == optuna.trial.TrialState.COMPLETE and self._rung(trial) == 0:
+                    copy.add_trial(trial)
+            found = {}
+            for index, name in enumerate(self.objectives):
+                try:
+                    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+                    target = _value_at(index)
+                    told = optuna.importance.get_param_importances(copy, evaluator=evaluator, target=target)
+                except (ValueError, RuntimeError, ZeroDivisionError):
+                    continue  # too few, or all alike
+                if all(map(math.isfinite, told.values())):
+                    found[name] = {axis: float(told.get(axis, 0.0)) for axis in self.asked.space.names}
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON: points in order of number, and which of them no other beats."""
+        asked = self.asked
+        return {
+            "model": asked.model,
+            "adapter": asked.adapter,
+            "objectives": [*asked.objectives],
+            "limits": dict(asked.limits),
+            "fidelities": [*asked.fidelities],
+            "bench": self.bench.identity,
+            "vary": [axis.to_dict() for axis in asked.space.axes],
+            "points": [point.to_dict() for point in self.points],
+            "front": [point.number for point in self.front],
+            "importances": self.importances,
+        }
+
+    def design(self, point: Point) -> GainCellConfig:
+        """The design point of a point."""
+        return self.asked.space.design(point.values)[0]
+
+    def run(self, points: int | None = None) -> list[Point]:
+        """Measure until there are so many design points, whoever measured them, and those that go on have gone on.
+
+        Ends when nothing is left to do for any worker: what one that died had begun is done again.
+
+        Args:
+            points: how many; by default the whole space, or `POINTS` of a larger one. No more than the space has.
+        """
+        space = self.asked.space
+        wanted = points if points is not None else min(space.size or POINTS, POINTS)
+        wanted = wanted if space.size is None else min(wanted, space.size)
+        if wanted < 1:
+            return self.points
+        with self.storage.alive(), quiet():
+            self._study.sampler = self._sampler()
+            while self._one(wanted):
+                pass
+        return self.points
+
+    def _one(self, wanted: int) -> bool:
+        """Measure one point, or wait a while for others; False where nothing is left to do."""
+        import optuna
+
+        self.storage.turn.acquire()
+        try:
+            self.storage.take_back(self._study)
+            self._fill(wanted)
+            waiting, running = (
+                self._study.get_trials(deepcopy=False, states=(state,))
+                for state in (optuna.trial.TrialState.WAITING, optuna.trial.TrialState.RUNNING)
+            )
+            if waiting:
+                self._study.optimize(self._measure, n_trials=1)
+                return True
+        finally:
+            self.storage.turn.release()
+        if running:
+            time.sleep(_POLL_S)
+        return bool(running)
+
+    def _fill(self, wanted: int) -> None:
+        """Queue what is missing: design points of the first fidelity, and then those that go on from each."""
+        import optuna
+
+        states = optuna.trial.TrialState
+        trials = self._study.get_trials(deepcopy=False)
+        open_ = [trial for trial in trials if trial.state in (states.WAITING, states.RUNNING)]
+        known = {(point.fidelity, _key(point.values)): point for point in self.measured}
+        first, *later = self.asked.fidelities
+        have = [key for fidelity, key in known if fidelity == first]
+        queued = [trial for trial in open_ if self._rung(trial) == 0]
+        if self.asked.space.size is not None and self.asked.space.size <= wanted:
+            there = {*have, *(_key(trial.system_attrs.get("fixed_params") or trial.params) for trial in queued)}
+            for values in self.asked.space.every():
+                if _key(values) not in there:
+                    self._study.enqueue_trial(values, user_attrs={_FIDELITY: first})
+        else:
+            for _ in range(wanted - len(have) - len(queued)):
+                self._study.enqueue_trial({}, user_attrs={_FIDELITY: first})
+        before = first
+        for rung, fidelity in enumerate(later, 1):
+            if any(self._rung(trial) < rung for trial in open_) or len(have) < wanted:
+                return
+            at_rung = [point for (at, _), point in known.items() if at == before]
+            there = {key for at, key in known if at == fidelity}
+            there |= {_key(trial.params or trial.system_attrs["fixed_params"]) for trial in open_}
+            for point in front(at_rung, self.objectives):
+                if _key(point.values) not in there:
+                    self._study.enqueue_trial(point.values, user_attrs={_FIDELITY: fidelity})
+            before = fidelity
+
+    def _measure(self, trial: "optuna.Trial") -> tuple[float, ...]:
+        """The objectives of one trial; its values are chosen, and its worker written down, while it has the turn."""
+        import optuna
+
+        fidelity = trial.user_attrs.get(_FIDELITY, self.asked.fidelities[0])
+        trial.set_user_attr("worker", self.storage.worker)
+        values = {axis.name: _suggest(trial, axis) for axis in self.asked.space.axes}
+        known = {(point.fidelity, _key(point.values)): point for point in self.measured}
+        same = known.get((fidelity, _key(values)))
+        if same is not None:
+            trial.set_user_attr("same_as", same.number)
+            self._queue_another({key for at, key in known if at == fidelity}, trial.number, fidelity)
+            self.storage.turn.release()
+            raise optuna.TrialPruned
+        self.storage.turn.release()
+        try:
+            figures = self._figures(values, fidelity)
+        except InputError as error:
+            trial.set_user_attr("refused", str(error))
+            self.listener.say(f"point {trial.number}: {error}")
+            raise optuna.TrialPruned from None  # which samplers learn from, and do not from one that failed
+        trial.set_user_attr("figures", figures)
+        for name, most in self.asked.limits.items():
+            trial.set_constraint(name, figures[name] / most - 1.0)  # above zero where it is not kept
+        told = ", ".join(f"{name} {figures[name]:.4g}" for name in self.objectives)
+        self.listener.say(f"point {trial.number} ({fidelity}): {told}")
+        return tuple(figures[name] for name in self.objectives)
+
+    def _queue_another(self, there: set[str], number: int, fidelity: str) -> None:
+        """In place of a design point that came a second time one that nobody had, where the space is small."""
+        space = self.asked.space
+        if space.size is None or space.size > 1 << 20:
+            return  # the next look for what is missing queues another
+        left = [values for values in space.every() if _key(values) not in there]
+        if left:
+            chosen = random.Random(f"{self.seed} {number}").choice(left)
+            self._study.enqueue_trial(chosen, user_attrs={_FIDELITY: fidelity})
+
+    def _figures(self, values: Mapping[str, Value], fidelity: str) -> dict[str, float]:
+        """Every figure of a choice of values. What the hardware's parameters change is computed anew each time."""
+        point, parameters = self.asked.space.design(values)
+        estimate(self.bench.shape, point, parameters)  # what no hardware can be need not be measured
+        measured = self.bench.measure(point, fidelity)
+        activity = None if measured is None else Activity.from_dict(measured.activity)
+        return figures_of(measured, estimate(self.bench.shape, point, parameters, activity))
+
+    def _rung(self, trial: Any) -> int:
+        return self.asked.fidelities.index(trial.user_attrs.get(_FIDELITY, self.asked.fidelities[0]))
+
+    def _sampler(self) -> Any:
+        import optuna
+
+        seed = self.seed + len(self._study.get_trials(deepcopy=False))  # every worker's own
+        if self.sampler == "nsga2":
+            return optuna.samplers.NSGAIISampler(seed=seed)
+        return optuna.samplers.TPESampler(multivariate=True, seed=seed)
+
+    def _open(self) -> Any:
+        """The storage's study, which is made where there is none."""
+        import optuna
+
+        identity = {"form": _FORM, "asked": self.asked.to_dict(), "bench": self.bench.identity}
+        turn = self.storage.turn
+        turn.acquire()
+        try:
+            with quiet():
+                names = optuna.get_all_study_names(self.storage.optuna)
+                if not names:
+                    directions = _less(self.objectives)
+                    optuna.create_study(storage=self.storage.optuna, study_name=_IDENTITY, directions=directions)
+                study = optuna.load_study(study_name=_IDENTITY if not names else names[0], storage=self.storage.optuna)
+                kept = study.user_attrs.get(_IDENTITY)
+                if kept is None and not study.get_trials(deepcopy=False):
+                    study.set_metric_names(list(self.objectives))
+                    study.set_user_attr(_IDENTITY, identity)
+                    kept = identity
+        finally:
+            turn.release()
+        _check_same(self.storage, kept, identity)
+        return study
+
+
+def read_asked(storage: Storage) -> tuple[Asked, dict[str, Any]]:
+    """What the study in a storage looks for, and what its bench measures with.
+
+    Raises:
+        InputError: there is none, or it is not of this version.
+    """
+    import optuna
+
+    with quiet():
+        names = optuna.get_all_study_names(storage.optuna)
+        kept = optuna.load_study(study_name=names[0], storage=storage.optuna).user_attrs if names else {}
+    found = kept.get(_IDENTITY)
+    if not isinstance(found, dict) or found.get("form") != _FORM:
+        raise InputError(f"{storage.told} holds no study of this version of gaincell; check it, or begin one there.")
+    return Asked.from_dict(found["asked"]), found["bench"]
+
+
+def figures_of(measured: Measured | None, found: Estimate) -> dict[str, float]:
+    """Every figure, by name, see `point.FIGURES`."""
+    figures = {
+        "energy_j": found.energy_j,
+        "head_energy_j": found.per_head.energy_j,
+        "latency_s": found.latency_s,
+        "area_m2": found.area_m2,
+    }
+    if measured is not None:
+        figures |= {"kl": measured.kl, "perplexity_ratio": measured.perplexity / measured.original}
+    return figures
+
+
+def _check_same(storage: Storage, kept: Any, now: dict[str, Any]) -> None:
+    """Refuse a storage that holds another study."""
+    if not isinstance(kept, dict) or not isinstance(kept.get("asked"), dict):
+        raise InputError(f"{storage.told} holds something else than a study of gaincell; choose another.")
+    # The paths that a model and an adapter were given by may differ from one machine to the next.
+    a, b = ({**x["asked"], **x["bench"], "model": None, "adapter": x["bench"].get("adapter")} for x in (kept, now))
+    apart = sorted(name for name in a | b if key_hash({"x": a.get(name)}) != key_hash({"x": b.get(name)}))
+    if kept.get("form") != _FORM or apart:
+        raise InputError(
+            f"{storage.told} holds another study ({', '.join(apart) or 'form'} differ); choose another storage, or "
+            "join it as it is with --join."
+        )
+
+
+def _less(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"]]:
+    """Of every objective less is better."""
+    return ["minimize" for _ in objectives]
+
+
+def _suggest(trial: "optuna.Trial", axis: Any) -> Value:
+    if axis.span is not None:
+        return trial.suggest_float(axis.name, *axis.span, log=True)
+    return trial.suggest_categorical(axis.name, axis.values)
+
+
+def _point(trial: Any, asked: Asked) -> Point | None:
+    """A finished trial as a point; None of one that is not, or that another stands for."""
+    attrs, state = trial.user_attrs, trial.state.name
+    refused = attrs.get("refused")
+    if state != "COMPLETE" and (state != "PRUNED" or refused is None):
+        return None
+    figures = {} if refused is not None else dict(attrs.get("figures", {}))
+    feasible = all(figures.get(name, math.inf) <= most for name, most in asked.limits.items())
+    fidelity = attrs.get(_FIDELITY, asked.fidelities[0])
+    values = {name: trial.params[name] for name in asked.space.names if name in trial.params}
+    return Point(trial.number, values, fidelity, figures, refused, refused is None and feasible)
+
+
+def _rank(point: Point) -> int:
+    return -1 if point.refused is not None else FIDELITIES.index(point.fidelity)
+
+
+def _key(values: Mapping[str, Value]) -> str:
+    return key_hash({str(name): value for name, value in values.items()})
+
+
+def _value_at(index: int) -> Any:
+    return lambda trial: trial.values[index]
