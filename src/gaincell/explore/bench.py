@@ -48,6 +48,10 @@ class Bench(Protocol):
         """Whether a model runs, so that there is quality to measure."""
         ...
 
+    def prepare(self) -> None:
+        """Load what every point needs, and refuse what none could be measured with."""
+        ...
+
     def measure(self, point: GainCellConfig, fidelity: str) -> Measured | None:
         """Quality and activity at a design point; None where no model runs."""
         ...
@@ -70,6 +74,9 @@ class ShapeBench:
         return self.model.fields
 
     runs = False
+
+    def prepare(self) -> None:
+        """Nothing is loaded."""
 
     def measure(self, point: GainCellConfig, fidelity: str) -> None:
         """Nothing runs."""
@@ -161,9 +168,19 @@ class ModelBench:
         """The model's fields."""
         return self.named.fields
 
+    def prepare(self) -> None:
+        """Load the original and the rows.
+
+        Raises:
+            InputError: the model, the rows or the adapter cannot be had, or do not fit each other.
+        """
+        self._loaded = self._loaded or self._load()
+
     def measure(self, point: GainCellConfig, fidelity: str) -> Measured:
         """Quality and activity, from what is kept where it is."""
-        loaded = self._loaded = self._loaded or self._load()
+        self.prepare()
+        loaded = self._loaded
+        assert loaded is not None
         without = {name: type(point).model_fields[name].default for name in _OF_COST}
         counted = point.replace(**without).model_dump(mode="json")
         key = {**loaded.key, "design_point": counted, "fidelity": fidelity}
@@ -173,11 +190,13 @@ class ModelBench:
 
     def _load(self) -> _Loaded:
         from gaincell.models import base_hash, scalers_of
+        from gaincell.models.adapter import check_base
 
         assert self.named.loads is not None
         model, tokenizer = self.load(self.named.loads)
         if scalers_of(model):
             raise InputError(f"'{self.named.name}' attends in gain cells already; name the original model.")
+        check_base(model, self.adapter)
         with self.listener.stages() as progress:
             rows, learned = read(self.asked, tokenizer, progress)
         key = {

@@ -201,6 +201,11 @@ def _journal(path: Path) -> "tuple[BaseStorage, Turn]":
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    if path.is_file():
+        with path.open("rb") as file:
+            first = file.readline(1 << 16)
+        if first.endswith(b"\n") and b'"op_code"' not in first:
+            raise InputError(f"storage {path} is no journal of a study; choose another.")
     backend = JournalFileBackend(str(path), lock_obj=_WriteLock(path))  # pyright: ignore[reportArgumentType]
     try:
         return JournalStorage(backend), _FileTurn(path.with_name(f"{path.name}.turn"))
@@ -250,6 +255,7 @@ def _database(url: str, heartbeat: tuple[int, int]) -> "tuple[BaseStorage, Turn]
         try:
             found = RDBStorage(
                 url,
+                engine_kwargs={"poolclass": sqlalchemy.NullPool},
                 heartbeat_interval=interval,
                 grace_period=silence,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),

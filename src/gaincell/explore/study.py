@@ -3,6 +3,7 @@
 import math
 import random
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +28,7 @@ Sampler = Literal["tpe", "nsga2"]
 POINTS = 64
 #: Seconds between two looks at what other workers are still at.
 _POLL_S = 0.5
-#: The study's own attributes in the storage.
+#: What a study is called in its storage, beside studies of others, and what says there which one it is.
 _IDENTITY, _FIDELITY = "gaincell", "fidelity"
 #: Written by hand into what identifies a study; grows when a newer gaincell tells points apart otherwise.
 _FORM = 1
@@ -127,7 +128,7 @@ class Study:
         asked.space.check()
         self.asked, self.bench, self.storage = asked, bench, storage
         self.sampler, self.seed, self.listener = sampler, seed, listener or Silence()
-        self._study = self._open()
+        self._study, self._prepared = self._open(), False
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -168,18 +169,21 @@ class Study:
         """
         import optuna
 
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            warnings.filterwarnings("error", ".*importances will be equal")  # figures that are all alike
             copy = optuna.create_study(directions=_less(self.objectives))
             for trial in self._study.get_trials(deepcopy=False):
                 if trial.state == optuna.trial.TrialState.COMPLETE and self._rung(trial) == 0:
                     copy.add_trial(trial)
-            found = {}
+            found: dict[str, dict[str, float]] = {}
+            if len(copy.trials) < 2:
+                return found
             for index, name in enumerate(self.objectives):
                 try:
                     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
                     target = _value_at(index)
                     told = optuna.importance.get_param_importances(copy, evaluator=evaluator, target=target)
-                except (ValueError, RuntimeError, ZeroDivisionError):
+                except (UserWarning, ValueError, RuntimeError, ZeroDivisionError):
                     continue  # too few, or all alike
                 if all(map(math.isfinite, told.values())):
                     found[name] = {axis: float(told.get(axis, 0.0)) for axis in self.asked.space.names}
@@ -236,14 +240,17 @@ class Study:
                 self._study.get_trials(deepcopy=False, states=(state,))
                 for state in (optuna.trial.TrialState.WAITING, optuna.trial.TrialState.RUNNING)
             )
-            if waiting:
+            if waiting and self._prepared:
                 self._study.optimize(self._measure, n_trials=1)
                 return True
         finally:
             self.storage.turn.release()
-        if running:
+        if waiting:
+            self.bench.prepare()  # what it refuses is refused for all points, and of none of them
+            self._prepared = True
+        elif running:
             time.sleep(_POLL_S)
-        return bool(running)
+        return bool(waiting or running)
 
     def _fill(self, wanted: int) -> None:
         """Queue what is missing: design points of the first fidelity, and then those that go on from each."""
@@ -343,12 +350,12 @@ class Study:
         try:
             with quiet():
                 names = optuna.get_all_study_names(self.storage.optuna)
-                if not names:
+                if _IDENTITY not in names:
                     directions = _less(self.objectives)
                     optuna.create_study(storage=self.storage.optuna, study_name=_IDENTITY, directions=directions)
-                study = optuna.load_study(study_name=_IDENTITY if not names else names[0], storage=self.storage.optuna)
+                study = optuna.load_study(study_name=_IDENTITY, storage=self.storage.optuna)
                 kept = study.user_attrs.get(_IDENTITY)
-                if kept is None and not study.get_trials(deepcopy=False):
+                if kept is None and not study.get_trials(deepcopy=False) and len(study.directions) > 1:
                     study.set_metric_names(list(self.objectives))
                     study.set_user_attr(_IDENTITY, identity)
                     kept = identity
@@ -368,7 +375,8 @@ def read_asked(storage: Storage) -> tuple[Asked, dict[str, Any]]:
 
     with quiet():
         names = optuna.get_all_study_names(storage.optuna)
-        kept = optuna.load_study(study_name=names[0], storage=storage.optuna).user_attrs if names else {}
+        there = _IDENTITY in names
+        kept = optuna.load_study(study_name=_IDENTITY, storage=storage.optuna).user_attrs if there else {}
     found = kept.get(_IDENTITY)
     if not isinstance(found, dict) or found.get("form") != _FORM:
         raise InputError(f"{storage.told} holds no study of this version of gaincell; check it, or begin one there.")

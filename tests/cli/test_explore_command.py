@@ -1,0 +1,105 @@
+"""`gaincell explore`: what it writes, what others read of it, and what it refuses."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command_tools import Run
+
+from gaincell import GainCellConfig
+
+pytest.importorskip("optuna")
+
+COST = ("explore", "gpt2", "--vary", "output_levels=16,64", "--vary", "subtile_columns=64:256", "--out", "out")
+
+
+def test_cost_alone_needs_no_model(tmp_path: Path, gaincell: Run) -> None:
+    """A picked design point is what 'cost --config' takes, with what the study said it costs."""
+    ended = gaincell(*COST, "--pick", "knee", "--pick", "latency_s<1e-6")
+    assert ended.code == 0, ended.err
+    assert "Front of 6 points" in ended.out
+    found = json.loads((tmp_path / "out" / "points.json").read_text("utf-8"))
+    assert len(found["points"]) == 6
+    with (tmp_path / "out" / "points.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["output_levels"], row["subtile_columns"]) for row in rows} == {
+        (a, b) for a in ("16", "64") for b in ("64", "128", "256")
+    }
+    assert [row["point"] for row in rows if row["front"] == "yes"] == [str(n) for n in sorted(found["front"])]
+    latex = (tmp_path / "out" / "front.tex").read_text("utf-8")
+    assert r"output\_levels & subtile\_columns & fidelity" in latex
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "https:" not in page
+    picked = GainCellConfig.load(tmp_path / "out" / "knee.yaml")
+    cost = json.loads(gaincell("cost", "gpt2", "--config", "out/knee.yaml", "--json").out)
+    wanted = {"output_levels": picked.output_levels, "subtile_columns": picked.subtile_columns}
+    (point,) = (point for point in found["points"] if point["values"] == wanted)
+    assert cost["energy_j"] == pytest.approx(point["figures"]["energy_j"])
+
+
+def test_hardware_that_is_varied_is_picked_with_the_design_point(tmp_path: Path, gaincell: Run) -> None:
+    ended = gaincell("explore", "gpt2", "--vary", "clock_hz=1e9,2e9", "--out", "out", "--pick", "knee", "--json")
+    assert ended.code == 0, ended.err
+    told = json.loads(ended.out)
+    clock = told["picked"]["knee"]["values"]["clock_hz"]
+    assert json.loads((tmp_path / "out" / "knee.hardware.json").read_text("utf-8"))["clock_hz"] == clock
+    both = ("--config", "out/knee.yaml", "--hardware", "out/knee.hardware.json")
+    assert gaincell("cost", "gpt2", *both).code == 0
+
+
+def test_a_study_goes_on_and_is_joined(tmp_path: Path, gaincell: Run) -> None:
+    few = [*COST[:-2], "--storage", "kept.log", "--out", "out"]
+    assert len(json.loads(gaincell(*few, "--points", "2", "--json").out)["points"]) == 2
+    joined = gaincell("explore", "--join", "kept.log", "--out", "other", "--json")
+    assert len(json.loads(joined.out)["points"]) == 6
+    shown = gaincell("explore", "--join", "kept.log", "--points", "0", "--out", "shown", "--json")
+    assert json.loads(shown.out)["points"] == json.loads(joined.out)["points"]
+
+
+def test_quick_looks_at_a_model(tiny: Path, tmp_path: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gaincell.models import convert_, save_adapter
+    from gaincell.models.load import load_model
+
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
+    model = load_model(tiny)[0]
+    save_adapter(convert_(model, "extended"), load_model(tiny)[0], tmp_path / "tiny.safetensors")
+    ended = gaincell("explore", tiny, "--from", "tiny.safetensors", "--quick", "--out", "out")
+    assert ended.code == 0, ended.err
+    assert "Front of 4 points" in ended.out
+    assert "kl" in ended.out
+    assert {path.suffix for path in (tmp_path / "cache" / "explore").iterdir()} == {".json"}
+    shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--vary", "output_level=16,32"], ["'output_level'", "did you mean 'output_levels'?"]),
+        (["--vary", "output_levels=64:16"], ["output_levels=64:16", "empty"]),
+        (["--vary", "output_levels"], ["FIELD=VALUES"]),
+        (["--vary", "window=100,200"], ["no design point of this space is valid", "window"]),
+        ([], ["nothing is varied"]),
+        (["--vary", "output_levels=16,32", "--objective", "kl", "--objective", "energy_j"], ["kl needs a model"]),
+        (["--vary", "output_levels=16,32", "--objective", "speed", "--objective", "energy_j"], ["'speed'"]),
+        (["--vary", "output_levels=16,32", "--limit", "speed=1"], ["--limit", "'speed'", "no figure"]),
+        (["--vary", "output_levels=16,32", "--limit", "energy_j=low"], ["'low' is no number"]),
+        (["--vary", "output_levels=16,32", "--pick", "best"], ["--pick 'best'"]),
+        (["--vary", "output_levels=16,32", "--points", "0", "--pick", "knee"], ["no point to pick yet"]),
+        (["--vary", "output_levels=16,32", "--text", "library"], ["--from ADAPTER"]),
+        (["--vary", "output_levels=16,32", "--fidelity", "matched"], ["--from ADAPTER"]),
+        (["--vary", "output_levels=16,32", "--from", "extended"], ["shape without weights"]),
+        (["--vary", "output_levels=16,32", "--config", "no.yaml"], ["no.yaml"]),
+        (["--join", "no.log"], ["no.log", "no journal"]),
+        (["--join", "no.log", "--vary", "output_levels=16,32"], ["leave --vary out"]),
+        (["--vary", "output_levels=16,32", "--storage", "mysql://x/y"], ["mysql://"]),
+    ],
+)
+def test_refused(given: list[str], words: list[str], gaincell: Run) -> None:
+    gaincell("explore", "gpt2", *given).assert_refused(*words)
+
+
+def test_a_storage_of_another_study_is_refused(gaincell: Run) -> None:
+    assert gaincell(*COST, "--points", "1").code == 0
+    gaincell(*COST, "--limit", "latency_s=1").assert_refused("holds another study", "limits differ")

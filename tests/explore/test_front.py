@@ -1,0 +1,91 @@
+"""The front, what it spans, where it bends, what others lack, and how one of it is picked."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gaincell import InputError
+from gaincell.explore import Point, front, hypervolumes, knee, lacks, pick
+
+NAMES = ("kl", "energy_j", "latency_s")
+
+
+def points_of(figures: list[tuple[float, ...]]) -> list[Point]:
+    return [Point(i, {"x": i}, "as_is", dict(zip(NAMES, own, strict=False))) for i, own in enumerate(figures)]
+
+
+SOME = st.lists(st.tuples(*[st.sampled_from([1.0, 2.0, 4.0, 8.0])] * 3), min_size=1, max_size=12)
+
+
+@given(SOME)
+@settings(max_examples=30)
+def test_the_front_is_what_no_other_beats(figures: list[tuple[float, ...]]) -> None:
+    points = points_of(figures)
+    best = front(points, NAMES)
+    for point in points:
+        beaten = any(
+            all(a <= b for a, b in zip(other, point.of(NAMES), strict=True)) and other != point.of(NAMES)
+            for other in figures
+        )
+        assert (point in best) != beaten
+        assert bool(lacks(point, best, NAMES)) == beaten
+    assert knee(best, NAMES) in best
+
+
+@given(SOME)
+@settings(max_examples=30)
+def test_the_hypervolume_is_the_share_of_the_box_that_is_beaten(figures: list[tuple[float, ...]]) -> None:
+    """Figures are powers of two: the box falls into cells, each beaten as a whole or not at all."""
+    points = points_of(figures)
+    found = hypervolumes(points, NAMES)
+    assert all(a <= b + 1e-12 for a, b in itertools.pairwise(found))
+    low, high = ([end(column) for column in zip(*figures, strict=True)] for end in (min, max))
+    cells = [[2.0**i for i in range(4) if a <= 2.0**i < b] for a, b in zip(low, high, strict=True)]
+    if not all(cells):  # figures that are all alike span no box
+        return
+    every = list(itertools.product(*cells))
+    beaten = sum(any(all(a <= b for a, b in zip(own, cell, strict=True)) for own in figures) for cell in every)
+    assert found[-1] == pytest.approx(beaten / len(every))
+
+
+def test_limits_and_refusals_are_no_front() -> None:
+    good, beyond, refused = (
+        Point(0, {}, "as_is", {"kl": 2.0, "energy_j": 2.0}),
+        Point(1, {}, "as_is", {"kl": 1.0, "energy_j": 1.0}, None, False),
+        Point(2, {}, "as_is", {}, "no."),
+    )
+    every = [good, beyond, refused]
+    assert front(every, NAMES[:2]) == [good]
+    assert [lacks(point, [good], NAMES[:2]) for point in every] == ["", "beyond a limit", "no."]
+    assert hypervolumes(every, NAMES[:2])[1:] == hypervolumes(every, NAMES[:2])[:1] * 2
+
+
+def test_what_a_point_lacks_is_told_beside_the_nearest_that_beats_it() -> None:
+    points = points_of([(1.0, 8.0), (2.0, 2.0), (3.0, 2.0)])
+    best = front(points, NAMES[:2])
+    assert lacks(points[2], best, NAMES[:2]) == "1.5 times the kl of x 1"
+
+
+def test_picks() -> None:
+    points = points_of([(1.0, 8.0), (2.0, 2.0), (8.0, 1.0), (9.0, 9.0)])
+    names = NAMES[:2]
+    assert pick(points, names, "knee").number == 1
+    assert pick(points, names, "energy_j<8").number == 1
+    assert pick(points, names, "energy_j<=8").number == 0
+    assert pick(points, names, "kl < 5").number == 1
+    assert pick(points, names, "kl>1.5, energy_j<2").number == 2
+
+
+@pytest.mark.parametrize("word", ["knees", "energy<2", "energy_j=2", "energy_j<few", ""])
+def test_what_picks_nothing_is_refused(word: str) -> None:
+    with pytest.raises(InputError, match="--pick"):
+        pick([], NAMES, word)
+
+
+def test_nothing_to_pick_is_refused() -> None:
+    with pytest.raises(InputError, match="no point to pick yet"):
+        pick([], NAMES, "knee")
+    with pytest.raises(InputError, match="none of the 1 points of the front meets it"):
+        pick(points_of([(1.0, 1.0)]), NAMES[:2], "energy_j<1")

@@ -1,0 +1,77 @@
+"""What is varied: how it is read, what it makes, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from gaincell import GainCellConfig, InputError
+from gaincell.explore import Space
+from gaincell.explore.space import fields_of
+from gaincell.hardware import HardwareParameters
+
+BASE = GainCellConfig.named("leroux2025")
+
+
+def test_lists_doublings_and_ranges() -> None:
+    space = Space.of({"output_levels": "16,32,null", "subtile_columns": "64:1000", "clock_hz": "1e8:1e9"}, BASE)
+    levels, columns, clock = space.axes
+    assert levels.values == (16, 32, None)
+    assert columns.values == (64, 128, 256, 512)
+    assert (clock.home, clock.span) == ("hardware", (1e8, 1e9))
+    assert space.size is None
+    assert Space.of({"output_levels": [16, 32], "kv_sharing": "copied,in_turn"}, BASE).size == 4
+
+
+def test_values_become_a_design_point_and_hardware() -> None:
+    space = Space.of({"output_levels": "16", "query_sign": "unsigned,differential", "array_pairs": "null,12"}, BASE)
+    point, parameters = space.design({"output_levels": 16, "query_sign": "differential", "array_pairs": 12})
+    assert point == BASE.replace(output_levels=16, query_sign="differential")
+    assert parameters == HardwareParameters(array_pairs=12)
+    assert Space.from_dict(space.to_dict()) == space
+
+
+def test_a_study_holds_its_cells(tmp_path: Path) -> None:
+    """What a path stands for is in the space, so that whoever joins needs no such file."""
+    cell = tmp_path / "mine.yaml"
+    cell.write_text(
+        "name: mine\nlaw: {coefficients: [0, 19.3], unit: model, source: s}\nretention: {tau: 5, unit: ms, source: s}\n"
+    )
+    kept = Space.of({"cell": f"leroux2025,{cell}"}, BASE).to_dict()
+    cell.unlink()
+    assert Space.from_dict(kept).design({"cell": str(cell)})[0].cell.name == "mine"
+
+
+def test_every_number_of_both_can_be_varied() -> None:
+    from gaincell.hardware.sweep import numbers_of
+
+    assert set(numbers_of(BASE, HardwareParameters())) <= set(fields_of())
+
+
+@pytest.mark.parametrize(
+    ("vary", "words"),
+    [
+        ({}, ["nothing is varied"]),
+        ({"output_level": "16"}, ["'output_level'", "did you mean 'output_levels'?"]),
+        ({"digital_layer": "0:6"}, ["'digital_layer'"]),
+        ({"name": "a,b"}, ["'name'"]),
+        ({"components": "a"}, ["'components'"]),
+        ({"output_levels": ""}, ["output_levels", "no values"]),
+        ({"output_levels": "16,16"}, ["twice"]),
+        ({"output_levels": "64:16"}, ["output_levels=64:16", "empty"]),
+        ({"output_levels": "16:16"}, ["empty"]),
+        ({"output_levels": "0:16"}, ["empty"]),
+        ({"output_levels": "a:16"}, ["two numbers"]),
+        ({"output_levels": "1.5:16"}, ["whole"]),
+        ({"clock_hz": "1e9:1e8"}, ["empty"]),
+        ({"cell": "no_such_cell.yaml"}, ["no_such_cell.yaml"]),
+    ],
+)
+def test_refused(vary: dict[str, str], words: list[str]) -> None:
+    with pytest.raises(InputError) as told:
+        Space.of(vary, BASE)
+    assert all(word in str(told.value) for word in words), told.value
+
+
+def test_a_space_without_a_valid_point_is_refused() -> None:
+    with pytest.raises(InputError, match="no design point of this space is valid; the first says: design point"):
+        Space.of({"window": "100,200"}, BASE).check()
