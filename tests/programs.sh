@@ -1,6 +1,6 @@
 #!/bin/sh
-# Install what some tests need besides Python packages: ngspice for circuits, Chromium for the report's page. Where that
-# cannot be done the tests run all the same, those skip themselves, and a sentence says how to have them.
+# Install what some tests need besides Python packages: ngspice for circuits, Chromium for the report's page, PostgreSQL
+# for workers of one study. Where that cannot be done the tests run all the same, those skip themselves, and a sentence says how to have them.
 as_root="env DEBIAN_FRONTEND=noninteractive"
 [ "$(id -u)" = 0 ] || as_root="sudo -n $as_root"
 
@@ -10,6 +10,8 @@ for program in ngspice chromium; do
   [ "$program" = chromium ] && { command -v chromium-browser || command -v google-chrome; } >/dev/null && continue
   missing="$missing $program"
 done
+# Debian keeps its programs off the path.
+command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 [ -z "$missing" ] && exit 0
 
 echo "installing$missing for the tests" >&2

@@ -10,7 +10,7 @@ from tools.pages.data import kept, shipped
 from tools.pages.marks import MARKS, fill, filled
 
 #: Parts that measure nothing anew.
-QUICK = ("comparison", "conditions", "hardware", "panel", "parameters", "published", "tasks", "variants")
+QUICK = ("comparison", "conditions", "explore", "hardware", "panel", "parameters", "published", "tasks", "variants")
 
 
 @pytest.mark.parametrize("part", QUICK)
@@ -55,5 +55,5 @@ def test_what_has_no_place_is_refused() -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["nothing"], ["marks"]])
 def test_a_part_that_is_none_is_told(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit, match=r"usage: .*one of comparison, conditions, curve, demo, families"):
+    with pytest.raises(SystemExit, match=r"usage: .*one of comparison, conditions, curve, demo, explore, families"):
         main(arguments)

@@ -65,7 +65,7 @@ def test_limits_and_refusals_are_no_front() -> None:
 def test_what_a_point_lacks_is_told_beside_the_nearest_that_beats_it() -> None:
     points = points_of([(1.0, 8.0), (2.0, 2.0), (3.0, 2.0)])
     best = front(points, NAMES[:2])
-    assert lacks(points[2], best, NAMES[:2]) == "1.5 times the kl of x 1"
+    assert lacks(points[2], best, NAMES[:2]) == "×1.5 kl of point 1"
 
 
 def test_picks() -> None:

@@ -31,11 +31,11 @@ def lacks(point: Point, best: Sequence[Point], objectives: Sequence[str]) -> str
         return ""
     nearest = min(better, key=lambda other: math.dist(_logs(other.of(objectives)), _logs(own)))
     more = [
-        f"{_times(mine, theirs)} the {name}"
+        f"{_times(mine, theirs)} {name}"
         for name, mine, theirs in zip(objectives, own, nearest.of(objectives), strict=True)
         if mine > theirs
     ]
-    return f"{' and '.join(more)} of {nearest}"
+    return f"{' and '.join(more)} of point {nearest.number}"
 
 
 def knee(best: Sequence[Point], objectives: Sequence[str]) -> Point | None:
@@ -94,4 +94,4 @@ def _logs(figures: Sequence[float]) -> tuple[float, ...]:
 
 
 def _times(mine: float, theirs: float) -> str:
-    return f"{mine / theirs:.3g} times" if theirs > 0 else "more than"
+    return f"×{mine / theirs:.4g}" if theirs > 0 else "more than the"
