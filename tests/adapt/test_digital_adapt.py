@@ -15,7 +15,7 @@ from gaincell import GainCellConfig, InputError
 from gaincell.adapt import AdaptSettings, adapt, paper_recipe
 from gaincell.adapt.distil.trainable import training_only
 from gaincell.adapt.outcome import HeldBack
-from gaincell.adapt.sensitivity import Sensitivity, Tried, sensitivity
+from gaincell.adapt.sensitivity import Sensitivity, Tried, measure_digital, sensitivity
 from gaincell.models import design_point, load_adapter, save_adapter, scalers_of
 from gaincell.models.fingerprint import own_weights
 
@@ -107,6 +107,8 @@ def test_sensitivity_is_that_of_models_made_so(small_llama: Path, small_design: 
     assert list(found.gains.values()) == sorted(found.gains.values(), reverse=True)
     assert seen[-1][1] == len(json.loads(kept.read_text())["tried"])
     assert sensitivity(model, held, weights, budget=2, kept=kept) == found
+    chosen = [each.digital for each in found.chosen]
+    assert measure_digital(model, held, weights, chosen, kept=kept) == found.chosen
     with torch.no_grad():
         next(iter(scalers_of(model).values())).q_scale.add_(1.0)
     with pytest.raises(InputError, match="another model"):

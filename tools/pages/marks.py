@@ -12,6 +12,12 @@ MARKS: dict[str, dict[str, str]] = {
     "docs/circuit.md": {"cells": "variants", "circuits": "variants"},
     "docs/comparison.md": {"alone": "comparison", "beside": "comparison", "silicon": "comparison"},
     "docs/conditions.md": {"retention": "conditions", "leakage": "conditions", "published": "conditions"},
+    "docs/digital-layers.md": {
+        "digital-alone": "digital",
+        "digital-chosen": "digital",
+        "digital-second": "digital",
+        "digital-cost": "digital",
+    },
     "docs/explore.md": {"explore-front": "explore", "explore-decides": "explore"},
     "docs/hardware.md": {
         "published": "hardware",

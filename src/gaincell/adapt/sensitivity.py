@@ -139,6 +139,35 @@ def sensitivity(
     return Sensitivity(before, alone, tuple(chosen))
 
 
+@torch.no_grad()
+def measure_digital(
+    model: PreTrainedModel,
+    held: HeldBack,
+    original: Mapping[str, Tensor],
+    choices: Sequence[Sequence[int | str]],
+    *,
+    kept: str | Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Tried, ...]:
+    """An adapted model with each of these choices of layers and heads digital, and no others.
+
+    Args:
+        model, held, original, kept, progress: as of `sensitivity`.
+        choices: values of the design point's field `digital`, with all that is digital already.
+
+    Raises:
+        InputError: as `sensitivity`.
+    """
+    config = design_point(model)
+    if config is None:
+        raise InputError("the model attends with softmax, so all its layers are digital; convert and adapt it first.")
+    trials = _Trials(model, held, config, _Swap(model, original), kept, progress, len(choices))
+    try:
+        return tuple(trials(choice) for choice in choices)
+    finally:
+        trials.leave()
+
+
 def _greedy(trials: "_Trials", before: Tried, alone: dict[int | str, Tried], budget: int) -> list[Tried]:
     """The best entry, then the best beside it, and so on."""
     # What an entry was last seen to take off, and beside how many.
