@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import gaincell
 from gaincell import GainCellConfig, InputError
+from gaincell.hardware import Activity
 from gaincell.models import RingCache, attention_activity, attention_maps, design_point, scalers_of
 from gaincell.models.subtiles import take_subtiles
 
@@ -196,6 +197,8 @@ def test_maps_and_activity_of_digital_heads(mixed: PreTrainedModel) -> None:
     found = attention_activity(mixed, ids)
     for layer, heads in enumerate(digital):
         assert [bool(found.phi[layer, head] == 0) for head in range(4)] == [head in heads for head in range(4)]
+    assert not any(found.dead[layer, head] for layer, heads in enumerate(digital) for head in heads)
+    assert Activity.from_dict(found.to_dict()).digital == found.digital != ()
     with pytest.raises(InputError, match="nothing for its arrays to do"):
         attention_activity(converted("llama", config=CONFIG.replace(digital=ALL)), ids)
     taken = take_subtiles(converted("llama", config=CONFIG.replace(digital=(0, "2.0"))), ids, 4)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from gaincell.adapt.outcome import HeldBack
 from gaincell.atomic import written_aside
 from gaincell.config import GainCellConfig
-from gaincell.digital_heads import digital_entries
+from gaincell.digital_heads import analog_layers, digital_entries
 from gaincell.errors import InputError
 from gaincell.files import read_object, reading
 from gaincell.models import convert_, design_point
@@ -120,14 +120,7 @@ def sensitivity(
     config = design_point(model)
     if config is None:
         raise InputError("the model attends with softmax, so all its layers are digital; convert and adapt it first.")
-    layers = range(len(scalers_of(model)))
-    entries = [n for n in layers if n not in config.digital] if candidates is None else list(candidates)
-    known = set(config.digital)
-    for entry in entries:
-        if set(config.replace(digital=(*config.digital, entry)).digital) <= known:
-            raise InputError(f"{entry!r} is digital already; leave it out of what is to be tried.")
-    if not 0 <= budget <= len(entries):
-        raise InputError(f"{budget} of {len(entries)} layers or heads cannot be chosen; ask for fewer.")
+    entries = to_try(config, len(scalers_of(model)), candidates, budget)
     most = 1 + len(entries) + sum(len(entries) - n for n in range(1, budget))
     trials = _Trials(model, held, config, _Swap(model, original), kept, progress, most)
     try:
@@ -137,6 +130,23 @@ def sensitivity(
     finally:
         trials.leave()
     return Sensitivity(before, alone, tuple(chosen))
+
+
+def to_try(config: GainCellConfig, layers: int, candidates: Sequence[int | str] | None, budget: int) -> list[int | str]:
+    """What `sensitivity` tries of a model with so many layers that attend.
+
+    Raises:
+        InputError: as `sensitivity`, but for heads beyond a layer's.
+    """
+    entries: list[int | str] = list(analog_layers(config.digital, layers) if candidates is None else candidates)
+    for entry in entries:
+        wanted = config.replace(digital=(*config.digital, entry))
+        wanted.for_layers(layers)
+        if wanted.digital == config.digital:
+            raise InputError(f"{entry!r} is digital already; leave it out of what is to be tried.")
+    if not 0 <= budget <= len(entries):
+        raise InputError(f"{budget} of {len(entries)} layers or heads cannot be chosen; ask for fewer.")
+    return entries
 
 
 @torch.no_grad()

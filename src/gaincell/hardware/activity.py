@@ -65,6 +65,7 @@ class Activity:
         value_codes: the same of stored values.
         tokens: how many queries.
         text: what the model read, in a few words.
+        digital: heads, as (layer, head), that are none of the arrays': 0 in every mean, and not dead.
 
     Raises:
         InputError: an array of another shape, or with a number that is negative, not finite, or above 1 where only a
@@ -83,12 +84,18 @@ class Activity:
     value_codes: "NDArray[np.float64]"
     tokens: int
     text: str
+    digital: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.tokens, bool) or not isinstance(self.tokens, int) or self.tokens < 0:
             raise InputError(f"activity: tokens must be a whole number of queries; got {self.tokens!r}.")
         if not isinstance(self.text, str):
             raise InputError(f"activity: text must be words; got {type(self.text).__name__}.")
+        try:
+            digital = tuple((int(layer), int(head)) for layer, head in self.digital)
+        except (TypeError, ValueError):
+            raise InputError("activity: digital must be pairs of layer and head.") from None
+        object.__setattr__(self, "digital", digital)
         for name in self.arrays():
             object.__setattr__(self, name, _array(name, getattr(self, name)))
         heads, codes = self.phi.shape, self.key_codes.shape
@@ -100,15 +107,21 @@ class Activity:
                     f"activity: '{name}' has shape {array.shape}; give (layers, heads), the same for every mean, and "
                     "(layers, key/value heads, levels) for both codes."
                 )
+        for layer, head in digital:
+            if not (0 <= layer < heads[0] and 0 <= head < heads[1]):
+                raise InputError(f"activity: digital names head {head} of layer {layer}, which is not among {heads}.")
 
     def arrays(self) -> "dict[str, NDArray[np.float64]]":
         """Every array by its name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("tokens", "text")}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("tokens", "text", "digital")}
 
     @property
     def dead(self) -> "NDArray[np.bool_]":
         """Heads without a single pulse between the products: (layers, Hq)."""
-        return self.phi_active == 0
+        dead = self.phi_active == 0
+        for place in self.digital:
+            dead[place] = False
+        return dead
 
     @property
     def saturated(self) -> "NDArray[np.bool_]":
@@ -133,7 +146,8 @@ class Activity:
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""
         arrays = {name: array.tolist() for name, array in self.arrays().items()}
-        return {**arrays, "tokens": self.tokens, "text": self.text}
+        digital = {"digital": [list(place) for place in self.digital]} if self.digital else {}
+        return {**arrays, "tokens": self.tokens, "text": self.text, **digital}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -145,7 +159,7 @@ class Activity:
         names = {f.name for f in fields(cls)}
         if not isinstance(data, Mapping):
             raise InputError(f"activity must be a mapping of fields to values, but is {type(data).__name__}.")
-        for name in sorted(names - set(data)):
+        for name in sorted(names - set(data) - {"digital"}):
             raise InputError(f"activity: field '{name}' is missing; add it.")
         for name in sorted(map(str, set(data) - names)):
             raise InputError(f"activity: unknown field '{name}'; remove it or correct its name.")

@@ -88,7 +88,8 @@ def activity_of(tallies: "Sequence[Tally]", tokens: int, text: str) -> Activity:
         else:
             _silence(means[index], tally.scalers)
     arrays = {name: torch.stack([of_layer[name] for of_layer in means]).numpy() for name in means[0]}
-    return Activity(**arrays, tokens=tokens, text=text)
+    digital = tuple((n, head) for n, tally in enumerate(tallies) for head in tally.scalers.digital)
+    return Activity(**arrays, tokens=tokens, text=text, digital=digital)
 
 
 def _silence(means: dict[str, Tensor], scalers: HeadScalers) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.progress import Listener, Progress, Silence, of_stage
 from gaincell.study.models import Load, load_model
@@ -74,10 +75,12 @@ def find_digital(asked: AskedDigital, load: Load = load_model, listener: Listene
     from gaincell.adapt.outcome import HeldBack
     from gaincell.adapt.precision import computing
     from gaincell.adapt.run.claim import claimed
-    from gaincell.adapt.sensitivity import STAGE, sensitivity
+    from gaincell.adapt.run.folder import Run
+    from gaincell.adapt.sensitivity import STAGE, sensitivity, to_try
+    from gaincell.adapt.text.cut import source_of
     from gaincell.evaluate.text_prefix import prefix_of
-    from gaincell.models import load_adapter
-    from gaincell.models.adapter import check_base
+    from gaincell.models import check_servable, load_adapter
+    from gaincell.models.adapter import adapter_checksum, check_base
     from gaincell.models.fingerprint import own_weights
     from gaincell.report.digital import write_sensitivity
 
@@ -85,10 +88,14 @@ def find_digital(asked: AskedDigital, load: Load = load_model, listener: Listene
     if settings.held_back < 1:
         raise InputError("there is nothing to measure on without rows; set held_back to 1 or more.")
     model, tokenizer = load(asked.model)
-    check_base(model, asked.adapter)
+    config = GainCellConfig(**check_base(model, asked.adapter).design_point)
+    to_try(config, len(check_servable(model)), asked.candidates, asked.budget)
     model.eval()
     prefix = len(prefix_of(tokenizer))
+    about = {"recipe": STAGE, "adapter": adapter_checksum(asked.adapter), "text": source_of(asked.text, None)}
+    about |= {"rows": settings.model_dump(mode="json", include={"held_back", "length", "seed", "precision"})}
     with claimed(asked.out), (listener or Silence()).stages() as progress, computing(settings, model.device):
+        Run(asked.out, about)
         ids = _rows(asked, settings, model, tokenizer, progress)
         of_original = of_stage(progress, "the original on it")
         held = HeldBack(model, ids, [ids.shape[1]], prefix, settings.seed, of_original)

@@ -91,15 +91,22 @@ def score_text(
 
 
 def _heads(network: "PreTrainedModel", tokenizer: Any, words: str, tokens: int) -> dict[str, float]:
-    from gaincell.evaluate.perplexity import first_tokens
-    from gaincell.models import attention_activity
+    import numpy as np
 
+    from gaincell.evaluate.perplexity import first_tokens
+    from gaincell.models import attention_activity, scalers_of
+
+    if all(scalers.is_digital for scalers in scalers_of(network).values()):
+        return {}
     activity = attention_activity(network, first_tokens(tokenizer, words, tokens))
+    analog = np.ones(activity.phi.shape, bool)
+    for place in activity.digital:
+        analog[place] = False
     return {
-        "heads": activity.dead.size,
+        "heads": int(analog.sum()),
         "dead_heads": int(activity.dead.sum()),
         "saturated_heads": int(activity.saturated.sum()),
-        "silent_pulses": 1.0 - float(activity.phi_active.mean()),
+        "silent_pulses": 1.0 - float(activity.phi_active[analog].mean()),
     }
 
 
