@@ -11,7 +11,8 @@ for program in ngspice chromium; do
   missing="$missing $program"
 done
 # Debian keeps its programs off the path.
-command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+set -- /usr/lib/postgresql/*/bin/initdb
+command -v initdb >/dev/null || [ -e "$1" ] || missing="$missing postgresql"
 [ -z "$missing" ] && exit 0
 
 echo "installing$missing for the tests" >&2

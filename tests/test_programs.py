@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+#: Found where Debian keeps it, whatever the path is.
+POSTGRESQL = [] if list(Path("/usr/lib/postgresql").glob("*/bin/initdb")) else ["postgresql"]
 SCRIPT = Path(__file__).with_name("programs.sh")
 
 
@@ -21,14 +23,14 @@ def test_a_program_that_cannot_be_had_is_named_and_the_tests_run_all_the_same(tm
     done = subprocess.run(["/bin/sh", SCRIPT], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
     told = done.stderr.splitlines()
-    assert told[0] == "installing ngspice chromium for the tests"
-    assert [line.split("need ")[1].split(",")[0] for line in told[1:]] == ["ngspice", "chromium"]
+    missing = ["ngspice", "chromium", *POSTGRESQL]
+    assert told[0] == f"installing {' '.join(missing)} for the tests"
+    assert [line.split("need ")[1].split(",")[0] for line in told[1:]] == missing
 
 
 def test_nothing_is_installed_where_all_is_there(tmp_path: Path) -> None:
-    for name in ("env", "id", "ngspice", "google-chrome"):
-        os.symlink(
-            shutil.which("true") if name in ("ngspice", "google-chrome") else shutil.which(name), tmp_path / name
-        )
+    for name in ("env", "id", "ngspice", "google-chrome", "initdb"):
+        program = name if name in ("env", "id") else "true"
+        os.symlink(shutil.which(program) or program, tmp_path / name)
     done = subprocess.run(["/bin/sh", SCRIPT], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

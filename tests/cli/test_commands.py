@@ -12,7 +12,7 @@ from command_tools import Run
 import gaincell as package
 
 COMMANDS = (
-    *("demo", "adapt", "generate", "evaluate", "report", "cost", "measure-gpu", "reproduce"),
+    *("demo", "adapt", "generate", "evaluate", "report", "cost", "explore", "measure-gpu", "reproduce"),
     *("characterize", "fit", "doctor", "circuit"),
 )
 

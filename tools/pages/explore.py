@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gaincell.explore.front import front, knee
+from gaincell.explore.dominance import front, knee
 from gaincell.explore.point import Point
 from gaincell.report.explore_table import shown
 from gaincell.report.plots import Series, as_file, xy_plot

@@ -97,8 +97,12 @@ def explore(
     quick: Annotated[bool, typer.Option("--quick", help="Four points on 128 tokens: a first look.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Search for the front between what a model can still do and what it costs."""
-    from gaincell.explore.pick import check_pick
+    """Search for the front between quality and cost.
+
+    Between what a model can still do at a design point and what that costs: of every other point, some point of the
+    front is nowhere worse and somewhere better.
+    """
+    from gaincell.explore.picking import check_pick
     from gaincell.explore.storage import check_installed
 
     for word in pick or ():
@@ -129,7 +133,12 @@ def explore(
             raise InputError(f"--join goes by what its storage says; leave {', '.join(given)} out.")
         study = joined(join, model, adapter, **how)
     else:
-        study = _begun(model or "extended", storage or out / "journal.log", of_study, {"adapter": adapter, **how})
+        study = _begun(
+            model or ("demo" if adapter else "extended"),
+            storage or out / "journal.log",
+            of_study,
+            {"adapter": adapter, **how},
+        )
     study.run(points)
     _tell(study, out, pick or [], json)
 

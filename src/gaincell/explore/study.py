@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.explore.bench import FIDELITIES, Bench
-from gaincell.explore.front import front
+from gaincell.explore.dominance import front
 from gaincell.explore.measured import Measured, key_hash
 from gaincell.explore.point import Point, check_objectives, read_limits
 from gaincell.explore.space import Space, Value

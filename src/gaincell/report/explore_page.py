@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gaincell.explore.front import hypervolumes, knee, lacks
+from gaincell.explore.dominance import hypervolumes, knee, lacks
 from gaincell.explore.point import FIGURES, Point, told
 from gaincell.report.explore_table import figures_there, shown
 from gaincell.report.template import filled

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gaincell.explore.front import front, lacks
+from gaincell.explore.dominance import front, lacks
 from gaincell.explore.point import FIGURES, Point, told
 from gaincell.report.numbers import number, scaled
 from gaincell.report.tables import Table

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from gaincell.errors import InputError
-from gaincell.explore.front import front, knee
+from gaincell.explore.dominance import front, knee
 from gaincell.explore.point import FIGURES, Point
 
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=?|>=?)\s*([^\s<>=]+)\s*")
@@ -26,7 +26,7 @@ def pick(points: Sequence[Point], objectives: Sequence[str], word: str) -> Point
     Args:
         points: of a study.
         objectives: the front's.
-        word: "knee" (see `front.knee`), or conditions such as "energy_j<2e-9", several with a comma between: of the
+        word: "knee" (see `dominance.knee`), or conditions such as "energy_j<2e-9", several with a comma between: of the
             points of the front that meet them all, the one with the least of the first objective that no condition is
             on; where every one has a condition, of the first.
 
