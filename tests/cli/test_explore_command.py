@@ -69,6 +69,7 @@ def test_quick_looks_at_a_model(tiny: Path, tmp_path: Path, gaincell: Run, monke
     assert ended.code == 0, ended.err
     assert "Front of 4 points" in ended.out
     assert "kl" in ended.out
+    assert "note: quality is of rows of 128 tokens" in ended.out
     assert {path.suffix for path in (tmp_path / "cache" / "explore").iterdir()} == {".json"}
     shutil.rmtree(tmp_path / "out")
 

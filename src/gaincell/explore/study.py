@@ -189,6 +189,24 @@ class Study:
                     found[name] = {axis: float(told.get(axis, 0.0)) for axis in self.asked.space.names}
         return found
 
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the figures, in sentences."""
+        axes = {axis.name: axis for axis in self.asked.space.axes}
+        windows = [x for x in axes["window"].values if isinstance(x, int)] if "window" in axes else []
+        window, rows = max([*windows, self.asked.space.base.window]), self.bench.identity.get("rows")
+        if rows is None:
+            return []
+        found = []
+        if rows["length"] < window:
+            found.append(
+                f"quality is of rows of {rows['length']:,} tokens, so that what only a full window of {window:,} does, "
+                "or a sub-tile that is larger than a row, is not in it; cost is of a full window."
+            )
+        if len(self.asked.fidelities) == 1 and self.asked.fidelities[0] == "as_is":
+            found.append("the adapter is moved to each design point as it is: matched or trained there it does better.")
+        return found
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON: points in order of number, and which of them no other beats."""
         asked = self.asked
@@ -199,6 +217,7 @@ class Study:
             "limits": dict(asked.limits),
             "fidelities": [*asked.fidelities],
             "bench": self.bench.identity,
+            "notes": self.notes,
             "vary": [axis.to_dict() for axis in asked.space.axes],
             "points": [point.to_dict() for point in self.points],
             "front": [point.number for point in self.front],
