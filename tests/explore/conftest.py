@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("optuna")
-
 
 def _programs() -> Path | None:
     """Where PostgreSQL's programs lie: Debian keeps them off the path."""

@@ -89,6 +89,7 @@ def test_what_one_that_died_had_begun_is_done_again_once(tmp_path: Path) -> None
     own._fill(8)
     own._study.ask()
     amid = own._study.ask()
+    own.storage.claim(amid)
     amid.set_user_attr("worker", "of long ago")
     own.run()
     states = [trial.state for trial in own._study.trials]
@@ -103,7 +104,7 @@ def test_a_worker_that_is_slow_is_left_in_peace(tmp_path: Path) -> None:
     slow, other = (study(Storage(tmp_path / "journal.log")) for _ in range(2))
     slow._fill(8)
     with slow.storage.alive():
-        slow._study.ask().set_user_attr("worker", slow.storage.worker)
+        slow.storage.claim(slow._study.ask())
         other.storage.take_back(other._study)
         assert other._study.trials[0].state == optuna.trial.TrialState.RUNNING
     other.storage.take_back(other._study)

@@ -79,5 +79,7 @@ def test_workers_of_a_journal(tmp_path: Path) -> None:
 def test_workers_of_postgresql(postgres: str, tmp_path: Path) -> None:
     pytest.importorskip("psycopg")
     killed_amid(postgres)
+    with quiet(), pytest.warns(UserWarning, match="Heartbeat"):
+        study(Storage(postgres))._study.ask()  # as of one that was killed before it gave any sign of life
     finished([started(postgres, 0.05) for _ in range(3)])
     check_same_as_one(postgres, tmp_path)

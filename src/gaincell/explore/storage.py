@@ -18,7 +18,7 @@ from gaincell.errors import InputError
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, Trial
 
 #: Seconds between two signs of life in PostgreSQL, and of silence after which a worker is taken for dead.
 HEARTBEAT_S, SILENCE_S = 30, 120
@@ -95,6 +95,15 @@ class Storage:
             yield
         path.unlink(missing_ok=True)
 
+    def claim(self, trial: "Trial") -> None:
+        """Write down, in the turn in which a trial was begun, that this worker is at it."""
+        from optuna.storages import RDBStorage
+
+        if isinstance(self.optuna, RDBStorage):
+            self.optuna.record_heartbeat(trial._trial_id)  # of a trial without any, none is ever missed
+        trial.set_user_attr("worker", self.worker)
+        trial.set_user_attr("claimed", trial.number)
+
     def take_back(self, study: "Study") -> None:
         """Put what dead workers had begun into the queue again; the caller has the turn.
 
@@ -120,10 +129,13 @@ class Storage:
                     study.tell(trial.number, state=TrialState.FAIL)
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:
-        """Whether the worker of a running trial is, where locks tell it.
+        """Whether the worker of a running trial is, as far as locks tell it.
 
-        A trial is begun and its worker written down in one turn: where no worker is, it died in between.
+        A trial is begun and claimed in one turn, and the caller has the turn now: a trial that is not claimed has lost
+        its worker in between. One that is done again has the claim of the former on it, by its number.
         """
+        if trial.user_attrs.get("claimed") != trial.number:
+            return True
         if self._workers is None:
             return False
         path = self._workers / trial.user_attrs.get("worker", "")

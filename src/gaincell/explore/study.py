@@ -297,9 +297,11 @@ class Study:
             at_rung = [point for (at, _), point in known.items() if at == before]
             there = {key for at, key in known if at == fidelity}
             there |= {_key(trial.params or trial.system_attrs["fixed_params"]) for trial in open_}
-            for point in front(at_rung, self.objectives):
-                if _key(point.values) not in there:
-                    self._study.enqueue_trial(point.values, user_attrs={_FIDELITY: fidelity})
+            going_on = [point for point in front(at_rung, self.objectives) if _key(point.values) not in there]
+            for point in going_on:
+                self._study.enqueue_trial(point.values, user_attrs={_FIDELITY: fidelity})
+            if going_on:
+                return
             before = fidelity
 
     def _measure(self, trial: "optuna.Trial") -> tuple[float, ...]:
@@ -307,7 +309,7 @@ class Study:
         import optuna
 
         fidelity = trial.user_attrs.get(_FIDELITY, self.asked.fidelities[0])
-        trial.set_user_attr("worker", self.storage.worker)
+        self.storage.claim(trial)
         values = {axis.name: _suggest(trial, axis) for axis in self.asked.space.axes}
         known = {(point.fidelity, _key(point.values)): point for point in self.measured}
         same = known.get((fidelity, _key(values)))
