@@ -150,11 +150,7 @@ def characterize(
         CircuitError: a simulation failed.
     """
     work = _Work(circuit, card, conditions or Conditions(), settings or Settings(), ngspice or Ngspice())
-    if work.settings.mismatch and not circuit.mismatch_v:
-        raise InputError(
-            f"{circuit.source} has no parameters dvt_NAME with w_NAME and l_NAME, which mismatch is drawn for; "
-            "add them, or leave mismatch out."
-        )
+    _check_mismatch(work)
     steps = 6 if work.settings.mismatch else 5
     tell = progress or (lambda done, total: None)
     tell(0, steps)
@@ -168,22 +164,21 @@ def characterize(
     tell(2, steps)
     signed = _transfer(work, law, signed=True)
     tell(3, steps)
-    writes = writes_of(circuit, work.conditions, work.ngspice)
-    errors = write_errors(circuit, work.conditions, work.ngspice)
-    disturb = read_disturb(circuit, work.conditions, work.ngspice)
+    held = circuit, work.conditions, work.ngspice
+    writes, errors, disturb = writes_of(*held), write_errors(*held), read_disturb(*held)
     tell(4, steps)
-    decay = decay_of(circuit, work.conditions, work.ngspice)
-    holds = decay.retention(writes.within_v)
+    decay = decay_of(*held)
     tell(5, steps)
-    mismatch, spread, holds = _differing(work, law, decay, holds, writes.within_v)
+    mismatch, spread, holds = _differing(work, law, decay, decay.retention(writes.within_v), writes.within_v)
     if work.settings.mismatch:
         tell(steps, steps)
     toe = _columns(work, law, [(_strongest(work, law)[0], code) for code in _TOE_CODES], signed=False)
+    converters = [_charge_to_pulse(work, at, full, signed=sign) for at, sign in ((transfer, False), (signed, True))]
     found = CircuitFigures(
         conditions=characterised_at(circuit, work.conditions),
         read=figures.model_copy(update={"disturb": disturb}),
-        charge_to_pulse=_charge_to_pulse(work, transfer, full, signed=False),
-        signed_charge_to_pulse=_charge_to_pulse(work, signed, full, signed=True),
+        charge_to_pulse=converters[0],
+        signed_charge_to_pulse=converters[1],
         write=_write(work, writes, errors),
         energy=_energy(work, reads, transfer, full, writes.energy_j),
         mismatch=mismatch,
@@ -268,6 +263,14 @@ class _Work:
 
     def source(self, what: str) -> str:
         return f"ngspice, {what}; {self.circuit.source}"
+
+
+def _check_mismatch(work: _Work) -> None:
+    if work.settings.mismatch and not work.circuit.mismatch_v:
+        raise InputError(
+            f"{work.circuit.source} has no parameters dvt_NAME with w_NAME and l_NAME, which mismatch is drawn for; "
+            "add them, or leave mismatch out."
+        )
 
 
 def _differing(

@@ -78,11 +78,6 @@ def retention_budget(
     """
     tau_s = time_constant_s(config, parameters.retention_limit)
     period_s = max(config.token_period_s or 0.0, latency_s)
-    if config.refresh == "read":
-        raise InputError(
-            "refresh 'read' has no price: how arrays read single cells, and what rounds them, is no part of the "
-            "design; take refresh 'copy', whose digital copy has one."
-        )
     if config.refresh_tokens is not None:
         if filled_anew:
             raise InputError(
@@ -131,6 +126,11 @@ def _as_simulated(
     write_s: float,
 ) -> RetentionBudget:
     """A window whose tokens are written anew every so many tokens, as the design point simulates it."""
+    if config.refresh == "read":
+        raise InputError(
+            "refresh 'read' has no price: how arrays read single cells, and what rounds them, is no part of the "
+            "design; take refresh 'copy', whose digital copy has one."
+        )
     refreshes = math.ceil(config.window / every) - 1
     period_s = max(period_s, layer_latency_s + refreshes * write_s)
     ratio, oldest = config.window * period_s / tau_s, min(every, config.window) * period_s / tau_s

@@ -11,6 +11,7 @@ from gaincell.circuit.subtile import SubTile
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.models.attention_modules import scalers_of
+from gaincell.models.scalers import HeadScalers
 from gaincell.ops import attention_map
 from gaincell.ops.quantise import query_pulse, stored_code
 
@@ -38,19 +39,8 @@ def take_subtiles(
         InputError: a model that is not converted, or with digital layers alone; queries or cells without levels, or too
             few tokens to fill a sub-tile.
     """
-    every = list(scalers_of(model).values())
-    if not every:
-        raise InputError("the model attends with softmax, so there are no columns to take; convert it first.")
-    layers = [scalers for scalers in every if not scalers.is_digital]
-    if not layers:
-        raise InputError("all layers of the model are digital, so there are no columns to take.")
-    if any(scalers.config.query_levels is None or scalers.config.stored_levels is None for scalers in layers):
-        raise InputError("columns are taken as codes, so the design point needs query_levels and stored_levels.")
-    length = ids.shape[1]
-    if length < 2 * layers[0].config.subtile_columns:
-        raise InputError(
-            f"{length} tokens are too few to take columns from; give {2 * layers[0].config.subtile_columns} or more."
-        )
+    every, length = list(scalers_of(model).values()), ids.shape[1]
+    layers = _with_arrays(every, length)
     draw = np.random.default_rng(seed)
     wanted: dict[int, list[int]] = {}
     for i in range(count):
@@ -88,6 +78,22 @@ def take_subtiles(
         for scalers in layers:
             scalers.observer = None
     return [found[i] for i in range(count)]
+
+
+def _with_arrays(every: list[HeadScalers], length: int) -> list[HeadScalers]:
+    """Those layers that have columns to take, of a text of so many tokens."""
+    if not every:
+        raise InputError("the model attends with softmax, so there are no columns to take; convert it first.")
+    layers = [scalers for scalers in every if not scalers.is_digital]
+    if not layers:
+        raise InputError("all layers of the model are digital, so there are no columns to take.")
+    if any(scalers.config.query_levels is None or scalers.config.stored_levels is None for scalers in layers):
+        raise InputError("columns are taken as codes, so the design point needs query_levels and stored_levels.")
+    if length < 2 * layers[0].config.subtile_columns:
+        raise InputError(
+            f"{length} tokens are too few to take columns from; give {2 * layers[0].config.subtile_columns} or more."
+        )
+    return layers
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gaincell.cell import load_cell
-from gaincell.cell.figures import ChargeToPulse, CircuitFigures, Read, Write
+from gaincell.cell.figures import ChargeToPulse, CircuitFigures, Energy, Read, Write
 from gaincell.cell.law import REFERENCE_VOLTAGE_V
 from gaincell.cell.polarity import WHY_PAIR, sign_of, strongest_v
 from gaincell.cell.retention import EXPONENTIAL
@@ -70,20 +70,7 @@ def groups_of(found: Characterisation) -> list[Group]:
         groups.append(_write_group(found, write))
     groups.append(_retention_group(found))
     if (energy := figures.energy) is not None:
-        cells = 64 * found.cell.cells_per_value
-        per_head = 1024 * (cells * energy.read_mean_j + energy.conversion_j) * 1e12
-        top = conditions.vdd_v - conditions.zero_v if at > 0 else -conditions.zero_v
-        by_law = _read_energies(found)
-        lines = [
-            (f"energy of a full read at {top:+g} V", number(energy.read_full_j * 1e15, 3), "fJ"),
-            ("the same by the law: supply x charge", number(by_law[0] * 1e15, 3), "fJ"),
-            ("energy of a read, mean", number(energy.read_mean_j * 1e15, 3), "fJ"),
-            ("the same by the law", number(by_law[1] * 1e15, 3), "fJ"),
-            ("energy of a conversion, mean", number(energy.conversion_j * 1e15, 3), "fJ"),
-            ("energy of a write, mean", number(energy.write_j * 1e15, 3), "fJ"),
-            (f"first product, 1024 x {cells} cells (published: 1120)", f"{per_head:.4g}", "pJ"),
-        ]
-        groups.append(Group("Energy", _source(found, energy.source), lines))
+        groups.append(_energy_group(found, energy))
     if (mismatch := figures.mismatch) is not None:
         lines = [
             (f"mismatch of {mismatch.samples} cells: current", f"{mismatch.current:.2%}", "of f(+0.45 V)"),
@@ -92,6 +79,24 @@ def groups_of(found: Characterisation) -> list[Group]:
         ]
         groups.append(Group("Mismatch, one sigma", _source(found, mismatch.source), lines))
     return groups
+
+
+def _energy_group(found: Characterisation, energy: Energy) -> Group:
+    conditions, highest_v = found.conditions, strongest_v(found.cell.law, found.cell.polarity)
+    cells = 64 * found.cell.cells_per_value
+    per_head = 1024 * (cells * energy.read_mean_j + energy.conversion_j) * 1e12
+    top = conditions.vdd_v - conditions.zero_v if highest_v > 0 else -conditions.zero_v
+    by_law = _read_energies(found)
+    lines = [
+        (f"energy of a full read at {top:+g} V", number(energy.read_full_j * 1e15, 3), "fJ"),
+        ("the same by the law: supply x charge", number(by_law[0] * 1e15, 3), "fJ"),
+        ("energy of a read, mean", number(energy.read_mean_j * 1e15, 3), "fJ"),
+        ("the same by the law", number(by_law[1] * 1e15, 3), "fJ"),
+        ("energy of a conversion, mean", number(energy.conversion_j * 1e15, 3), "fJ"),
+        ("energy of a write, mean", number(energy.write_j * 1e15, 3), "fJ"),
+        (f"first product, 1024 x {cells} cells (published: 1120)", f"{per_head:.4g}", "pJ"),
+    ]
+    return Group("Energy", _source(found, energy.source), lines)
 
 
 def _read_energies(found: Characterisation) -> tuple[float, float]:
@@ -165,11 +170,6 @@ def warnings_of(found: Characterisation) -> Iterator[str]:
                 f"The {name}charge-to-pulse circuit adds {pulse.offset_s * 1e9:.2f} ns to every pulse, "
                 f"{pulse.offset_s / code:.1f} of 15 steps."
             )
-    if (write := figures.write) is not None:
-        if write.settling_s is None:
-            yield "A write does not come within half a step of its target in 100 ns."
-        if write.error_v > found.writes.within_v:
-            yield f"After a write the stored voltage is off by up to {write.error_v * 1e3:.0f} mV, over half a step."
     yield from _retention_warnings(found.decay)
     kept = found.decay.kept_s(found.writes.within_v)
     if kept is not None and kept < _OLDEST_S:
@@ -206,6 +206,10 @@ def _read_warnings(found: Characterisation, read: Read) -> Iterator[str]:
 
 
 def _write_warnings(found: Characterisation, write: Write) -> Iterator[str]:
+    if write.settling_s is None:
+        yield "A write does not come within half a step of its target in 100 ns."
+    if write.error_v > found.writes.within_v:
+        yield f"After a write the stored voltage is off by up to {write.error_v * 1e3:.0f} mV, over half a step."
     if write.errors is None:
         yield (
             f"A write of {found.conditions.write_s * 1e9:g} ns leaves a cell as far from what is written as it was, so "
@@ -247,11 +251,8 @@ def _retention_warnings(decay: Decay) -> Iterator[str]:
 def _panels(found: Characterisation) -> list[Panel]:
     law, figures = found.cell.law, _figures(found)
     pulse, signed, write = figures.charge_to_pulse, figures.signed_charge_to_pulse, figures.write
-    assert figures.read is not None
-    assert figures.energy is not None
-    assert pulse is not None
-    assert signed is not None
-    assert write is not None
+    assert not (figures.read is None or figures.energy is None)
+    assert not (pulse is None or signed is None or write is None)
     y, slope = found.stored_v, found.slope_c_per_s
     push_pull = found.cell.polarity == "push_pull"
     whose = "Differs" if push_pull else "Of one cell; the law of a value differs"
