@@ -10,7 +10,18 @@ from tools.pages.data import kept, shipped
 from tools.pages.marks import MARKS, fill, filled
 
 #: Parts that measure nothing anew.
-QUICK = ("comparison", "conditions", "explore", "hardware", "panel", "parameters", "published", "tasks", "variants")
+QUICK = (
+    "comparison",
+    "conditions",
+    "digital",
+    "explore",
+    "hardware",
+    "panel",
+    "parameters",
+    "published",
+    "tasks",
+    "variants",
+)
 
 
 @pytest.mark.parametrize("part", QUICK)
@@ -26,6 +37,10 @@ def test_a_page_shows_what_its_part_makes(part: str) -> None:
 def test_what_was_measured_is_of_the_adapters_that_ship(name: str) -> None:
     record = kept(f"{name}.json")
     assert record["adapters"] == shipped(record.get("models")), f"make figures-{name}"
+
+
+def test_layers_were_measured_of_the_adapter_that_ships() -> None:
+    assert kept("digital.json")["adapter"] == shipped()["extended"], "see tools/pages/digital.py"
 
 
 def test_every_mark_is_in_the_table_and_every_part_is_there() -> None:
@@ -55,5 +70,7 @@ def test_what_has_no_place_is_refused() -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["nothing"], ["marks"]])
 def test_a_part_that_is_none_is_told(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit, match=r"usage: .*one of comparison, conditions, curve, demo, explore, families"):
+    with pytest.raises(
+        SystemExit, match=r"usage: .*one of comparison, conditions, curve, demo, digital, explore, families"
+    ):
         main(arguments)
