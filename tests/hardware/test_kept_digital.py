@@ -78,14 +78,10 @@ def test_activity_of_digital_heads_counts_for_nothing() -> None:
     loud = {name: array.copy() for name, array in arrays.items()}
     for array in loud.values():
         array[1] = array[3, 4] = 0.0
-    energies = [
-        cost(
-            1,
-            "3.4",
-            activity=Activity(**dict[str, Any](each), key_codes=codes, value_codes=codes, tokens=8, text="made up"),
-        ).energy_j
-        for each in (arrays, loud)
-    ]
+    energies = []
+    for each in (arrays, loud):
+        given: dict[str, Any] = {**each, "key_codes": codes, "value_codes": codes}
+        energies.append(cost(1, "3.4", activity=Activity(**given, tokens=8, text="made up")).energy_j)
     assert energies[0] == energies[1]
 
 
