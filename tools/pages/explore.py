@@ -55,7 +55,7 @@ def pictures(folder: str | None = None) -> dict[str, str]:
     best = sorted(front(points, names), key=lambda x: x.figures["energy_j"])
     line = [1e9 * x.figures["energy_j"] for x in best], [x.figures["kl"] for x in best]
     series.append(Series("front", *line, "line"))
-    plot = xy_plot("explore", series, x="energy of attention, one token (nJ)", y="KL (nats)", log_x=True)
+    plot = xy_plot("explore", series, x="energy of attention, one token (nJ)", y="KL (nats)", beside=True)
     return {"explore.svg": as_file(plot)}
 
 
