@@ -251,10 +251,12 @@ def _retention_warnings(decay: Decay) -> Iterator[str]:
 def _panels(found: Characterisation) -> list[Panel]:
     law, figures = found.cell.law, _figures(found)
     pulse, signed, write = figures.charge_to_pulse, figures.signed_charge_to_pulse, figures.write
-    assert not (figures.read is None or figures.energy is None)
-    assert not (pulse is None or signed is None or write is None)
-    y, slope = found.stored_v, found.slope_c_per_s
-    push_pull = found.cell.polarity == "push_pull"
+    assert figures.read is not None
+    assert figures.energy is not None
+    assert pulse is not None
+    assert signed is not None
+    assert write is not None
+    y, slope, push_pull = found.stored_v, found.slope_c_per_s, found.cell.polarity == "push_pull"
     whose = "Differs" if push_pull else "Of one cell; the law of a value differs"
     settling = "over 100" if write.settling_s is None else number(write.settling_s * 1e9, 3)
     panels = [
