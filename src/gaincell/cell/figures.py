@@ -21,6 +21,9 @@ class _Figures(BaseModel):
     source: str = Field(min_length=1)
 
 
+_FAR = f"no voltage of a table may lie further than {FAR_V:g} V from zero"
+
+
 def _without(fields: dict[str, Any], absent: dict[str, Any]) -> dict[str, Any]:
     """Fields without those that are None in `absent`: as in files that were written before there were any."""
     return {name: value for name, value in fields.items() if name not in absent or absent[name] is not None}
@@ -33,7 +36,7 @@ def _check_grid(table: tuple[tuple[float, ...], ...], rows: tuple[float, ...], c
     if len(table) != len(rows) or any(len(row) != len(columns) for row in table):
         raise ValueError(f"the table must have {len(rows)} rows of {len(columns)} voltages each")
     if any(abs(x) > FAR_V for x in (*rows, *(x for row in table for x in row))):
-        raise ValueError(f"no voltage of a table may lie further than {FAR_V:g} V from zero")
+        raise ValueError(_FAR)
 
 
 class ReadDisturb(_Figures):
@@ -171,6 +174,8 @@ class ReadEnergies(_Figures):
     @model_validator(mode="after")
     def _one_each(self) -> Self:
         _check_grid((self.full_j,), (0.0,), self.written_v)
+        if max(map(abs, self.written_v)) > FAR_V:
+            raise ValueError(_FAR)
         if min(self.full_j) < 0 or not self.full_j[-1]:
             raise ValueError("full_j must hold energies, and one above zero at the highest voltage")
         return self

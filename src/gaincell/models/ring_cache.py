@@ -14,6 +14,7 @@ from gaincell.models.kept_tokens import KeptTokens, Seen
 from gaincell.models.other_layers import cache_layers, holds_states
 from gaincell.models.scalers import HeadScalers
 from gaincell.ops import Ring
+from gaincell.ops.ring import check_packed
 
 
 class RingLayer(CacheLayerMixin):
@@ -262,7 +263,8 @@ class RingCache(Cache):
         packed: store two codes a byte, which quarters a bfloat16 cache instead of halving it.
 
     Raises:
-        InputError: the model is not converted, or attends in layers that have no ring.
+        InputError: the model is not converted, or attends in layers that have no ring; two codes a byte are not all
+            that its cells hold.
 
     Attributes:
         takes_chunks: whether the model's layers of another kind were seen to go on with several tokens at once.
@@ -272,6 +274,9 @@ class RingCache(Cache):
         scalers = scalers_of(model)
         if not scalers:
             raise InputError("RingCache needs a converted model; call gaincell.convert_(model, config) first.")
+        for each in scalers.values():
+            if packed:
+                check_packed(each.config)
         found: Any = model
         places = {found.get_submodule(name).layer_idx: each for name, each in scalers.items()}
         layers = cache_layers(found)

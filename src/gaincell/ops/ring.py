@@ -23,6 +23,20 @@ _COLUMNS_A_READ = 32
 _TAKEN_BACK = 1024
 
 
+def check_packed(config: GainCellConfig, head_dim: int = 0) -> None:
+    """Raise InputError where two codes do not fit into a byte, or codes are not all that cells hold."""
+    if config.stored_levels is None or config.stored_levels > 16 or head_dim % 2:
+        raise InputError(
+            f"two codes a byte need at most 16 stored levels and an even head_dim; got {config.stored_levels} "
+            f"levels" + (f" and head_dim {head_dim}." if head_dim else ".")
+        )
+    if config.writes == "cell":
+        raise InputError(
+            "two codes a byte hold no voltages as they were really written; use a ring that is not packed, or writes "
+            "'ideal'."
+        )
+
+
 class Ring:
     """Key and value arrays of one layer: (B, Hkv, window, D) codes, and how many tokens each row has written.
 
@@ -52,16 +66,8 @@ class Ring:
         packed: bool = False,
     ) -> None:
         check_design(config)
-        if packed and (config.stored_levels is None or config.stored_levels > 16 or head_dim % 2):
-            raise InputError(
-                f"two codes a byte need at most 16 stored levels and an even head_dim; got {config.stored_levels} "
-                f"levels and head_dim {head_dim}."
-            )
-        if packed and config.writes == "cell":
-            raise InputError(
-                "two codes a byte hold no voltages as they were really written; use a ring that is not packed, or "
-                "writes 'ideal'."
-            )
+        if packed:
+            check_packed(config, head_dim)
         if min(batch, kv_heads, head_dim) < 0:
             raise InputError(f"a ring needs sizes of zero or more; got {(batch, kv_heads, head_dim)} (B, Hkv, D).")
         self.config, self.model, self.packed = config, array_model(config), packed
