@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 from every_family import build, known
-from model_cases import CONFIG, FAMILIES, LAYERS, converted, logits, positions, tokens, unconverted
+from model_cases import CONFIG, FAMILIES, LAYERS, SIZES, converted, logits, positions, tokens, unconverted
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 import gaincell
 from gaincell import GainCellConfig, InputError
@@ -223,3 +223,35 @@ def test_entries_are_put_in_order() -> None:
     for wrong, message in (([20.3], "in quotes"), ("24", "is a list"), ([True], "an entry is"), (["a"], "an entry is")):
         with pytest.raises(InputError, match=message):
             GainCellConfig(digital=wrong)
+
+
+def unheeded(family: str) -> PreTrainedModel:
+    """A model with a sliding window in its config that its code does not apply."""
+    torch.manual_seed(0)
+    if family == "llama":
+        return LlamaForCausalLM(LlamaConfig(**{**SIZES, "sliding_window": 24})).eval()
+    return build("olmoe", sliding_window=24)
+
+
+@pytest.mark.parametrize("family", ["llama", "olmoe"])
+def test_a_window_that_the_model_does_not_heed_is_none_of_its_digital_layers(family: str, tmp_path: Path) -> None:
+    original, ids = unheeded(family), tokens(1, 40)
+    model = gaincell.convert_(unheeded(family), CONFIG)
+    assert [scalers.config.window for scalers in scalers_of(model).values()] == [16] * len(scalers_of(model))
+    config = design_point(model)
+    assert config is not None
+    gaincell.convert_(model, config, digital=range(len(scalers_of(model))))
+    expected = logits(original, ids)
+    torch.testing.assert_close(logits(model, ids), expected, rtol=0, atol=1e-5)
+    model.save_pretrained(tmp_path)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(logits(loaded, ids), expected, rtol=0, atol=1e-5)
+    loaded.save_pretrained(tmp_path / "again")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "again").config.quantization_config.own_windows
+
+
+def test_a_window_beyond_the_design_points_is_served() -> None:
+    if known("moshi"):
+        assert scalers_of(gaincell.convert_(build("moshi"), CONFIG))
+    with pytest.raises(InputError, match=r"attends to all tokens .* tells of 24"):
+        gaincell.convert_(unheeded("llama"), CONFIG.replace(window=32))

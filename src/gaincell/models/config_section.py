@@ -27,6 +27,7 @@ class GainCellCheckpointConfig(QuantizationConfigMixin):
         design_point: the fields of a `GainCellConfig`, cell included.
         base: the section that stood there before, of a model whose weights are quantised; else None.
         scalers_sha256: of the scalers beside it, in a saved folder; None in memory, where they may change.
+        own_windows: by layer, tokens that softmax looks back to (None: all), where the model's fields tell of others.
     """
 
     def __init__(
@@ -34,16 +35,18 @@ class GainCellCheckpointConfig(QuantizationConfigMixin):
         design_point: dict[str, Any] | None = None,
         base: dict[str, Any] | None = None,
         scalers_sha256: str | None = None,
+        own_windows: list[int | None] | None = None,
         **kwargs: Any,
     ) -> None:
         self.quant_method = METHOD  # pyright: ignore[reportAttributeAccessIssue]
         self.design_point = design_point or {}
         self.base = base
         self.scalers_sha256 = scalers_sha256
+        self.own_windows = own_windows
 
     def to_dict(self) -> dict[str, Any]:
         """What goes into `config.json`."""
-        left_out = {name for name in ("base", "scalers_sha256") if getattr(self, name) is None}
+        left_out = {name for name in ("base", "scalers_sha256", "own_windows") if getattr(self, name) is None}
         return {key: value for key, value in super().to_dict().items() if key not in left_out}
 
 

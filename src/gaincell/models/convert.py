@@ -1,7 +1,7 @@
 """`convert_`: a transformers decoder attends in gain cells, in place."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -68,9 +68,10 @@ def convert_(
     return _converted(model, config if digital is None else config.replace(digital=digital), tried=True)
 
 
-def convert_untried_(model: PreTrainedModel, config: GainCellConfig) -> PreTrainedModel:
-    """`convert_` of a model whose weights are still to be loaded: what can be told without running it."""
-    return _converted(model, _checked(model, config), tried=False)
+def convert_untried_(model: PreTrainedModel, section: GainCellCheckpointConfig) -> PreTrainedModel:
+    """`convert_` of a model whose weights are still to be loaded: what its config and this section of it tell."""
+    config = _checked(model, GainCellConfig(**section.design_point))
+    return _converted(model, config, tried=False, own_windows=section.own_windows)
 
 
 def _checked(model: PreTrainedModel, config: GainCellConfig | str) -> GainCellConfig:
@@ -90,7 +91,9 @@ def _checked(model: PreTrainedModel, config: GainCellConfig | str) -> GainCellCo
     return config
 
 
-def _converted(model: PreTrainedModel, config: GainCellConfig, *, tried: bool) -> PreTrainedModel:
+def _converted(
+    model: PreTrainedModel, config: GainCellConfig, *, tried: bool, own_windows: Sequence[int | None] | None = None
+) -> PreTrainedModel:
     modules = check_servable(model)
     config = config.for_layers(len(modules))
     check_design(config.for_layer(0))
@@ -105,6 +108,8 @@ def _converted(model: PreTrainedModel, config: GainCellConfig, *, tried: bool) -
     }
     for layer, scalers in enumerate(layers.values()):
         scalers.digital = config.digital_heads(layer, scalers.heads)
+        if own_windows is not None:
+            scalers.own_window = own_windows[layer]
     with _all_or_nothing(model, modules) as undo:
         for name, module in modules.items():
             present = scalers_in(module)
@@ -120,7 +125,7 @@ def _converted(model: PreTrainedModel, config: GainCellConfig, *, tried: bool) -
                 scalers.hook_numbers = HookNumbers()
         _attend_here(model, modules)
         base = base_section(getattr(model.config, "quantization_config", None))
-        section = GainCellCheckpointConfig(config.model_dump(mode="json"), base)
+        section = GainCellCheckpointConfig(config.model_dump(mode="json"), base, own_windows=_unsaid(model, modules))
         model.config.quantization_config = section
         # Not bound methods: pickle finds those by their names, which are the class's own.
         model._prepare_cache_for_generation = partial(_prepare_ring, model)  # pyright: ignore[reportArgumentType]
@@ -215,15 +220,18 @@ def _layer(
     heads = int(getattr(module, "num_heads", None) or text_config.num_attention_heads)
     kv_heads = heads // int(getattr(module, "num_key_value_groups", 1))
     head_dim = int(_field(module, "qk_head_dim", "head_dim") or text_config.hidden_size // heads)
-    scaling, own_window = softmax_scale(module), _own_window(module, text_config)
+    scaling, own_window, asked = softmax_scale(module), _own_window(module, text_config), config.window
     config = _layer_config(name, own_window, config)
     if call is not None:
-        if call.window != own_window and not (call.window is None and (own_window or 0) >= LONGEST):
+        if config.window != min(call.window or asked, asked):
             raise InputError(
                 f"{type(model).__name__} attends to {call.window or 'all'} tokens in {name}, where its config tells of "
-                f"{own_window or 'all'}; gain cells cannot serve it."
+                f"{config.window}; gain cells cannot serve it."
             )
         heads, kv_heads, head_dim, scaling = call.heads, call.kv_heads, call.head_dim, call.scaling
+        # The fields may tell of a window that the code never applies; one beyond the reach of the trial was not seen.
+        if call.seen is not None or (own_window or 0) < max(asked, LONGEST):
+            own_window = call.seen
     device, hidden = _device(module), text_config.hidden_size
     scalers = HeadScalers(heads, kv_heads, config, scaling, device, head_dim=head_dim, hidden=hidden)
     scalers.own_window = own_window
@@ -266,6 +274,13 @@ def _own_window(module: nn.Module, text_config: Any) -> int | None:
     sliding = getattr(module, "sliding_window", getattr(text_config, "sliding_window", None))
     slides = getattr(module, "is_sliding", True) and isinstance(sliding, int) and sliding > 0
     return sliding if slides else None
+
+
+def _unsaid(model: PreTrainedModel, modules: dict[str, nn.Module]) -> list[int | None] | None:
+    """Each layer's own window, where the fields of some tell of another; else None."""
+    text_config, present = model.config.get_text_config(decoder=True), map(scalers_in, modules.values())
+    own = [scalers.own_window for scalers in present if scalers is not None]
+    return None if own == [_own_window(module, text_config) for module in modules.values()] else own
 
 
 def _layer_config(name: str, sliding: int | None, config: GainCellConfig) -> GainCellConfig:

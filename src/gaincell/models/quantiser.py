@@ -8,7 +8,6 @@ from transformers import PreTrainedModel
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AUTO_QUANTIZER_MAPPING, AutoHfQuantizer
 from transformers.quantizers.base import HfQuantizer
 
-from gaincell.config import GainCellConfig
 from gaincell.models.config_section import METHOD, GainCellCheckpointConfig, check_scalers
 from gaincell.models.convert import convert_untried_
 
@@ -38,7 +37,7 @@ class GainCellQuantizer(HfQuantizer):
         section = self.quantization_config
         assert isinstance(section, GainCellCheckpointConfig)
         check_scalers(checkpoint_files or (), section)
-        return convert_untried_(model, GainCellConfig(**section.design_point))
+        return convert_untried_(model, section)
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
         # The weights are ordinary floating point: let `.half()`, `.to()` and Trainer treat them so.
@@ -79,7 +78,7 @@ class _Converting:
         parent: Any = super()
         model = parent._process_model_before_weight_loading(model, checkpoint_files=checkpoint_files, **kwargs) or model
         check_scalers(checkpoint_files or (), self.section)
-        return convert_untried_(model, GainCellConfig(**self.section.design_point))
+        return convert_untried_(model, self.section)
 
     def _process_model_after_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> PreTrainedModel:
         parent: Any = super()

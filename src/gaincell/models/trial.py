@@ -39,7 +39,9 @@ class Call:
     Attributes:
         heads, kv_heads, head_dim: Hq, Hkv and D of what it passes.
         scaling: what it lets the scores be multiplied with.
-        window: how many tokens a query sees, where that is fewer than were asked for; None where it is not.
+        window: how many tokens a query is said to see, by the mask or beside it, where that is fewer than were asked
+            for; None where it is not.
+        seen: how many the mask lets it see, which is all that softmax goes by, eager or of torch; None likewise.
     """
 
     heads: int
@@ -47,6 +49,7 @@ class Call:
     head_dim: int
     scaling: float
     window: int | None
+    seen: int | None
 
 
 class _UnservedError(Exception):
@@ -121,9 +124,10 @@ class _Listening:
         check_arguments(module, kwargs)
         if getattr(attention_mask, "chunked", False):
             raise _UnservedError(f"attends in chunks of fixed position in {name}")
-        windows = [getattr(attention_mask, "window", None), kwargs.get("sliding_window")]
+        seen = getattr(attention_mask, "window", None)
+        windows = [seen, kwargs.get("sliding_window")]
         window = min((w for w in windows if isinstance(w, int) and 0 < w < self.reach), default=None)
-        self.calls[module].append(Call(query.shape[1], key.shape[1], query.shape[3], scale, window))
+        self.calls[module].append(Call(query.shape[1], key.shape[1], query.shape[3], scale, window, seen))
         return softmax_attention(query, key, value, scale, learned_sinks(module, kwargs)), None
 
     def compare(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
