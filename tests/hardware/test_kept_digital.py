@@ -1,5 +1,6 @@
 """What layers and heads that stay digital cost, beside the arrays of the others."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from gaincell import GainCellConfig, InputError
 from gaincell.hardware import Activity, Estimate, HardwareParameters, Workload, estimate
+from gaincell.hardware.activity import REFERENCE
 from gaincell.hardware.digital import digital_attention
 from gaincell.hardware.energy import total
 from gaincell.hardware.kept_digital import KEPT
@@ -123,3 +125,23 @@ def test_what_is_not_there_is_refused(digital: tuple[int | str, ...], message: s
         cost(*digital)
     with pytest.raises(InputError, match="cannot hold"):
         cost(1, parameters=built(kept_memory="dram", dram_stack_bits=1000))
+
+
+@pytest.mark.parametrize("known", [((1, 2),), ((1, 2), (3, 4)), tuple((0, head) for head in range(6))])
+def test_activity_measured_with_heads_digital_that_arrays_compute_here_is_refused(
+    known: tuple[tuple[int, int], ...],
+) -> None:
+    arrays = {name: np.full((4, 6), 0.5) for name in REFERENCE}
+    codes = np.full((4, 2, 8), 1 / 8)
+    measured = Activity(**arrays, key_codes=codes, value_codes=codes, tokens=8, text="made up", digital=known)
+    measured = Activity.from_dict(json.loads(json.dumps(measured.to_dict())))
+    entries = [f"{layer}.{head}" for layer, head in known]
+    assert cost(*entries, 2, activity=measured).energy_j > 0
+    with pytest.raises(InputError, match=f"head {known[-1][1]} of layer {known[-1][0]} digital, which attends in"):
+        cost(*entries[:-1], activity=measured)
+
+
+def test_one_number_for_all_heads_cannot_be_a_digital_heads() -> None:
+    assumed = Activity.from_dict({**Activity.reference(POINT).to_dict(), "digital": [[0, 0]]})
+    with pytest.raises(InputError, match="head 0 of layer 0 digital"):
+        cost(0, activity=assumed)

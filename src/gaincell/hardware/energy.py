@@ -107,7 +107,8 @@ def check_activity(activity: "Activity", layers: Sequence[Layer], config: GainCe
     """Refuse what was measured on something else than these layers, all of which attend, at this design point.
 
     Raises:
-        InputError: the activity is of another number of layers, heads or stored levels.
+        InputError: the activity is of another number of layers, heads or stored levels, or was measured with heads
+            digital that are the arrays' here, of which it knows nothing.
     """
     heads = sorted({layer.heads for layer in layers})
     if activity.phi.shape != (1, 1) and ([activity.phi.shape[1]] != heads or activity.phi.shape[0] != len(layers)):
@@ -121,6 +122,13 @@ def check_activity(activity: "Activity", layers: Sequence[Layer], config: GainCe
             f"activity: measured with {activity.key_codes.shape[-1]} stored levels, but '{config.name}' has {levels}; "
             "measure it at this design point."
         )
+    for number, head in activity.digital:
+        alike = activity.phi.shape == (1, 1)  # which stands for every head of every layer
+        if alike or head not in config.digital_heads(number, layers[number].heads):
+            raise InputError(
+                f"activity: measured with head {head} of layer {number} digital, which attends in arrays at "
+                f"'{config.name}'; measure it with at most those heads digital that the design point keeps so."
+            )
 
 
 def layer_energy(
