@@ -2,21 +2,32 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_tools import Run
+
+from gaincell.cli import options
+from gaincell.hardware import Activity
+from gaincell.study.models import Load
 
 FEW = ("--set", "held_back=2", "--set", "length=24")
 
 
 @pytest.fixture
 def adapter(tiny: Path, tmp_path: Path) -> Path:
-    """What `adapt` would leave of the tiny model, had it learned nothing."""
+    """What `adapt` might leave of the tiny model: other queries."""
+    import torch
+
     from gaincell import GainCellConfig, convert_
     from gaincell.models import save_adapter
     from gaincell.models.load import load_model
 
     model = convert_(load_model(tiny)[0], GainCellConfig.named("extended"))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("q_proj.weight"):
+                parameter.mul_(1.5)
     save_adapter(model, load_model(tiny)[0], tmp_path / "a.safetensors")
     return tmp_path / "a.safetensors"
 
@@ -76,3 +87,47 @@ def test_other_commands_keep_layers_digital(
     priced = json.loads(gaincell("cost", tiny, "--config", "extended", "--digital", "1", "--json").out)
     assert priced["digital"] == [1]
     gaincell("cost", tiny, "--config", "extended", "--digital", "2").assert_refused("digital names 2")
+
+
+def test_an_original_is_converted_with_layers_digital_and_else_left_alone(
+    tiny: Path, tiny_converted: Path, text_file: Path, gaincell: Run
+) -> None:
+    from gaincell.models import design_point
+
+    asked = ("--text", text_file, "--tokens", 64, "--length", 32, "--json")
+    scored = {
+        digital: json.loads(gaincell("evaluate", tiny, "--config", "extended", "--digital", digital, *asked).out)
+        for digital in ("0", "0,1")
+    }
+    original = json.loads(gaincell("evaluate", tiny, *asked).out)["perplexity"]
+    assert scored["0,1"]["perplexity"] == pytest.approx(original, rel=1e-5)
+    assert scored["0"]["perplexity"] != original
+    assert (scored["0"]["heads"], "heads" in scored["0,1"]) == (4, False)
+    gaincell("evaluate", tiny, "--digital", "0", *asked).assert_refused("models that attend in gain cells")
+    gaincell("evaluate", tiny, "--panel", "--digital", "0").assert_refused("models that attend in gain cells")
+    load = options.loads("cpu", "0")
+    points = [design_point(load(str(name))[0]) for name in (tiny, tiny_converted)]
+    assert points[0] is None
+    assert points[1] is not None
+    assert points[1].digital == (0,)
+
+
+def test_cost_watches_the_model_that_evaluate_scores(
+    tiny: Path, adapter: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from gaincell.models.load import load_model
+
+    monkeypatch.setattr("gaincell.models.load.load_demo_model", lambda: load_model(tiny))
+    original, seen = load_model(tiny)[0].state_dict(), {}
+
+    def watch(model: Any, text: str, config: Any, load: Load, listener: Any) -> Activity:
+        seen.update(load(str(adapter))[0].state_dict())
+        return Activity.reference(config)
+
+    monkeypatch.setattr("gaincell.study.watch_arrays.watch_arrays", watch)
+    ended = gaincell("cost", tiny, "--config", "extended", "--digital", "1", "--activity", "speeches", "--json")
+    assert ended.code == 0, ended.err
+    names = [f"model.layers.{layer}.self_attn.q_proj.weight" for layer in (0, 1)]
+    assert [torch.equal(seen[name], original[name]) for name in names] == [False, True]

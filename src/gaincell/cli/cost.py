@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gaincell.hardware import Activity
     from gaincell.hardware.named import NamedModel
     from gaincell.hardware.pricing import Priced
+    from gaincell.study.models import Load
 
 
 def cost(
@@ -135,7 +136,7 @@ def cost(
         measured=None if compare is None else load_measurement(compare),
         against=[find_accelerator(name) for name in against or ["h100"]],
     )
-    watched = None if activity is None else _activity(activity, known, point, device or "cpu")
+    watched = None if activity is None else _activity(activity, known, point, options.loads(device or "cpu", digital))
     priced = price(known, point, parameters, watched, beside)
     if out is not None:
         from gaincell.hardware.export import write_hwcomponents
@@ -151,7 +152,7 @@ def cost(
         _show(f"Attention of {model} at '{point.name}', one token; activity: {priced.found.activity}", priced)
 
 
-def _activity(spec: str, model: "NamedModel", point: "GainCellConfig", device: str) -> "Activity":
+def _activity(spec: str, model: "NamedModel", point: "GainCellConfig", load: "Load") -> "Activity":
     """A file of activity, or what a text makes the model's arrays do at the design point."""
     from gaincell.cell.cell import read_json
     from gaincell.hardware import Activity
@@ -159,7 +160,7 @@ def _activity(spec: str, model: "NamedModel", point: "GainCellConfig", device: s
 
     if spec.endswith(".json"):
         return Activity.from_dict(read_json(Path(spec)))
-    return watch_arrays(model, spec, point, options.loads(device), screen)
+    return watch_arrays(model, spec, point, load, screen)
 
 
 def _show(title: str, priced: "Priced") -> None:

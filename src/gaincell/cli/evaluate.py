@@ -80,9 +80,9 @@ def evaluate(
     _check_together(context, "tasks" if tasks is not None else "panel" if panel else "text")
     if out is not None:
         options.check_out(out)
-    if digital is not None and model == "demo" and config is None:
-        raise InputError("--digital is of models that attend in gain cells; add --config, or name an adapted model.")
     load, models = options.loads(device, digital), (model, *(also or []))
+    if digital is not None and config is None and not any(map(options.in_gain_cells, models)):
+        raise InputError("--digital is of models that attend in gain cells; add --config, or name an adapted model.")
     if tasks is not None:
         evaluate_tasks(models, tasks, limit=limit, online=online, batch=batch, out=out, load=load, json=json)
         return

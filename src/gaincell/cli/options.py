@@ -72,9 +72,24 @@ def load_model(name_or_path: str, device: str = "cpu", digital: str | None = Non
 def loads(device: str, digital: str | None = None) -> "Load":
     """`load_model` onto a device, for what loads models by name when it comes to need them.
 
-    Layers and heads are kept digital of all models but the demo model, the original of others.
+    Layers and heads are kept digital of models that attend in gain cells; an original stays as it is, be it the
+    original of others or one that is still to be converted.
     """
-    return lambda name: load_model(name, device, None if name == "demo" else digital)
+    return lambda name: load_model(name, device, digital if digital is not None and in_gain_cells(name) else None)
+
+
+def in_gain_cells(name_or_path: str) -> bool:
+    """Whether a model attends in gain cells as it is loaded: an adapter, or what was saved converted.
+
+    Raises:
+        InputError: as `gaincell.models.load.inspect_model`.
+    """
+    from gaincell.models.adapter import is_adapter
+    from gaincell.models.load import find_saved
+
+    if name_or_path == "demo" or is_adapter(name_or_path):
+        return name_or_path != "demo"
+    return find_saved(name_or_path).design_point is not None
 
 
 def check_device(device: str) -> None:

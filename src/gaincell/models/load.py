@@ -82,7 +82,7 @@ def load_model(
         adapter_info(name_or_path)  # a file that is none is refused before the demo model is fetched
         model, tokenizer = load_demo_model()
         return load_adapter(model, name_or_path, digital), tokenizer
-    saved = _find(str(name_or_path))
+    saved = find_saved(str(name_or_path))
     folder = saved.folder
     try:
         model, loaded = saved.kind.from_pretrained(
@@ -131,7 +131,7 @@ def check_model(name_or_path: str | Path) -> None:
     elif is_adapter(name_or_path):
         adapter_info(name_or_path)
     else:
-        _load_tokenizer(_find(str(name_or_path)).folder)
+        _load_tokenizer(find_saved(str(name_or_path)).folder)
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -141,8 +141,12 @@ def _load_tokenizer(folder: Path) -> Any:
         raise InputError(f"{folder} has no usable tokenizer ({_first(error)}); save one there.") from error
 
 
-def _find(name: str) -> SavedModel:
-    """What a model's folder holds, fetched where it is on the hub."""
+def find_saved(name: str) -> SavedModel:
+    """What a model's folder holds, fetched where it is on the hub.
+
+    Raises:
+        InputError: as `load_model`, as far as can be told without reading weights.
+    """
     saved = inspect_model(_from_hub(name) or name)
     if saved.scaled_layers and saved.design_point is None:
         raise InputError(
