@@ -13,7 +13,17 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.hardware import Activity
-from gaincell.models import RingCache, attention_activity, attention_maps, design_point, scalers_of
+from gaincell.models import (
+    RingCache,
+    attention_activity,
+    attention_maps,
+    design_point,
+    load_adapter,
+    save_adapter,
+    scalers_of,
+)
+from gaincell.models.attention_modules import blocks_of
+from gaincell.models.fingerprint import own_weights
 from gaincell.models.subtiles import take_subtiles
 
 ALL = tuple(range(LAYERS))
@@ -255,3 +265,20 @@ def test_a_window_beyond_the_design_points_is_served() -> None:
         assert scalers_of(gaincell.convert_(build("moshi"), CONFIG))
     with pytest.raises(InputError, match=r"attends to all tokens .* tells of 24"):
         gaincell.convert_(unheeded("llama"), CONFIG.replace(window=32))
+
+
+def test_a_layer_that_is_put_back_is_the_originals_however_deep_its_attention_lies(tmp_path: Path) -> None:
+    def model() -> PreTrainedModel:
+        return build("bert", is_decoder=True)
+
+    original, adapted = model(), gaincell.convert_(model(), CONFIG)
+    with torch.no_grad():
+        for p in own_weights(adapted).values():
+            p.mul_(1.1)
+    save_adapter(adapted, original, tmp_path / "a.safetensors")
+    loaded = load_adapter(model(), tmp_path / "a.safetensors", digital=[1])
+    before, after = own_weights(original), own_weights(loaded)
+    for name, p in after.items():
+        assert torch.equal(p, before[name]) == (".layer.1." in name or not bool(before[name].any())), name
+    blocks = [blocks_of(each)[0] for each in (original, unconverted("gpt2"))]
+    assert blocks == ["bert.encoder.layer.0.", "transformer.h.0."]

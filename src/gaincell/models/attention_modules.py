@@ -23,8 +23,18 @@ def scalers_of(model: nn.Module) -> dict[str, HeadScalers]:
 
 
 def blocks_of(model: nn.Module) -> list[str]:
-    """What the names of all parameters of a layer begin with, its attention's and others', for each that attends."""
-    return [f"{name.rpartition('.')[0]}." for name in attention_modules(model)]
+    """What the names of all parameters of a layer begin with, its attention's and others', for each that attends.
+
+    A layer is the deepest entry of a list of modules that its attention lies in, however deep (BERT's lies two down).
+    """
+    lists = {name for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+
+    def block(name: str) -> str:
+        holders = [name[:end] for end, letter in enumerate(name) if letter == "."]
+        entries = [holder for holder in holders if holder.rpartition(".")[0] in lists]
+        return f"{(entries or holders)[-1]}."
+
+    return [block(name) for name in attention_modules(model)]
 
 
 def design_point(model: PreTrainedModel) -> GainCellConfig | None:
