@@ -1,7 +1,7 @@
 """Which layers and heads a design point keeps digital, as they are written: 24, or '20.3' for head 3 of layer 20."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gaincell.errors import InputError
@@ -48,10 +48,25 @@ def digital_heads(entries: Iterable[int | str], layer: int, heads: int) -> tuple
     return tuple(named)
 
 
-def analog_layers(entries: Iterable[int | str], layers: int) -> list[int]:
-    """Which of so many layers are not digital as a whole, ascending."""
-    whole = {layer for layer, head in map(_place, entries) if head is None}
-    return [layer for layer in range(layers) if layer not in whole]
+def analog_layers(entries: Iterable[int | str], heads: Sequence[int]) -> list[int]:
+    """Which layers are not digital as a whole, ascending; by layer, how many query heads it has."""
+    entries = tuple(entries)
+    return [layer for layer, count in enumerate(heads) if len(digital_heads(entries, layer, count)) < count]
+
+
+def whole_layers(entries: Iterable[int | str], heads: Sequence[int]) -> tuple[int | str, ...]:
+    """Entries in order, a layer whose heads are all named as that layer.
+
+    Args:
+        entries: as `digital_entries` gives them.
+        heads: by layer, how many query heads it has.
+
+    Raises:
+        InputError: a layer has no such head.
+    """
+    entries = tuple(entries)
+    whole = {*range(len(heads))}.difference(analog_layers(entries, heads))
+    return digital_entries((*entries, *whole))
 
 
 def check_layers(entries: Iterable[int | str], layers: int) -> None:

@@ -1,6 +1,7 @@
 """Adapting with layers kept digital, and what each layer loses in gain cells."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 import gaincell
 from gaincell import GainCellConfig, InputError
 from gaincell.adapt import AdaptSettings, adapt, paper_recipe
+from gaincell.adapt.checks import check_start
 from gaincell.adapt.distil.trainable import training_only
 from gaincell.adapt.outcome import HeldBack
 from gaincell.adapt.sensitivity import Sensitivity, Tried, measure_digital, sensitivity
@@ -144,3 +146,47 @@ def test_the_order_is_the_one_that_greed_finds() -> None:
     assert found.order == (3, "1.2")
     assert found.gains == {3: 0.5, "1.2": pytest.approx(0.2)}
     assert steps[1].ratio == 1.5
+
+
+def test_all_heads_one_by_one_are_the_layer_wherever_it_is_told_apart(
+    small_llama: Path, small_design: GainCellConfig, tmp_path: Path
+) -> None:
+    heads, original = [f"1.{head}" for head in range(4)], load(small_llama)
+    adapted = gaincell.convert_(load(small_llama), small_design)
+    with torch.no_grad():
+        for p in own_weights(adapted).values():
+            p.mul_(1.01)
+    save_adapter(adapted, original, tmp_path / "a.safetensors")
+    loaded = load_adapter(load(small_llama), tmp_path / "a.safetensors", digital=heads)
+    point = design_point(loaded)
+    assert point is not None
+    assert point.digital == (1,)
+    for name, p in own_weights(loaded).items():
+        assert torch.equal(p, own_weights(original)[name]) == (".layers.1." in name or not bool(p.any())), name
+    save_adapter(loaded, original, tmp_path / "b.safetensors")
+    given: dict[str, Any] = {"tokenizer": None, "out": tmp_path / "run", "calibration": token_ids(4, 48)}
+    design = small_design.replace(digital=heads)
+    result = adapt(load(small_llama), design, stages=("transfer",), settings=AdaptSettings(**FEW), **given)
+    assert {m["layer"] for m in result.metrics if "layer" in m} == {0}
+    assert adapt(load(small_llama), design, stages=("transfer",), learn=False, settings=AdaptSettings(**FEW), **given)
+    check_start(load(small_llama), design, tmp_path / "b.safetensors", ["matching"])
+    held = held_of(original)
+    found = sensitivity(adapted.eval(), held, own_weights(original), candidates=heads, budget=4)
+    assert found.chosen[-1].digital == (1,)
+    alike = measure_digital(adapted, held, own_weights(original), [heads, [1]])
+    assert alike == (found.chosen[-1],) * 2
+
+
+@pytest.mark.parametrize("candidates", [[0, "0.1"], [0, 0], ("0", 0)])
+def test_what_is_named_twice_is_tried_once(
+    small_llama: Path, small_design: GainCellConfig, candidates: Iterable[int | str]
+) -> None:
+    held = held_of(original := load(small_llama))
+    model = gaincell.convert_(load(small_llama).eval(), small_design)
+    given = list(candidates)
+    found = sensitivity(model, held, own_weights(original), candidates=given, budget=1)
+    assert ([each.digital for each in found.alone], found.order) == ([(0,)], (0,))
+    with pytest.raises(InputError, match="2 of 1 layers or heads cannot be chosen"):
+        sensitivity(model, held, own_weights(original), candidates=given, budget=2)
+    with pytest.raises(InputError, match="head 7 of layer 0"):
+        sensitivity(model, held, own_weights(original), candidates=["0.7"])

@@ -13,9 +13,11 @@ from gaincell.adapt.settings import AdaptSettings
 from gaincell.adapt.text.cut import begins
 from gaincell.adapt.text.own_text import opening
 from gaincell.config import GainCellConfig
+from gaincell.digital_heads import whole_layers
 from gaincell.errors import InputError
 from gaincell.models import check_servable, positions_of, scalers_of
 from gaincell.models.adapter import check_base
+from gaincell.models.convert import query_heads
 
 
 def check_original(
@@ -69,6 +71,8 @@ def check_start(model: PreTrainedModel, config: GainCellConfig, start: str | Pat
         )
     saved = GainCellConfig(**check_base(model, start).design_point)
     found, wanted = saved.hardware, config.for_layers(len(check_servable(model))).hardware
+    heads = query_heads(model)
+    found, wanted = (point.replace(digital=whole_layers(point.digital, heads)) for point in (found, wanted))
     if "matching" in stages:
         fields = type(config).model_fields.keys() - config.of_cell()
         differing = sorted(name for name in fields if getattr(found, name) != getattr(wanted, name))

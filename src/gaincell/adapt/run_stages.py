@@ -26,6 +26,7 @@ from gaincell.adapt.text.panel_refused import check_panel
 from gaincell.digital_heads import analog_layers
 from gaincell.errors import InputError
 from gaincell.models import base_hash, check_servable
+from gaincell.models.convert import query_heads
 from gaincell.ops.check import check_design
 from gaincell.ops.dispatch import check_path
 from gaincell.ops.model import array_model
@@ -165,7 +166,7 @@ def _begin(
         keep(settings, run.folder)
     work = Work(request, settings, run, plan.through(run), accelerator, None, rows)
     for stage in () if learn else reversed(work.stages):
-        run.check_reached(stage.name, analog_layers(request.config.digital, len(check_servable(model))))
+        run.check_reached(stage.name, analog_layers(request.config.digital, query_heads(model)))
     for stage in work.stages:
         if isinstance(stage, Training):
             stage.check_same(work)

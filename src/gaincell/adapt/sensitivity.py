@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from gaincell.adapt.outcome import HeldBack
 from gaincell.atomic import written_aside
 from gaincell.config import GainCellConfig
-from gaincell.digital_heads import analog_layers, digital_entries
+from gaincell.digital_heads import analog_layers, digital_entries, whole_layers
 from gaincell.errors import InputError
 from gaincell.files import read_object, reading
 from gaincell.models import convert_, design_point
@@ -90,7 +90,7 @@ def sensitivity(
     held: HeldBack,
     original: Mapping[str, Tensor],
     *,
-    candidates: Sequence[int | str] | None = None,
+    candidates: Iterable[int | str] | None = None,
     budget: int = 0,
     kept: str | Path | None = None,
     progress: Progress | None = None,
@@ -108,7 +108,8 @@ def sensitivity(
         model: an adapted model, in evaluation mode; left as it was.
         held: rows, and what the original predicts on them.
         original: the original's weights, by their names in the model.
-        candidates: entries of the design point's field `digital` to try; all layers that are not digital by default.
+        candidates: entries of the design point's field `digital` to try, each once, and of a layer among them no single
+            heads; all layers that are not digital by default.
         budget: how many of them to choose.
         kept: a file for what was measured, so that a call that was cut short goes on; of the same model and rows.
         progress: called with ("sensitivity", done, total); the total is the most that there may be.
@@ -120,7 +121,7 @@ def sensitivity(
     config = design_point(model)
     if config is None:
         raise InputError("the model attends with softmax, so all its layers are digital; convert and adapt it first.")
-    entries = to_try(config, len(scalers_of(model)), candidates, budget)
+    entries = to_try(config, [scalers.heads for scalers in scalers_of(model).values()], candidates, budget)
     most = 1 + len(entries) + sum(len(entries) - n for n in range(1, budget))
     trials = _Trials(model, held, config, _Swap(model, original), kept, progress, most)
     try:
@@ -132,17 +133,23 @@ def sensitivity(
     return Sensitivity(before, alone, tuple(chosen))
 
 
-def to_try(config: GainCellConfig, layers: int, candidates: Sequence[int | str] | None, budget: int) -> list[int | str]:
-    """What `sensitivity` tries of a model with so many layers that attend.
+def to_try(
+    config: GainCellConfig, heads: Sequence[int], candidates: Iterable[int | str] | None, budget: int
+) -> list[int | str]:
+    """What `sensitivity` tries of a model, of whose layers that attend these are the query heads.
 
     Raises:
-        InputError: as `sensitivity`, but for heads beyond a layer's.
+        InputError: as `sensitivity`.
     """
-    entries: list[int | str] = list(analog_layers(config.digital, layers) if candidates is None else candidates)
+    known = whole_layers(config.digital, heads)
+    entries: list[int | str] = list(analog_layers(known, heads))
+    if candidates is not None:  # each once, and no head of a layer that is tried as a whole
+        entries = list(config.replace(digital=tuple(candidates)).digital)
     for entry in entries:
-        wanted = config.replace(digital=(*config.digital, entry))
-        wanted.for_layers(layers)
-        if wanted.digital == config.digital:
+        wanted = config.replace(digital=(*known, entry))
+        wanted.for_layers(len(heads))
+        whole_layers(wanted.digital, heads)  # refuses a head that is not there
+        if wanted.digital == known:
             raise InputError(f"{entry!r} is digital already; leave it out of what is to be tried.")
     if not 0 <= budget <= len(entries):
         raise InputError(f"{budget} of {len(entries)} layers or heads cannot be chosen; ask for fewer.")
@@ -238,6 +245,7 @@ class _Trials:
     ) -> None:
         self.model, self.held, self.config, self.swap = model, held, config, swap
         self.path, self.progress, self.most = None if kept is None else Path(kept), progress, most
+        self.heads = [scalers.heads for scalers in scalers_of(model).values()]
         self.known: dict[tuple[int | str, ...], Tried] = {}
         self.about = {} if kept is None else _identity(model, held, config)
         if self.path is not None and self.path.is_file():
@@ -245,7 +253,7 @@ class _Trials:
 
     def __call__(self, digital: Iterable[int | str]) -> Tried:
         """With these entries digital."""
-        key = digital_entries(digital)
+        key = whole_layers(digital_entries(digital), self.heads)
         if key not in self.known:
             convert_(self.model, self.config, digital=key)
             self.swap(x for x in key if isinstance(x, int) and x not in self.config.digital)

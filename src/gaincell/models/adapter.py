@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from gaincell.cell.cell import is_file
 from gaincell.config import GainCellConfig
+from gaincell.digital_heads import analog_layers
 from gaincell.errors import InputError
 from gaincell.models.attention_modules import blocks_of, design_point, scalers_of
 from gaincell.models.convert import convert_
@@ -173,7 +174,9 @@ def load_adapter(
     convert_(model, config)
     targets = own_weights(model) | _added(model)
     blocks = blocks_of(model)
-    back = tuple(blocks[layer] for layer in set(config.digital) - set(learned) if isinstance(layer, int))
+    analog = analog_layers(learned, [scalers.heads for scalers in scalers_of(model).values()])
+    now = [scalers.is_digital for scalers in scalers_of(model).values()]
+    back = tuple(blocks[layer] for layer in analog if now[layer])
     for name, kept in changes.items():
         if name.startswith(back) and CONVERTED not in name:
             continue

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from gaincell.config import GainCellConfig
+from gaincell.digital_heads import whole_layers
 from gaincell.errors import InputError
 from gaincell.models.attention_modules import attention_modules, design_point, scalers_of
 from gaincell.models.config_section import GainCellCheckpointConfig, base_section, save_pretrained
@@ -53,7 +54,7 @@ def convert_(
         config: the design point, or a shipped one's name. Where it leaves the token period open, the period follows
             from the model's number of layers.
         digital: layers and heads to keep digital, as in the design point's field of that name, in whose place they
-            come; None: those of the design point.
+            come; None: those of the design point. A layer whose heads are all named is digital as a whole.
 
     Returns:
         The same model.
@@ -110,6 +111,7 @@ def _converted(
         scalers.digital = config.digital_heads(layer, scalers.heads)
         if own_windows is not None:
             scalers.own_window = own_windows[layer]
+    config = config.replace(digital=whole_layers(config.digital, [scalers.heads for scalers in layers.values()]))
     with _all_or_nothing(model, modules) as undo:
         for name, module in modules.items():
             present = scalers_in(module)
@@ -217,7 +219,7 @@ def _layer(
 ) -> HeadScalers:
     """The scalers of a module, of the shape that it calls attention with; as its fields say where it was not tried."""
     text_config = model.config.get_text_config(decoder=True)
-    heads = int(getattr(module, "num_heads", None) or text_config.num_attention_heads)
+    heads = _query_heads(module, text_config)
     kv_heads = heads // int(getattr(module, "num_key_value_groups", 1))
     head_dim = int(_field(module, "qk_head_dim", "head_dim") or text_config.hidden_size // heads)
     scaling, own_window, asked = softmax_scale(module), _own_window(module, text_config), config.window
@@ -236,6 +238,17 @@ def _layer(
     scalers = HeadScalers(heads, kv_heads, config, scaling, device, head_dim=head_dim, hidden=hidden)
     scalers.own_window = own_window
     return scalers
+
+
+def query_heads(model: PreTrainedModel) -> list[int]:
+    """How many query heads each layer that attends has, as their fields say; those of a converted one as it attends."""
+    text_config = model.config.get_text_config(decoder=True)
+    found = [(module, scalers_in(module)) for module in attention_modules(model).values()]
+    return [scalers.heads if scalers else _query_heads(module, text_config) for module, scalers in found]
+
+
+def _query_heads(module: nn.Module, text_config: Any) -> int:
+    return int(getattr(module, "num_heads", None) or text_config.num_attention_heads)
 
 
 def _device(module: nn.Module) -> torch.device:

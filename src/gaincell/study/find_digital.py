@@ -79,8 +79,9 @@ def find_digital(asked: AskedDigital, load: Load = load_model, listener: Listene
     from gaincell.adapt.sensitivity import STAGE, sensitivity, to_try
     from gaincell.adapt.text.cut import source_of
     from gaincell.evaluate.text_prefix import prefix_of
-    from gaincell.models import check_servable, load_adapter
+    from gaincell.models import load_adapter
     from gaincell.models.adapter import adapter_checksum, check_base
+    from gaincell.models.convert import query_heads
     from gaincell.models.fingerprint import own_weights
     from gaincell.report.digital import write_sensitivity
 
@@ -89,7 +90,7 @@ def find_digital(asked: AskedDigital, load: Load = load_model, listener: Listene
         raise InputError("there is nothing to measure on without rows; set held_back to 1 or more.")
     model, tokenizer = load(asked.model)
     config = GainCellConfig(**check_base(model, asked.adapter).design_point)
-    to_try(config, len(check_servable(model)), asked.candidates, asked.budget)
+    to_try(config, query_heads(model), asked.candidates, asked.budget)
     model.eval()
     prefix = len(prefix_of(tokenizer))
     about = {"recipe": STAGE, "adapter": adapter_checksum(asked.adapter), "text": source_of(asked.text, None)}

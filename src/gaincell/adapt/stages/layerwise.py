@@ -15,9 +15,8 @@ from gaincell.adapt.stages.score_preset import fit_layer
 from gaincell.adapt.stages.statistics import least_squares_layer, match_layer
 from gaincell.adapt.stages.transfer import transfer_layer
 from gaincell.adapt.text.held_out import keep_learned
-from gaincell.digital_heads import analog_layers
 from gaincell.errors import InputError
-from gaincell.models import HeadScalers, attention_modules
+from gaincell.models import HeadScalers, attention_modules, scalers_of
 from gaincell.models.convert import softmax_scale
 from gaincell.models.scalers import scalers_in
 
@@ -45,7 +44,7 @@ class LayerStage(Stage):
     def run(self, work: Work) -> None:
         """Every layer in turn; those that the folder holds are read back, and digital ones stay as they are."""
         modules, run = attention_modules(work.model), work.run
-        analog = analog_layers(work.config.digital, len(modules))
+        analog = [layer for layer, scalers in enumerate(scalers_of(work.model).values()) if not scalers.is_digital]
         if all(run.finished(self.name, index) for index in analog):
             for index in analog:
                 self._load(work, index, list(modules.values())[index])
