@@ -137,6 +137,16 @@ def test_a_storage_of_another_study_is_refused(changes: dict[str, Any], word: st
         study(Storage(tmp_path / "journal.log"), **changes)
 
 
+def test_points_of_one_model_are_not_served_as_those_of_another(tmp_path: Path) -> None:
+    """Two shapes differ; two names of one shape do not."""
+    how: dict[str, Any] = {"vary": {"output_levels": "8,16"}, "objectives": ("energy_j", "latency_s")}
+    place = tmp_path / "journal.log"
+    study(Storage(place), shape("demo"), **how).run()
+    assert len(study(Storage(place), shape("smollm2"), **how).points) == 2
+    with pytest.raises(InputError, match=r"holds another study \(workload differ\)"):
+        study(Storage(place), shape("llama3-70b"), **how)
+
+
 def test_a_storage_tells_its_study(tmp_path: Path) -> None:
     own = study(Storage(tmp_path / "journal.log"), limits={"energy_j": 1.0})
     asked, bench = read_asked(Storage(tmp_path / "journal.log", new=False))

@@ -44,8 +44,8 @@ def study(storage: Storage, bench: Bench | None = None, **changes: Any) -> Study
     return Study(Asked(space, **asked), bench or MadeUp(), storage, **how)
 
 
-def shape() -> ShapeBench:
-    return ShapeBench(find_model("gpt2"))
+def shape(name: str = "gpt2") -> ShapeBench:
+    return ShapeBench(find_model(name))
 
 
 if __name__ == "__main__":

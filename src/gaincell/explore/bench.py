@@ -5,7 +5,7 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +14,7 @@ from gaincell.errors import InputError
 from gaincell.explore.measured import Kept, Measured, key_hash
 from gaincell.explore.rows import RowsAsked, fingerprint, read
 from gaincell.hardware.named import NamedModel, find_model
+from gaincell.hardware.read_workload import read_workload
 from gaincell.progress import Listener, Silence
 from gaincell.study.models import Load, load_model
 from gaincell.version import __version__
@@ -65,8 +66,8 @@ class ShapeBench:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The model's name."""
-        return {"model": self.model.name}
+        """The model's name, and what its shape makes arrays do."""
+        return {"model": self.model.name, "workload": _workload(self.model.fields)}
 
     @property
     def shape(self) -> object:
@@ -159,9 +160,10 @@ class ModelBench:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Model, adapter and rows."""
-        rows = self.asked.to_dict()
-        return {"model": self.named.name, "adapter": self.checksum, "rows": rows, "tokens": self.tokens}
+        """Model, adapter and rows: the adapter is of one base alone, which `prepare` holds against it."""
+        rows, workload = self.asked.to_dict(), _workload(self.named.fields)
+        given = {"adapter": self.checksum, "rows": rows, "tokens": self.tokens}
+        return {"model": self.named.name, "workload": workload, **given}
 
     @property
     def shape(self) -> object:
@@ -286,6 +288,11 @@ class ModelBench:
         settings = AdaptSettings(length=length, held_back=0, distill=DistillSettings(tokens=self.tokens))
         how: dict[str, Any] = {"tokenizer": loaded.tokenizer, "calibration": loaded.learned, "settings": settings}
         return adapt(original, point, out=folder, stages=("distill",), start=start, **how).model
+
+
+def _workload(fields: object) -> str:
+    """A checksum of all that attention's cost depends on of a model, whatever it is called."""
+    return key_hash(asdict(read_workload(fields)))
 
 
 @contextmanager
