@@ -127,9 +127,22 @@ def test_matching_and_training_leave_the_adapter_as_it_was(folder: Path, tmp_pat
 
 def test_joining_needs_the_storage_alone(folder: Path, tmp_path: Path) -> None:
     study = begun(folder, tmp_path / "journal.log", limits={"energy_j": 1.0})
+    study.open()
     joined = join(tmp_path / "journal.log", cache=folder / "cache")
     assert len(joined.run()) == 2
     assert study.points == joined.points
+
+
+def test_a_text_goes_by_its_content(folder: Path, tmp_path: Path) -> None:
+    """Another file under the same path is another study; the same under another path is not."""
+    text, other = tmp_path / "text.txt", tmp_path / "other.txt"
+    text.write_bytes((folder / "words.txt").read_bytes())
+    other.write_bytes(text.read_bytes())
+    begun(folder, tmp_path / "journal.log", rows=RowsAsked(str(text), 2, 64)).open()
+    begun(folder, tmp_path / "journal.log", rows=RowsAsked(str(other), 2, 64)).open()
+    text.write_bytes(text.read_bytes()[::-1])
+    with pytest.raises(gaincell.InputError, match=r"holds another study \(text differ\)"):
+        begun(folder, tmp_path / "journal.log", rows=RowsAsked(str(text), 2, 64))
 
 
 def test_rows_of_the_panel_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import optuna
 import pytest
-from worker import MadeUp, shape, study
+from worker import VARY, MadeUp, shape, study
 
 from gaincell import InputError
 from gaincell.explore import front
@@ -85,7 +85,7 @@ def test_what_one_that_died_had_begun_is_done_again_once(tmp_path: Path) -> None
     """Killed before its worker was written down; amid a point; and after the new trial, before the old one ended."""
     place = tmp_path / "journal.log"
     own = study(Storage(place))
-    own.run(0)
+    own.open()
     own._fill(8)
     own._study.ask()
     amid = own._study.ask()
@@ -102,6 +102,8 @@ def test_what_one_that_died_had_begun_is_done_again_once(tmp_path: Path) -> None
 
 def test_a_worker_that_is_slow_is_left_in_peace(tmp_path: Path) -> None:
     slow, other = (study(Storage(tmp_path / "journal.log")) for _ in range(2))
+    slow.open()
+    other.open()
     slow._fill(8)
     with slow.storage.alive():
         slow.storage.claim(slow._study.ask())
@@ -113,7 +115,7 @@ def test_a_worker_that_is_slow_is_left_in_peace(tmp_path: Path) -> None:
 
 def test_half_a_line_of_a_journal_is_taken_off(tmp_path: Path) -> None:
     place = tmp_path / "journal.log"
-    study(Storage(place)).run(0)
+    study(Storage(place)).open()
     with place.open("ab") as file:
         file.write(b'{"op_code": 4, "worker_id"')
     assert len(study(Storage(place)).run()) == 8
@@ -132,7 +134,7 @@ def test_half_a_line_of_a_journal_is_taken_off(tmp_path: Path) -> None:
     ids=lambda x: x if isinstance(x, str) else "",
 )
 def test_a_storage_of_another_study_is_refused(changes: dict[str, Any], word: str, tmp_path: Path) -> None:
-    study(Storage(tmp_path / "journal.log"))
+    study(Storage(tmp_path / "journal.log")).open()
     with pytest.raises(InputError, match=f"holds another study \\({word} differ\\)"):
         study(Storage(tmp_path / "journal.log"), **changes)
 
@@ -147,8 +149,33 @@ def test_points_of_one_model_are_not_served_as_those_of_another(tmp_path: Path) 
         study(Storage(place), shape("llama3-70b"), **how)
 
 
+def test_rows_of_another_text_are_not_mixed_in(tmp_path: Path) -> None:
+    """Found out when they are read, before a point is measured."""
+    first, second = MadeUp(), MadeUp()
+    first.found, second.found = {"model": "m", "rows": ["a"]}, {"model": "m", "rows": ["b"]}
+    study(Storage(tmp_path / "journal.log"), first, vary={**VARY, "query_levels": "8,16"}).run(2)
+    with pytest.raises(InputError, match="holds points of other rows of tokens under the same names"):
+        study(Storage(tmp_path / "journal.log"), second, vary={**VARY, "query_levels": "8,16"}).run(3)
+    assert second.asked == []
+
+
+def test_a_study_that_cannot_start_leaves_the_storage_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = MadeUp()
+
+    def refuse() -> None:
+        raise InputError("no such text")
+
+    monkeypatch.setattr(bench, "prepare", refuse)
+    with pytest.raises(InputError, match="no such text"):
+        study(Storage(tmp_path / "journal.log"), bench, limits={"kl": 1.0}).run()
+    assert len(study(Storage(tmp_path / "journal.log")).run()) == 8
+
+
 def test_a_storage_tells_its_study(tmp_path: Path) -> None:
     own = study(Storage(tmp_path / "journal.log"), limits={"energy_j": 1.0})
+    own.open()
     asked, bench = read_asked(Storage(tmp_path / "journal.log", new=False))
     assert asked == own.asked
     assert bench == {"model": "made up"}

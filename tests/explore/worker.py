@@ -24,6 +24,7 @@ class MadeUp:
     def __init__(self, seconds: float = 0.0) -> None:
         self.seconds, self.asked = seconds, []
         self.identity: dict[str, Any] = {"model": "made up"}
+        self.found: dict[str, Any] = {}
         self.shape = find_model("gpt2").fields
 
     def prepare(self) -> None: ...

@@ -1,5 +1,6 @@
 """What a study measures with: a model, what it learned, and the rows."""
 
+import hashlib
 import logging
 import math
 import tempfile
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gaincell.cell.cell import is_file
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
 from gaincell.explore.measured import Kept, Measured, key_hash
@@ -40,6 +42,11 @@ class Bench(Protocol):
         ...
 
     @property
+    def found(self) -> dict[str, Any]:
+        """Checksums of what `prepare` found under the names of `identity`; nothing before."""
+        ...
+
+    @property
     def shape(self) -> object:
         """What `gaincell.hardware.estimate` takes for the model."""
         ...
@@ -68,6 +75,11 @@ class ShapeBench:
     def identity(self) -> dict[str, Any]:
         """The model's name, and what its shape makes arrays do."""
         return {"model": self.model.name, "workload": _workload(self.model.fields)}
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """Nothing is loaded."""
+        return {}
 
     @property
     def shape(self) -> object:
@@ -162,8 +174,13 @@ class ModelBench:
     def identity(self) -> dict[str, Any]:
         """Model, adapter and rows: the adapter is of one base alone, which `prepare` holds against it."""
         rows, workload = self.asked.to_dict(), _workload(self.named.fields)
-        given = {"adapter": self.checksum, "rows": rows, "tokens": self.tokens}
+        given = {"adapter": self.checksum, "rows": rows, "text": _content(self.asked.text), "tokens": self.tokens}
         return {"model": self.named.name, "workload": workload, **given}
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """The original's weights, and the rows."""
+        return {} if self._loaded is None else {name: self._loaded.key[name] for name in ("model", "rows")}
 
     @property
     def shape(self) -> object:
@@ -293,6 +310,12 @@ class ModelBench:
 def _workload(fields: object) -> str:
     """A checksum of all that attention's cost depends on of a model, whatever it is called."""
     return key_hash(asdict(read_workload(fields)))
+
+
+def _content(text: str) -> str:
+    """A checksum of a file, which may lie elsewhere on another machine; any other text goes by its name."""
+    path = Path(text)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32] if is_file(path) else text
 
 
 @contextmanager

@@ -31,7 +31,7 @@ _POLL_S = 0.5
 #: What a study is called in its storage, beside studies of others, and what says there which one it is.
 _IDENTITY, _FIDELITY = "gaincell", "fidelity"
 #: Written by hand into what identifies a study; grows when a newer gaincell tells points apart otherwise.
-_FORM = 1
+_FORM = 2
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Study:
         asked.space.check()
         self.asked, self.bench, self.storage = asked, bench, storage
         self.sampler, self.seed, self.listener = sampler, seed, listener or Silence()
-        self._study, self._prepared = self._open(), False
+        self._study, self._prepared = self._find(), False
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -150,7 +150,7 @@ class Study:
     def measured(self) -> list[Point]:
         """Every measurement: a design point comes once for each of its fidelities, in order of number."""
         found: dict[tuple[str, str], Point] = {}
-        for trial in self._study.get_trials(deepcopy=False):
+        for trial in self._trials():
             point = _point(trial, self.asked)
             if point is not None:
                 found.setdefault((point.fidelity, _key(point.values)), point)
@@ -172,7 +172,7 @@ class Study:
         with quiet(), warnings.catch_warnings():
             warnings.filterwarnings("error", ".*importances will be equal")  # figures that are all alike
             copy = optuna.create_study(directions=_less(self.objectives))
-            for trial in self._study.get_trials(deepcopy=False):
+            for trial in self._trials():
                 if trial.state == optuna.trial.TrialState.COMPLETE and self._rung(trial) == 0:
                     copy.add_trial(trial)
             found: dict[str, dict[str, float]] = {}
@@ -228,6 +228,33 @@ class Study:
         """The design point of a point."""
         return self.asked.space.design(point.values)[0]
 
+    def open(self) -> None:
+        """Load what every point needs, and then begin the study where the storage has none: one that cannot start
+        leaves the storage to another.
+
+        Raises:
+            InputError: what the bench refuses, rows or weights that are not those of the points that are there, or a
+                storage in which another study was begun meanwhile.
+        """
+        if self._prepared:
+            return
+        self.bench.prepare()  # what it refuses is refused for all points, and of none of them
+        self.storage.turn.acquire()
+        try:
+            self._study = self._find() or self._begin()
+        finally:
+            self.storage.turn.release()
+        kept = self._study.user_attrs[_IDENTITY].get("found")
+        kept = kept if isinstance(kept, dict) else {}
+        apart = [name for name, found in self.bench.found.items() if found != kept.get(name)]
+        if apart:
+            told = " and ".join({"model": "weights", "rows": "rows of tokens"}.get(name, name) for name in apart)
+            raise InputError(
+                f"{self.storage.told} holds points of other {told} under the same names; give the same model and text, "
+                "or choose another storage."
+            )
+        self._prepared = True
+
     def run(self, points: int | None = None) -> list[Point]:
         """Measure until there are so many design points, whoever measured them, and those that go on have gone on.
 
@@ -242,6 +269,8 @@ class Study:
         if wanted < 1:
             return self.points
         with self.storage.alive(), quiet():
+            if self._study is None:
+                self.open()
             self._study.sampler = self._sampler()
             while self._one(wanted):
                 pass
@@ -265,8 +294,7 @@ class Study:
         finally:
             self.storage.turn.release()
         if waiting:
-            self.bench.prepare()  # what it refuses is refused for all points, and of none of them
-            self._prepared = True
+            self.open()
         elif running:
             time.sleep(_POLL_S)
         return bool(waiting or running)
@@ -361,28 +389,39 @@ class Study:
             return optuna.samplers.NSGAIISampler(seed=seed)
         return optuna.samplers.TPESampler(multivariate=True, seed=seed)
 
-    def _open(self) -> Any:
-        """The storage's study, which is made where there is none."""
+    def _trials(self) -> list[Any]:
+        return [] if self._study is None else self._study.get_trials(deepcopy=False)
+
+    def _identity(self) -> dict[str, Any]:
+        return {"form": _FORM, "asked": self.asked.to_dict(), "bench": self.bench.identity}
+
+    def _find(self) -> Any:
+        """The storage's study; None where it has none, or one whose worker died before it said which."""
         import optuna
 
-        identity = {"form": _FORM, "asked": self.asked.to_dict(), "bench": self.bench.identity}
-        turn = self.storage.turn
-        turn.acquire()
-        try:
-            with quiet():
-                names = optuna.get_all_study_names(self.storage.optuna)
-                if _IDENTITY not in names:
-                    directions = _less(self.objectives)
-                    optuna.create_study(storage=self.storage.optuna, study_name=_IDENTITY, directions=directions)
-                study = optuna.load_study(study_name=_IDENTITY, storage=self.storage.optuna)
-                kept = study.user_attrs.get(_IDENTITY)
-                if kept is None and not study.get_trials(deepcopy=False) and len(study.directions) > 1:
-                    study.set_metric_names(list(self.objectives))
-                    study.set_user_attr(_IDENTITY, identity)
-                    kept = identity
-        finally:
-            turn.release()
-        _check_same(self.storage, kept, identity)
+        with quiet():
+            if _IDENTITY not in optuna.get_all_study_names(self.storage.optuna):
+                return None
+            study = optuna.load_study(study_name=_IDENTITY, storage=self.storage.optuna)
+            kept = study.user_attrs.get(_IDENTITY)
+            if kept is None and not study.get_trials(deepcopy=False) and len(study.directions) > 1:
+                return None
+        _check_same(self.storage, kept, self._identity())
+        return study
+
+    def _begin(self) -> Any:
+        """The storage's new study; the caller has the turn."""
+        import optuna
+
+        with quiet():
+            study = optuna.create_study(
+                storage=self.storage.optuna,
+                study_name=_IDENTITY,
+                directions=_less(self.objectives),
+                load_if_exists=True,
+            )
+            study.set_metric_names(list(self.objectives))
+            study.set_user_attr(_IDENTITY, {**self._identity(), "found": self.bench.found})
         return study
 
 
@@ -421,14 +460,20 @@ def _check_same(storage: Storage, kept: Any, now: dict[str, Any]) -> None:
     """Refuse a storage that holds another study."""
     if not isinstance(kept, dict) or not isinstance(kept.get("asked"), dict):
         raise InputError(f"{storage.told} holds something else than a study of gaincell; choose another.")
-    # The paths that a model and an adapter were given by may differ from one machine to the next.
-    a, b = ({**x["asked"], **x["bench"], "model": None, "adapter": x["bench"].get("adapter")} for x in (kept, now))
+    a, b = (_without_paths(x["asked"], x["bench"]) for x in (kept, now))
     apart = sorted(name for name in a | b if key_hash({"x": a.get(name)}) != key_hash({"x": b.get(name)}))
     if kept.get("form") != _FORM or apart:
         raise InputError(
             f"{storage.told} holds another study ({', '.join(apart) or 'form'} differ); choose another storage, or "
             "join it as it is with --join."
         )
+
+
+def _without_paths(asked: Mapping[str, Any], bench: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a study from others: where model, adapter and text lie may differ from one machine to the next."""
+    rows = bench.get("rows")
+    rows = {**rows, "text": None} if isinstance(rows, Mapping) else rows
+    return {**asked, **bench, "model": None, "adapter": bench.get("adapter"), "rows": rows}
 
 
 def _less(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"]]:
