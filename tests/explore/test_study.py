@@ -10,7 +10,7 @@ from worker import VARY, MadeUp, shape, study
 from gaincell import InputError
 from gaincell.explore import front
 from gaincell.explore.point import check_objectives, read_limits
-from gaincell.explore.storage import Storage
+from gaincell.explore.storage import _WORKER, Storage, _WriteLock
 from gaincell.explore.study import check_fidelities, read_asked
 from gaincell.hardware import HardwareParameters
 
@@ -100,6 +100,29 @@ def test_what_one_that_died_had_begun_is_done_again_once(tmp_path: Path) -> None
     assert len(own._study.trials) == 10
 
 
+def test_a_name_of_a_worker_reaches_no_other_file(tmp_path: Path) -> None:
+    """A journal may come from anyone: what it calls a worker is no path, and what lies there stays as it is."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    own = study(Storage(tmp_path / "journal.log"))
+    own.open()
+    (tmp_path / "journal.log.workers").mkdir()
+    link = "host 1 0123456789ab"
+    (tmp_path / "journal.log.workers" / link).symlink_to(victim)
+    own._fill(8)
+    names: tuple[Any, ...] = (str(victim), "../victim", "..", "", 7, None, link)
+    for name in names:
+        trial = own._study.ask()
+        trial.set_user_attr("claimed", trial.number)
+        trial.set_user_attr("worker", name)
+    own.storage.take_back(own._study)
+    assert [trial.state.name for trial in own._study.trials].count("FAIL") == len(names)
+    assert victim.read_text() == "precious"
+    with own.storage.alive():
+        (path,) = (x for x in (tmp_path / "journal.log.workers").iterdir() if not x.is_symlink())
+        assert _WORKER.fullmatch(path.name)
+
+
 def test_a_worker_that_is_slow_is_left_in_peace(tmp_path: Path) -> None:
     slow, other = (study(Storage(tmp_path / "journal.log")) for _ in range(2))
     slow.open()
@@ -120,6 +143,20 @@ def test_half_a_line_of_a_journal_is_taken_off(tmp_path: Path) -> None:
         file.write(b'{"op_code": 4, "worker_id"')
     assert len(study(Storage(place)).run()) == 8
     assert len(study(Storage(place)).points) == 8
+
+
+@pytest.mark.parametrize(
+    "content", [b"precious", b'{"op_code":0,"worker', b'"op_code"\n', b"[]\n", b"a\n" * 70000 + b"b"]
+)
+def test_a_file_that_is_no_journal_stays_as_it_is(content: bytes, tmp_path: Path) -> None:
+    place = tmp_path / "words"
+    place.write_bytes(content)
+    with pytest.raises(InputError, match="is no journal"):
+        Storage(place)
+    assert place.read_bytes() == content
+    with pytest.raises(InputError, match="is no journal"):
+        _WriteLock(place).acquire()  # of a journal that it was put in the place of
+    assert place.read_bytes() == content
 
 
 @pytest.mark.parametrize(

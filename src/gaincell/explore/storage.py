@@ -1,7 +1,9 @@
 """Where a study is kept: a journal file, or PostgreSQL. Workers share it, and may die at any moment."""
 
 import copy
+import json
 import os
+import re
 import socket
 import uuid
 import warnings
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 HEARTBEAT_S, SILENCE_S = 30, 120
 #: Of PostgreSQL's advisory lock that workers take turns by: any number that nobody else uses.
 _LOCK = 0x6761_696E
+#: A worker's name: its host, process and a number of its own.
+_WORKER = re.compile(r"[\w.-]+ \d+ [0-9a-f]{12}", re.ASCII)
 _SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
 
 
@@ -65,7 +69,8 @@ class Storage:
     ) -> None:
         check_installed(place)
         self.place = str(place)
-        self.worker = f"{socket.gethostname()} {os.getpid()} {uuid.uuid4().hex[:12]}"
+        host = re.sub(r"[^\w.-]", "-", socket.gethostname(), flags=re.ASCII) or "-"
+        self.worker = f"{host} {os.getpid()} {uuid.uuid4().hex[:12]}"
         with quiet():
             if is_url(place):
                 self.optuna, self.turn = _database(self.place, heartbeat)
@@ -91,9 +96,11 @@ class Storage:
             return
         self._workers.mkdir(exist_ok=True)
         path = self._workers / self.worker
-        with FileLock(path, timeout=0):
-            yield
-        path.unlink(missing_ok=True)
+        try:
+            with FileLock(path, timeout=0):
+                yield
+        finally:
+            path.unlink(missing_ok=True)
 
     def claim(self, trial: "Trial") -> None:
         """Write down, in the turn in which a trial was begun, that this worker is at it."""
@@ -138,8 +145,11 @@ class Storage:
             return True
         if self._workers is None:
             return False
-        path = self._workers / trial.user_attrs.get("worker", "")
-        if not path.is_file():
+        name = trial.user_attrs.get("worker")
+        if not isinstance(name, str) or not _WORKER.fullmatch(name):
+            return True  # written by something else, and nothing to make a path of
+        path = self._workers / name
+        if path.is_symlink() or not path.is_file():
             return True
         lock = FileLock(path, timeout=0)
         try:
@@ -215,9 +225,7 @@ def _journal(path: Path) -> "tuple[BaseStorage, Turn]":
 
     if path.is_file():
         with path.open("rb") as file:
-            first = file.readline(1 << 16)
-        if first.endswith(b"\n") and b'"op_code"' not in first:
-            raise InputError(f"storage {path} is no journal of a study; choose another.")
+            _check_start(path, file)
     backend = JournalFileBackend(str(path), lock_obj=_WriteLock(path))  # pyright: ignore[reportArgumentType]
     try:
         return JournalStorage(backend), _FileTurn(path.with_name(f"{path.name}.turn"))
@@ -225,11 +233,22 @@ def _journal(path: Path) -> "tuple[BaseStorage, Turn]":
         raise InputError(f"storage {path} is no journal of a study, or damaged; choose another.") from None
 
 
+def _check_start(path: Path, file: BinaryIO) -> None:
+    """Refuse a file that does not begin with a whole line of a journal, unless it is empty."""
+    first = file.readline(1 << 20)
+    try:
+        entry = json.loads(first) if first.endswith(b"\n") else first
+    except ValueError:
+        entry = None
+    if first and not (isinstance(entry, dict) and {"op_code", "worker_id"} <= entry.keys()):
+        raise InputError(f"storage {path} is no journal of a study; choose another.")
+
+
 class _WriteLock:
     """Writers of a journal, one after the other, as Optuna's own locks have them, but that of a killed one is free.
 
     Those are files that a killed writer leaves behind, for half a minute. What it left of a line is taken off before
-    the next one is written, which would else be joined to it.
+    the next one is written, which would else be joined to it; from a file that begins as a journal, and from no other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -237,17 +256,29 @@ class _WriteLock:
 
     def acquire(self) -> bool:
         self._lock.acquire()
-        with suppress(FileNotFoundError), self._path.open("r+b") as file:
-            end = file.seek(0, os.SEEK_END)
-            start = max(0, end - (1 << 20))
-            file.seek(start)
-            rest = file.read()
-            if rest and not rest.endswith(b"\n"):
-                file.truncate(start + rest.rfind(b"\n") + 1)
+        try:
+            with suppress(FileNotFoundError), self._path.open("r+b") as file:
+                _check_start(self._path, file)
+                _cut_half_a_line(file)
+        except BaseException:
+            self._lock.release()
+            raise
         return True
 
     def release(self) -> None:
         self._lock.release()
+
+
+def _cut_half_a_line(file: BinaryIO) -> None:
+    """Take off what follows the last whole line of a journal, of which there is one at least unless it is empty."""
+    start = end = file.seek(0, os.SEEK_END)
+    while start > 0:
+        start = max(0, start - (1 << 16))
+        file.seek(start)
+        last = file.read(end - start).rfind(b"\n")
+        if last >= 0:
+            file.truncate(start + last + 1)
+            return
 
 
 def _database(url: str, heartbeat: tuple[int, int]) -> "tuple[BaseStorage, Turn]":
