@@ -125,10 +125,16 @@ def test_matching_and_training_leave_the_adapter_as_it_was(folder: Path, tmp_pat
     assert study.bench.measure(point, "as_is") == again.bench.measure(point, "as_is")
 
 
-def test_joining_needs_the_storage_alone(folder: Path, tmp_path: Path) -> None:
+def test_joining_needs_the_storage_and_a_text_that_is_no_packaged_one(folder: Path, tmp_path: Path) -> None:
     study = begun(folder, tmp_path / "journal.log", limits={"energy_j": 1.0})
     study.open()
-    joined = join(tmp_path / "journal.log", cache=folder / "cache")
+    with pytest.raises(
+        gaincell.InputError, match=r"the text '.*words\.txt', which joining does not read unasked.*--text"
+    ):
+        join(tmp_path / "journal.log", cache=folder / "cache")
+    with pytest.raises(gaincell.InputError, match=r"holds another study \(text differ\)"):
+        join(tmp_path / "journal.log", text="library", cache=folder / "cache")
+    joined = join(tmp_path / "journal.log", text=str(folder / "words.txt"), cache=folder / "cache")
     assert len(joined.run()) == 2
     assert study.points == joined.points
 

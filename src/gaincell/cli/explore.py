@@ -128,10 +128,10 @@ def explore(
     if join is not None:
         from gaincell.explore import join as joined
 
-        given = [name for name, value in of_study.items() if value]
+        given = [name for name, value in of_study.items() if value and name != "--text"]
         if given:
             raise InputError(f"--join goes by what its storage says; leave {', '.join(given)} out.")
-        study = joined(join, model, adapter, **how)
+        study = joined(join, model, adapter, text, **how)
     else:
         study = _begun(
             model or ("demo" if adapter else "extended"),

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from gaincell.config import GainCellConfig
+from gaincell.errors import InputError
 from gaincell.explore.bench import Bench, bench_of
 from gaincell.explore.point import read_limits
-from gaincell.explore.rows import RowsAsked
+from gaincell.explore.rows import PACKAGED, RowsAsked
 from gaincell.explore.space import Space, Value
 from gaincell.explore.storage import Storage
 from gaincell.explore.study import Asked, Sampler, Study, check_fidelities, read_asked
@@ -95,25 +96,47 @@ def begin(
 
 
 def join(
-    storage: Storage | str | Path, model: str | None = None, adapter: str | None = None, **how: Unpack[How]
+    storage: Storage | str | Path,
+    model: str | None = None,
+    adapter: str | None = None,
+    text: str | None = None,
+    **how: Unpack[How],
 ) -> Study:
     """The study that a storage holds, for one more worker: everything but where files lie is kept there.
+
+    A storage may come from anyone, so that a text which is not one of the package is read where `text` names it, and
+    nowhere else.
 
     Args:
         storage: the path of a journal, or postgresql://...
         model: where the model lies on this machine, if elsewhere.
         adapter: where what it learned lies, likewise.
+        text: the text of its rows, where that is a file or a data set.
         how: see `How`.
 
     Raises:
-        InputError: there is no study, it is of another model or adapter, or not of this version.
+        InputError: there is no study, it is of another model, adapter or text, or not of this version; or its rows are
+            of a text that has to be named.
     """
     storage = storage if isinstance(storage, Storage) else Storage(storage, new=False)
     asked, kept = read_asked(storage)
-    rows = kept.get("rows")
     named = (model or asked.model, adapter or asked.adapter)
-    bench = _bench(*named, None if rows is None else RowsAsked(**rows), kept.get("tokens", 0), how)
+    bench = _bench(*named, _joined_rows(kept.get("rows"), text), kept.get("tokens", 0), how)
     return _study(asked, bench, storage, how)
+
+
+def _joined_rows(kept: dict[str, Any] | None, text: str | None) -> RowsAsked | None:
+    """The rows of a study in a storage, on the text that whoever joins names, or on one of the package."""
+    if kept is None:
+        if text is not None:
+            raise InputError("--text: this study is of cost alone, without a text; leave it out.")
+        return None
+    if text is None and kept["text"] not in PACKAGED:
+        raise InputError(
+            f"this study measures on the text '{kept['text']}', which joining does not read unasked; say with --text "
+            "where it lies."
+        )
+    return RowsAsked(**{**kept, "text": text or kept["text"]})
 
 
 def _named(model: str, adapter: str | None) -> tuple[str, str | None]:

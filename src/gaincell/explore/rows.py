@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 #: Characters that are read for a token that is wanted: a token of any tokenizer has fewer on average.
 _CHARACTERS = 12
+#: Texts that come with the package, or that it names itself.
+PACKAGED = ("library", "packaged", "mixture")
 _MIXTURES = (".yaml", ".yml")
 
 
