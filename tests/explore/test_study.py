@@ -1,5 +1,6 @@
 """Which points a study measures, how often, and what its storage makes of what was cut short."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import optuna
 import pytest
 from worker import VARY, MadeUp, shape, study
 
-from gaincell import InputError
+from gaincell import GainCellConfig, InputError
 from gaincell.explore import front
+from gaincell.explore.measured import Measured
 from gaincell.explore.point import check_objectives, read_limits
 from gaincell.explore.storage import _WORKER, Storage, _WriteLock
 from gaincell.explore.study import check_fidelities, read_asked
@@ -48,6 +50,44 @@ def test_what_cannot_be_is_kept_with_its_sentence(tmp_path: Path) -> None:
     assert len(found) == 4
     assert len(bench.asked) == len(refused) == 2
     assert all("multiple" in str(point.refused) for point in refused)
+
+
+@pytest.mark.parametrize("error", [ValueError("bad\nworse"), StopIteration()])
+def test_a_point_that_fails_is_kept_and_the_others_are_measured(error: Exception, tmp_path: Path) -> None:
+    class Failing(MadeUp):
+        def measure(self, point: GainCellConfig, fidelity: str) -> Measured:
+            found = super().measure(point, fidelity)
+            if point.output_levels == 16:
+                raise error
+            if point.output_levels == 32:
+                return replace(found, kl=float("nan"))
+            return found
+
+    bench, place = Failing(), tmp_path / "journal.log"
+    found = study(Storage(place), bench).run()
+    assert len(found) == len(bench.asked) == 8
+    told = [str(point.refused) for point in found if point.values["output_levels"] == 16]
+    assert len(told) == 2
+    assert all(x.startswith(f"failed: {type(error).__name__}") and "test_study.py" in x for x in told)
+    assert {x.refused for x in found if x.values["output_levels"] == 32} == {"kl of this design point is no number."}
+    again = MadeUp()
+    assert study(Storage(place), again).run() == found
+    assert again.asked == []
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_a_point_that_was_cut_short_is_measured_by_the_next_run(error: BaseException, tmp_path: Path) -> None:
+    class Ended(MadeUp):
+        def measure(self, point: GainCellConfig, fidelity: str) -> Measured:
+            raise error
+
+    place = tmp_path / "journal.log"
+    with pytest.raises(type(error)):
+        study(Storage(place), Ended()).run()
+    assert not any(path.suffix == "" for path in (tmp_path / "journal.log.workers").iterdir())
+    found = study(Storage(place)).run()
+    assert len(found) == 8
+    assert not any(point.refused for point in found)
 
 
 def test_limits_hold_for_the_front_alone(tmp_path: Path) -> None:

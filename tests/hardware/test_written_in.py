@@ -6,7 +6,7 @@ import pytest
 
 from gaincell import GainCellConfig, InputError
 from gaincell.cell import Cell
-from gaincell.hardware import GPT2, estimate
+from gaincell.hardware import GPT2, HardwareParameters, estimate
 
 PAPER = GainCellConfig.named("leroux2025")
 
@@ -39,3 +39,14 @@ def test_a_cell_that_does_not_settle_has_a_latency_where_its_errors_are_simulate
 def test_a_refresh_that_reads_has_no_price() -> None:
     with pytest.raises(InputError, match="refresh 'read' has no price"):
         estimate(GPT2, PAPER.replace(refresh="read", refresh_tokens=100))
+
+
+def test_a_write_beside_which_no_query_counts_is_refused() -> None:
+    with pytest.raises(InputError, match=r"of 1 s for a token, the phases of a query take too little"):
+        estimate(GPT2, PAPER.replace(cell=cell(1.0, 1e-9), writes="cell"))
+
+
+@pytest.mark.parametrize("absurd", [{"cell_pitch_m": 1e12}, {"line_thickness_m": 1e-30}, {"stacked_layers": 10**18}])
+def test_absurd_hardware_is_refused(absurd: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        estimate(GPT2, PAPER, HardwareParameters(**absurd))  # pyright: ignore[reportArgumentType]

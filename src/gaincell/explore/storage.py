@@ -127,12 +127,9 @@ class Storage:
             queued = {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
             again = RetryHeartbeatStaleTrialCallback()
             for trial in trials:
-                running = trial.state == TrialState.RUNNING
-                if not (trial.state == TrialState.FAIL or (running and self._is_dead(trial))):
-                    continue
-                if trial.number not in queued:
-                    again(study, copy.deepcopy(trial))
-                if running:
+                if trial.state == TrialState.RUNNING and self._is_dead(trial):
+                    if trial.number not in queued:
+                        again(study, copy.deepcopy(trial))
                     study.tell(trial.number, state=TrialState.FAIL)
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:

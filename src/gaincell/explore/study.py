@@ -1,11 +1,14 @@
 """A study: design points that many workers measure, in a storage that is the one truth."""
 
+import logging
 import math
 import random
 import time
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gaincell.config import GainCellConfig
@@ -21,6 +24,8 @@ from gaincell.progress import Listener, Silence
 
 if TYPE_CHECKING:
     import optuna
+
+_log = logging.getLogger(__name__)
 
 Sampler = Literal["tpe", "nsga2"]
 
@@ -258,7 +263,8 @@ class Study:
     def run(self, points: int | None = None) -> list[Point]:
         """Measure until there are so many design points, whoever measured them, and those that go on have gone on.
 
-        Ends when nothing is left to do for any worker: what one that died had begun is done again.
+        Ends when nothing is left to do for any worker: what one that died had begun is done again. A point whose
+        measurement fails is kept with what the error says, and not tried again.
 
         Args:
             points: how many; by default the whole space, or `POINTS` of a larger one. No more than the space has.
@@ -349,9 +355,13 @@ class Study:
         self.storage.turn.release()
         try:
             figures = self._figures(values, fidelity)
-        except InputError as error:
-            trial.set_user_attr("refused", str(error))
-            self.listener.say(f"point {trial.number}: {error}")
+        except OSError:
+            raise  # of the machine, not of the point: another worker, or the next try, may do better
+        except Exception as error:  # one design point must not end the study, whatever it provokes
+            told = str(error) if isinstance(error, InputError) else f"failed: {_sentence(error)}"
+            _log.debug("point %d", trial.number, exc_info=True)
+            trial.set_user_attr("refused", told)
+            self.listener.say(f"point {trial.number}: {told}")
             raise optuna.TrialPruned from None  # which samplers learn from, and do not from one that failed
         trial.set_user_attr("figures", figures)
         for name, most in self.asked.limits.items():
@@ -376,7 +386,11 @@ class Study:
         estimate(self.bench.shape, point, parameters)  # what no hardware can be need not be measured
         measured = self.bench.measure(point, fidelity)
         activity = None if measured is None else Activity.from_dict(measured.activity)
-        return figures_of(measured, estimate(self.bench.shape, point, parameters, activity))
+        figures = figures_of(measured, estimate(self.bench.shape, point, parameters, activity))
+        wrong = [name for name in (*self.objectives, *self.asked.limits) if not math.isfinite(figures[name])]
+        if wrong:
+            raise InputError(f"{' and '.join(dict.fromkeys(wrong))} of this design point is no number.")
+        return figures
 
     def _rung(self, trial: Any) -> int:
         return self.asked.fidelities.index(trial.user_attrs.get(_FIDELITY, self.asked.fidelities[0]))
@@ -474,6 +488,13 @@ def _without_paths(asked: Mapping[str, Any], bench: Mapping[str, Any]) -> dict[s
     rows = bench.get("rows")
     rows = {**rows, "text": None} if isinstance(rows, Mapping) else rows
     return {**asked, **bench, "model": None, "adapter": bench.get("adapter"), "rows": rows}
+
+
+def _sentence(error: Exception) -> str:
+    """What an error that nobody foresaw is, and where it was raised."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    first = (str(error).splitlines() or [""])[0][:200]
+    return f"{type(error).__name__}{first and f' ({first})'}, at line {place.lineno} of {Path(place.filename).name}."
 
 
 def _less(objectives: Sequence[str]) -> list[Literal["minimize", "maximize"]]:

@@ -48,12 +48,19 @@ class Timeline:
         """The least time between the starts of two tokens that keeps any part from being needed twice.
 
         For a prompt, whose tokens are all known; while generating, a token waits for the one before.
+
+        Raises:
+            InputError: one phase is so long that others do not count beside it.
         """
         return self._interval_s(self.phases)
 
     @property
     def query_interval_s(self) -> float:
-        """The same between queries of one token that share arrays: its key and value are written once."""
+        """The same between queries of one token that share arrays: its key and value are written once.
+
+        Raises:
+            InputError: as `interval_s`.
+        """
         return self._interval_s([phase for phase in self.phases if phase.name != WRITE])
 
     def _interval_s(self, phases: Sequence[Phase]) -> float:
@@ -72,7 +79,13 @@ class Timeline:
             return not any(low < k * shift < high for k in repeats for low, high in forbidden)
 
         ends = sorted({(high + slack) / k for _, high in forbidden for k in range(1, len(used) + 1)})
-        return next(end for end in ends if free(end))
+        shift_s = next((end for end in ends if free(end)), None)
+        if shift_s is None:
+            raise InputError(
+                f"design point: of {self.latency_s:.4g} s for a token, the phases of a query take too little to "
+                "tell how soon the next can follow; check the clock, the lines, and how long the cell's writes take."
+            )
+        return shift_s
 
 
 def timeline(config: GainCellConfig, parameters: HardwareParameters, lines: Wires | None = None) -> Timeline:
