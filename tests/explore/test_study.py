@@ -114,6 +114,23 @@ def test_what_no_other_beats_goes_on(tmp_path: Path) -> None:
     assert all(point.fidelity == "distilled" for point in own.front)
 
 
+def test_a_limit_on_quality_stops_no_point_before_the_last_fidelity(tmp_path: Path) -> None:
+    """Matching halves the made-up divergence: what exceeds a limit as it is may keep it then; a limit on cost holds."""
+    free = study(Storage(tmp_path / "a.log"), fidelities=("as_is", "matched"))
+    free.run()
+    best = min(point.figures["kl"] for point in free.measured if point.fidelity == "as_is")
+    limited = study(Storage(tmp_path / "b.log"), fidelities=("as_is", "matched"), limits={"kl": 0.75 * best})
+    limited.run()
+    reached = lambda own: {str(point) for point in own.measured if point.fidelity == "matched"}  # noqa: E731
+    assert reached(limited) == reached(free)
+    assert limited.front
+    assert all(point.figures["kl"] <= 0.75 * best for point in limited.front)
+    most = min(point.figures["energy_j"] for point in free.points)
+    costly = study(Storage(tmp_path / "c.log"), fidelities=("as_is", "matched"), limits={"energy_j": most})
+    costly.run()
+    assert all(point.figures["energy_j"] <= most for point in costly.measured if point.fidelity == "matched")
+
+
 def test_importances_know_what_decides(tmp_path: Path) -> None:
     own = study(Storage(tmp_path / "journal.log"), vary={"output_levels": "8,16,32,64", "query_levels": "8,16"})
     assert own.importances == {}

@@ -7,7 +7,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ from gaincell.errors import InputError
 from gaincell.explore.bench import FIDELITIES, Bench
 from gaincell.explore.dominance import front
 from gaincell.explore.measured import Measured, key_hash
-from gaincell.explore.point import Point, check_objectives, read_limits
+from gaincell.explore.point import OF_QUALITY, Point, check_objectives, read_limits
 from gaincell.explore.space import Space, Value
 from gaincell.explore.storage import Storage, quiet
 from gaincell.hardware import Activity, Estimate, estimate
@@ -331,7 +331,8 @@ class Study:
             at_rung = [point for (at, _), point in known.items() if at == before]
             there = {key for at, key in known if at == fidelity}
             there |= {_key(trial.params or trial.system_attrs["fixed_params"]) for trial in open_}
-            going_on = [point for point in front(at_rung, self.objectives) if _key(point.values) not in there]
+            able = [_without_limits_on_quality(point, self.asked.limits) for point in at_rung]
+            going_on = [point for point in front(able, self.objectives) if _key(point.values) not in there]
             for point in going_on:
                 self._study.enqueue_trial(point.values, user_attrs={_FIDELITY: fidelity})
             if going_on:
@@ -364,7 +365,10 @@ class Study:
             self.listener.say(f"point {trial.number}: {told}")
             raise optuna.TrialPruned from None  # which samplers learn from, and do not from one that failed
         trial.set_user_attr("figures", figures)
+        last = fidelity == self.asked.fidelities[-1]
         for name, most in self.asked.limits.items():
+            if name in OF_QUALITY and not last:
+                continue  # what a later fidelity may meet is none to keep away from
             trial.set_constraint(name, figures[name] / most - 1.0)  # above zero where it is not kept
         told = ", ".join(f"{name} {figures[name]:.4g}" for name in self.objectives)
         self.listener.say(f"point {trial.number} ({fidelity}): {told}")
@@ -519,6 +523,12 @@ def _point(trial: Any, asked: Asked) -> Point | None:
     fidelity = attrs.get(_FIDELITY, asked.fidelities[0])
     values = {name: trial.params[name] for name in asked.space.names if name in trial.params}
     return Point(trial.number, values, fidelity, figures, refused, refused is None and feasible)
+
+
+def _without_limits_on_quality(point: Point, limits: Mapping[str, float]) -> Point:
+    """A point as far as a later fidelity, which may better its quality and changes no cost, lets limits decide."""
+    kept = all(point.figures.get(name, math.inf) <= most for name, most in limits.items() if name not in OF_QUALITY)
+    return replace(point, feasible=point.refused is None and kept)
 
 
 def _rank(point: Point) -> int:
