@@ -22,6 +22,12 @@ def test_lists_doublings_and_ranges() -> None:
     assert Space.of({"output_levels": [16, 32], "kv_sharing": "copied,in_turn"}, BASE).size == 4
 
 
+def test_a_value_is_as_its_field_holds_it() -> None:
+    (levels, clock) = Space.of({"output_levels": "16.0,32,null", "clock_hz": "1000000000,2e9"}, BASE).axes
+    assert list(map(repr, levels.values)) == ["16", "32", "None"]
+    assert list(map(repr, clock.values)) == ["1000000000.0", "2000000000.0"]
+
+
 def test_values_become_a_design_point_and_hardware() -> None:
     space = Space.of({"output_levels": "16", "query_sign": "unsigned,differential", "array_pairs": "null,12"}, BASE)
     point, parameters = space.design({"output_levels": 16, "query_sign": "differential", "array_pairs": 12})
@@ -57,6 +63,10 @@ def test_every_number_of_both_can_be_varied() -> None:
         ({"components": "a"}, ["'components'"]),
         ({"output_levels": ""}, ["output_levels", "no values"]),
         ({"output_levels": "16,16"}, ["twice"]),
+        ({"output_levels": "16,16.0"}, ["output_levels", "twice"]),
+        ({"output_levels": [16, 16.0]}, ["twice"]),
+        ({"clock_hz": "1000000000,1e9"}, ["clock_hz", "twice"]),
+        ({"mismatch_seed": "true,1"}, ["twice"]),
         ({"output_levels": "64:16"}, ["output_levels=64:16", "empty"]),
         ({"output_levels": "16:16"}, ["empty"]),
         ({"output_levels": "0:16"}, ["empty"]),

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin
 
+from pydantic import TypeAdapter, ValidationError
+
 from gaincell.cell import Cell, load_cell
 from gaincell.config import GainCellConfig
 from gaincell.errors import InputError
@@ -180,9 +182,22 @@ def _axis(name: str, given: str | Sequence[Value]) -> Axis:
         values = tuple(word if name == "cell" else _value(word) for word in map(str.strip, given.split(",")) if word)
     if not values:
         raise InputError(f"--vary {name}: there are no values in '{given}'; write them as in {name}=A,B,C.")
-    if len(set(map(repr, values))) < len(values):
+    values = tuple(_as_held(name, home, value) for value in values)
+    if len(set(values)) < len(values):  # 1, 1.0 and true are one
         raise InputError(f"--vary {name}: a value is given twice; leave it out once.")
     return Axis(name, home, values)
+
+
+def _as_held(name: str, home: Literal["design", "hardware"], value: Value) -> Value:
+    """A value as its field holds it, so that 16.0 of a whole number is 16; what no such field holds, as it was given.
+
+    Whether it fits is told by the design points that it makes.
+    """
+    annotation = (GainCellConfig if home == "design" else HardwareParameters).model_fields[name].annotation
+    try:
+        return value if name == "cell" else TypeAdapter(annotation).validate_python(value)
+    except ValidationError:
+        return value
 
 
 def _ranged(name: str, home: Literal["design", "hardware"], given: str) -> Axis:
