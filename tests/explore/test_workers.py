@@ -12,8 +12,10 @@ from typing import Any
 
 import optuna
 import pytest
-from worker import study
+from worker import MadeUp, study
 
+from gaincell import GainCellConfig
+from gaincell.explore.measured import Measured
 from gaincell.explore.storage import Storage, quiet
 
 SCRIPT = Path(__file__).with_name("worker.py")
@@ -67,6 +69,43 @@ def check_same_as_one(place: str, tmp_path: Path) -> None:
     states = Counter(trial.state.name for trial in trials(place))
     assert states["RUNNING"] == states["WAITING"] == 0
     assert states["COMPLETE"] == 8  # none was measured to the end twice
+
+
+@pytest.mark.parametrize("levels", ["8,16,32,64", "8,16"])
+@pytest.mark.parametrize("seed", range(2))
+def test_workers_that_start_together_measure_each_point_once(levels: str, seed: int, tmp_path: Path) -> None:
+    """Of a space that is larger than asked for. Each is at its first point while the next begins, in one thread."""
+
+    class Amid(MadeUp):
+        def __init__(self, then: Callable[[], object]) -> None:
+            super().__init__()
+            self.then = then
+
+        def measure(self, point: GainCellConfig, fidelity: str) -> Measured:
+            found = super().measure(point, fidelity)
+            then, self.then = self.then, lambda: None
+            then()
+            return found
+
+    vary = {"output_levels": levels, "subtile_columns": "128,256,512,1024", "stored_levels": "4,8,16,32"}
+    benches: list[MadeUp] = []
+
+    def begin(more: int) -> None:
+        benches.append(Amid(lambda: begin(more - 1)) if more else MadeUp())
+        own = study(Storage(tmp_path / "journal.log"), benches[-1], vary=vary, how={"seed": seed})
+        if more == 2:
+            own.run(14)
+            return
+        own.open()
+        with own.storage.alive(), quiet():
+            own._study.sampler = own._sampler(own._ordinal())
+            for _ in range(4):
+                own._one(14)  # and no more, as those before wait for it
+
+    begin(2)
+    asked = [str(point) for bench in benches for point in bench.asked]
+    assert len(asked) == len(set(asked)) == 14
+    assert all(bench.asked for bench in benches)
 
 
 def test_workers_of_a_journal(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ POINTS = 64
 _POLL_S = 0.5
 #: What a study is called in its storage, beside studies of others, and what says there which one it is.
 _IDENTITY, _FIDELITY = "gaincell", "fidelity"
+#: In the storage, how many workers there have been.
+_WORKERS = "workers"
 #: Written by hand into what identifies a study; grows when a newer gaincell tells points apart otherwise.
 _FORM = 2
 
@@ -277,7 +279,7 @@ class Study:
         with self.storage.alive(), quiet():
             if self._study is None:
                 self.open()
-            self._study.sampler = self._sampler()
+            self._study.sampler = self._sampler(self._ordinal())
             while self._one(wanted):
                 pass
         return self.points
@@ -346,11 +348,11 @@ class Study:
         fidelity = trial.user_attrs.get(_FIDELITY, self.asked.fidelities[0])
         self.storage.claim(trial)
         values = {axis.name: _suggest(trial, axis) for axis in self.asked.space.axes}
-        known = {(point.fidelity, _key(point.values)): point for point in self.measured}
-        same = known.get((fidelity, _key(values)))
+        there = self._there(fidelity, but=trial.number)
+        same = there.get(_key(values))
         if same is not None:
-            trial.set_user_attr("same_as", same.number)
-            self._queue_another({key for at, key in known if at == fidelity}, trial.number, fidelity)
+            trial.set_user_attr("same_as", same)
+            self._queue_another({*there}, trial.number, fidelity)
             self.storage.turn.release()
             raise optuna.TrialPruned
         self.storage.turn.release()
@@ -373,6 +375,16 @@ class Study:
         told = ", ".join(f"{name} {figures[name]:.4g}" for name in self.objectives)
         self.listener.say(f"point {trial.number} ({fidelity}): {told}")
         return tuple(figures[name] for name in self.objectives)
+
+    def _there(self, fidelity: str, but: int) -> dict[str, int]:
+        """What is measured at a fidelity, or at least queued with its values, and by which trial."""
+        found = {_key(point.values): point.number for point in self.measured if point.fidelity == fidelity}
+        for trial in self._trials():
+            chosen = trial.params if trial.state.name == "RUNNING" else trial.system_attrs.get("fixed_params")
+            mine = trial.state.name in ("RUNNING", "WAITING") and trial.number != but
+            if mine and chosen and self.asked.fidelities[self._rung(trial)] == fidelity:
+                found.setdefault(_key(chosen), trial.number)
+        return found
 
     def _queue_another(self, there: set[str], number: int, fidelity: str) -> None:
         """In place of a design point that came a second time one that nobody had, where the space is small."""
@@ -399,10 +411,20 @@ class Study:
     def _rung(self, trial: Any) -> int:
         return self.asked.fidelities.index(trial.user_attrs.get(_FIDELITY, self.asked.fidelities[0]))
 
-    def _sampler(self) -> Any:
+    def _ordinal(self) -> int:
+        """How many workers came before, so that those which start together do not choose the same points."""
+        self.storage.turn.acquire()
+        try:
+            found = self._study.user_attrs.get(_WORKERS, 0)
+            self._study.set_user_attr(_WORKERS, found + 1)
+        finally:
+            self.storage.turn.release()
+        return found
+
+    def _sampler(self, ordinal: int) -> Any:
         import optuna
 
-        seed = self.seed + len(self._study.get_trials(deepcopy=False))  # every worker's own
+        seed = self.seed + ordinal
         if self.sampler == "nsga2":
             return optuna.samplers.NSGAIISampler(seed=seed)
         return optuna.samplers.TPESampler(multivariate=True, seed=seed)
