@@ -53,7 +53,9 @@ def test_a_study_goes_on_and_is_joined(tmp_path: Path, gaincell: Run) -> None:
     few = [*COST[:-2], "--storage", "kept.log", "--out", "out"]
     assert len(json.loads(gaincell(*few, "--points", "2", "--json").out)["points"]) == 2
     gaincell("explore", "--join", "kept.log", "--text", "library").assert_refused("--text", "cost alone")
-    joined = gaincell("explore", "--join", "kept.log", "--out", "other", "--json")
+    same = gaincell("explore", "--join", "kept.log", "--out", "other", "--json")
+    assert len(json.loads(same.out)["points"]) == 2
+    joined = gaincell("explore", "--join", "kept.log", "--points", "64", "--out", "other", "--json")
     assert len(json.loads(joined.out)["points"]) == 6
     shown = gaincell("explore", "--join", "kept.log", "--points", "0", "--out", "shown", "--json")
     assert json.loads(shown.out)["points"] == json.loads(joined.out)["points"]

@@ -43,6 +43,15 @@ def test_of_a_larger_space_as_many_as_were_asked_for(sampler: str, tmp_path: Pat
     assert all(8e8 <= clock <= 2e9 for clock in clocks)
 
 
+def test_who_joins_goes_by_the_number_of_points(tmp_path: Path) -> None:
+    study(Storage(tmp_path / "journal.log")).run(3)
+    joined = study(Storage(tmp_path / "journal.log"), how={"joins": True})
+    assert len(joined.run()) == 3
+    assert len(joined.run(4)) == 4
+    assert len(study(Storage(tmp_path / "journal.log")).run()) == 8
+    assert len(joined.run()) == 8
+
+
 def test_what_cannot_be_is_kept_with_its_sentence(tmp_path: Path) -> None:
     bench = MadeUp()
     found = study(Storage(tmp_path / "journal.log"), bench, vary={"window": "1024,1000", "output_levels": "8,16"}).run()

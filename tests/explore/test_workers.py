@@ -98,7 +98,7 @@ def test_workers_that_start_together_measure_each_point_once(levels: str, seed: 
             return
         own.open()
         with own.storage.alive(), quiet():
-            own._study.sampler = own._sampler(own._ordinal())
+            own._study.sampler = own._sampler(own._ordinal(14))
             for _ in range(4):
                 own._one(14)  # and no more, as those before wait for it
 

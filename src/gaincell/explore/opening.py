@@ -122,7 +122,7 @@ def join(
     asked, kept = read_asked(storage)
     named = (model or asked.model, adapter or asked.adapter)
     bench = _bench(*named, _joined_rows(kept.get("rows"), text), kept.get("tokens", 0), how)
-    return _study(asked, bench, storage, how)
+    return _study(asked, bench, storage, how, joins=True)
 
 
 def _joined_rows(kept: dict[str, Any] | None, text: str | None) -> RowsAsked | None:
@@ -176,7 +176,7 @@ def _bench(model: str, adapter: str | None, rows: RowsAsked | None, tokens: int,
     )
 
 
-def _study(asked: Asked, bench: Bench, storage: Storage | str | Path, how: How | What) -> Study:
+def _study(asked: Asked, bench: Bench, storage: Storage | str | Path, how: How | What, *, joins: bool = False) -> Study:
     storage = storage if isinstance(storage, Storage) else Storage(storage)
     return Study(
         asked,
@@ -185,4 +185,5 @@ def _study(asked: Asked, bench: Bench, storage: Storage | str | Path, how: How |
         sampler=how.get("sampler", "tpe"),
         seed=how.get("seed", 0),
         listener=how.get("listener"),
+        joins=joins,
     )

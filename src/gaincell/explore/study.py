@@ -35,8 +35,8 @@ POINTS = 64
 _POLL_S = 0.5
 #: What a study is called in its storage, beside studies of others, and what says there which one it is.
 _IDENTITY, _FIDELITY = "gaincell", "fidelity"
-#: In the storage, how many workers there have been.
-_WORKERS = "workers"
+#: In the storage, how many workers there have been, and how many design points the last one was asked for.
+_WORKERS, _POINTS = "workers", "points"
 #: Written by hand into what identifies a study; grows when a newer gaincell tells points apart otherwise.
 _FORM = 2
 
@@ -114,6 +114,7 @@ class Study:
         sampler: how points are chosen where the space has more than are asked for.
         seed: of that choice.
         listener: whom to tell.
+        joins: whether `run` goes by the number of points that the storage's study was last run for.
 
     Raises:
         InputError: objectives or limits that are none, a space without a valid design point, a storage that holds
@@ -129,12 +130,14 @@ class Study:
         sampler: Sampler = "tpe",
         seed: int = 0,
         listener: Listener | None = None,
+        joins: bool = False,
     ) -> None:
         check_objectives(asked.objectives, runs=bench.runs)
         read_limits(asked.limits, runs=bench.runs)
         asked.space.check()
         self.asked, self.bench, self.storage = asked, bench, storage
         self.sampler, self.seed, self.listener = sampler, seed, listener or Silence()
+        self.joins = joins
         self._study, self._prepared = self._find(), False
 
     @property
@@ -269,9 +272,13 @@ class Study:
         measurement fails is kept with what the error says, and not tried again.
 
         Args:
-            points: how many; by default the whole space, or `POINTS` of a larger one. No more than the space has.
+            points: how many; by default as many as the study that is joined was last run for, or the whole space, or
+                `POINTS` of a larger one. No more than the space has.
         """
         space = self.asked.space
+        if points is None and self.joins and self._study is not None:
+            kept = self._study.user_attrs.get(_POINTS)
+            points = kept if isinstance(kept, int) else None
         wanted = points if points is not None else min(space.size or POINTS, POINTS)
         wanted = wanted if space.size is None else min(wanted, space.size)
         if wanted < 1:
@@ -279,7 +286,7 @@ class Study:
         with self.storage.alive(), quiet():
             if self._study is None:
                 self.open()
-            self._study.sampler = self._sampler(self._ordinal())
+            self._study.sampler = self._sampler(self._ordinal(wanted))
             while self._one(wanted):
                 pass
         return self.points
@@ -411,12 +418,16 @@ class Study:
     def _rung(self, trial: Any) -> int:
         return self.asked.fidelities.index(trial.user_attrs.get(_FIDELITY, self.asked.fidelities[0]))
 
-    def _ordinal(self) -> int:
-        """How many workers came before, so that those which start together do not choose the same points."""
+    def _ordinal(self, wanted: int) -> int:
+        """How many workers came before, so that those which start together do not choose the same points.
+
+        What is asked of this one is written down, for those who join.
+        """
         self.storage.turn.acquire()
         try:
             found = self._study.user_attrs.get(_WORKERS, 0)
             self._study.set_user_attr(_WORKERS, found + 1)
+            self._study.set_user_attr(_POINTS, wanted)
         finally:
             self.storage.turn.release()
         return found
