@@ -80,7 +80,12 @@ class GainCellConfig(BaseModel, frozen=True):
         64, "tokens", _PAPER, "Tokens per sub-tile: the sum that one read-out clamps and quantises.", gt=0
     )
     subtile_rows: int = _field(
-        64, "cells", _PAPER, "Rows of a sub-tile. Only cost depends on it: S is summed over all of head_dim.", gt=0
+        64,
+        "cells",
+        _PAPER,
+        "Rows of a sub-tile. S is summed over all of head_dim, so that cost alone depends on it, but for cells of "
+        "polarity 'reference' that differ: the reference cells of values are shared by these rows.",
+        gt=0,
     )
 
     query_levels: int | None = _field(

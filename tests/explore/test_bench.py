@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 import gaincell
 from gaincell.adapt import AdaptSettings
+from gaincell.cell import load_cell
 from gaincell.explore import Study, begin, join
 from gaincell.explore.bench import ModelBench
 from gaincell.explore.rows import RowsAsked, read
@@ -98,9 +99,11 @@ def test_what_was_measured_is_not_measured_again(folder: Path, tmp_path: Path, p
     cheaper = begun(
         folder, tmp_path / "c.log", cache=tmp_path / "cache", hardware=HardwareParameters(write_line_columns=4)
     )
-    rows = begun(folder, tmp_path / "d.log", cache=tmp_path / "cache", vary={**VARY, "subtile_rows": "8,32"})
     assert [x.figures["kl"] for x in cheaper.run()] == [x.figures["kl"] for x in before]
-    assert {x.figures["kl"] for x in rows.run()} == {x.figures["kl"] for x in before}
+    named = begun(
+        folder, tmp_path / "d.log", cache=tmp_path / "cache", config=study.asked.space.base.replace(name="other")
+    )
+    assert [x.figures["kl"] for x in named.run()] == [x.figures["kl"] for x in before]
     assert passes[0] == 0
     assert cheaper.points[0].figures["energy_j"] < before[0].figures["energy_j"]
     for kept in (tmp_path / "cache").glob("*.json"):
@@ -109,6 +112,16 @@ def test_what_was_measured_is_not_measured_again(folder: Path, tmp_path: Path, p
         x.figures for x in before
     ]
     assert passes[0] > 0
+
+
+def test_rows_of_a_sub_tile_are_measured_apart(folder: Path, tmp_path: Path) -> None:
+    """Values' reference cells that differ are shared by so many rows: what one size gave is not another's."""
+    cell = load_cell("ito-2t0c").model_copy(update={"name": "ref", "polarity": "reference"})
+    point = POINT.replace(cell=cell, mismatch_gain=0.2, mismatch_zero_v=0.02, mismatch_seed=1)
+    study = begun(folder, tmp_path / "a.log", cache=tmp_path / "one", config=point, vary={"subtile_rows": "1,8"})
+    together = {x.values["subtile_rows"]: x.figures["kl"] for x in study.run()}
+    alone = begun(folder, tmp_path / "b.log", cache=tmp_path / "two", config=point, vary={"subtile_rows": "8"})
+    assert together[8] == alone.run()[0].figures["kl"] != together[1]
 
 
 def test_matching_and_training_leave_the_adapter_as_it_was(folder: Path, tmp_path: Path) -> None:

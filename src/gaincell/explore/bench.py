@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 #: What is done before quality is measured, the cheapest first.
 FIDELITIES = ("as_is", "matched", "distilled")
-#: Fields that change neither quality nor what the arrays do.
-_OF_COST = ("name", "subtile_rows")
 
 
 class Bench(Protocol):
@@ -200,8 +198,8 @@ class ModelBench:
         self.prepare()
         loaded = self._loaded
         assert loaded is not None
-        without = {name: type(point).model_fields[name].default for name in _OF_COST}
-        counted = point.replace(**without).model_dump(mode="json")
+        # All of the design point but what it is called: of cells with references even the rows of a sub-tile count.
+        counted = point.replace(name=type(point).model_fields["name"].default).model_dump(mode="json")
         key = {**loaded.key, "design_point": counted, "fidelity": fidelity}
         if fidelity == "distilled":
             key["tokens"] = self.tokens
