@@ -49,6 +49,15 @@ def test_hardware_that_is_varied_is_picked_with_the_design_point(tmp_path: Path,
     assert gaincell("cost", "gpt2", *both).code == 0
 
 
+def test_cells_that_are_compared_leak_by_their_retention(tmp_path: Path, gaincell: Run) -> None:
+    cells = ("explore", "gpt2", "--vary", "cell=leroux2025,ito-2t0c", "--out", "out", "--pick", "knee")
+    ended = gaincell(*cells)
+    assert ended.code == 0, ended.err
+    assert "note: each cell leaks as its own retention has it: leak_per_token is null" in ended.out
+    assert "Each cell leaks as its own retention has it" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert GainCellConfig.load(tmp_path / "out" / "knee.yaml").leak_per_token is None
+
+
 def test_a_study_goes_on_and_is_joined(tmp_path: Path, gaincell: Run) -> None:
     few = [*COST[:-2], "--storage", "kept.log", "--out", "out"]
     assert len(json.loads(gaincell(*few, "--points", "2", "--json").out)["points"]) == 2

@@ -47,6 +47,20 @@ def test_a_study_holds_its_cells(tmp_path: Path) -> None:
     assert Space.from_dict(kept).design({"cell": str(cell)})[0].cell.name == "mine"
 
 
+def test_cells_are_compared_each_with_its_own_leak() -> None:
+    """The base's leak is that of its own cell; whoever varies it has it."""
+    cells = "leroux2025,ito-2t0c"
+    own = Space.of({"cell": cells}, BASE)
+    points = [own.design({"cell": name})[0].for_layers(12) for name in cells.split(",")]
+    assert [point.leak_per_token for point in points] == [None, None]
+    assert points[0].leak == pytest.approx(1.6e-4, rel=0.05)
+    assert points[1].leak < 1e-8
+    assert "leak_per_token is null, in place of the 0.00016 of 'leroux2025'" in own.notes[0]
+    both = Space.of({"cell": cells, "leak_per_token": "1.6e-4"}, BASE)
+    assert both.design({"cell": "ito-2t0c", "leak_per_token": 1.6e-4})[0].leak == 1.6e-4
+    assert both.notes == Space.of({"output_levels": "8,16"}, BASE).notes == []
+
+
 def test_every_number_of_both_can_be_varied() -> None:
     from gaincell.hardware.sweep import numbers_of
 

@@ -197,7 +197,7 @@ def _tell(study: "Study", out: Path, picks: list[str], json: bool) -> None:
 
     table = front_table(study)
     screen.show_table(table.columns, table.rows, table.title, table.text_columns)
-    for note in study.notes:
+    for note in (*study.asked.space.notes, *study.notes):
         screen.show(f"note: {note}")
     refused = [point for point in points if point.refused is not None]
     for point in refused[:3]:

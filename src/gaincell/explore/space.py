@@ -100,8 +100,21 @@ class Space:
         """The fields."""
         return tuple(axis.name for axis in self.axes)
 
+    @property
+    def notes(self) -> list[str]:
+        """What is taken for a field that is not varied, in sentences.
+
+        Cells are compared each with its own leak: `leak_per_token` of the base is the leak of the base's cell.
+        """
+        if "cell" not in self.names or "leak_per_token" in self.names or self.base.leak_per_token is None:
+            return []
+        return [
+            "each cell leaks as its own retention has it: leak_per_token is null, in place of the "
+            f"{self.base.leak_per_token:g} of '{self.base.name}'; for one leak of all cells, vary leak_per_token, too."
+        ]
+
     def design(self, values: Mapping[str, Value]) -> tuple[GainCellConfig, HardwareParameters]:
-        """The design point and the hardware that a choice of values makes.
+        """The design point and the hardware that a choice of values makes; see `notes` for the leak of its cell.
 
         Raises:
             InputError: the values do not fit each other.
@@ -111,6 +124,7 @@ class Space:
         others = {name: value for name, value in values.items() if homes[name] == "hardware"}
         if "cell" in own:
             own["cell"] = Cell(**self.cells[str(own["cell"])])  # pyright: ignore[reportArgumentType]
+            own.setdefault("leak_per_token", None)
         parameters = self.parameters
         if others:
             parameters = type(parameters)(**{**dict(parameters), **others})

@@ -37,7 +37,7 @@ def render_explore(study: "Study") -> str:
         title=f"{study.asked.adapter or study.asked.model}: {' against '.join(objectives)}",
         summary=f"Of {len(points)} design points {len(best)} are beaten by no other"
         f"{f', within {limits}' if limits else ''}{f'; {refused} cannot be had' if refused else ''}.",
-        note=" ".join(f"{note[0].upper()}{note[1:]}" for note in study.notes),
+        note=" ".join(f"{note[0].upper()}{note[1:]}" for note in (*study.asked.space.notes, *study.notes)),
         headline=[] if middle is None else [_headline(name, middle) for name in objectives],
         knee=None if middle is None else str(middle),
         figures=[{"name": name, "about": FIGURES[name][1]} for name in names],
