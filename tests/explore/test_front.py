@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gaincell import InputError
 from gaincell.explore import Point, front, hypervolumes, knee, lacks, pick
+from gaincell.explore.picking import file_stem
 
 NAMES = ("kl", "energy_j", "latency_s")
 
@@ -76,6 +77,22 @@ def test_picks() -> None:
     assert pick(points, names, "energy_j<=8").number == 0
     assert pick(points, names, "kl < 5").number == 1
     assert pick(points, names, "kl>1.5, energy_j<2").number == 2
+
+
+def test_picks_are_called_by_what_they_ask_for() -> None:
+    """Other conditions have other files; the same one, written otherwise, has the same."""
+    words = [
+        "knee",
+        *(f"kl{sign}1e{of}16" for sign in ("<", "<=", ">", ">=") for of in "+-"),
+        "kl<1,energy_j<1",
+        "kl<1",
+    ]
+    assert len({file_stem(word).lower() for word in words}) == len(words)
+    assert (
+        file_stem("kl < 1, energy_j<2e-6")
+        == file_stem("kl<1.0,energy_j<2.0e-6")
+        == ("kl-below-1.0-and-energy_j-below-2e-06")
+    )
 
 
 @pytest.mark.parametrize("word", ["knees", "energy<2", "energy_j=2", "energy_j<few", ""])

@@ -211,11 +211,12 @@ def _tell(study: "Study", out: Path, picks: list[str], json: bool) -> None:
 def _write_picks(study: "Study", out: Path, chosen: "dict[str, Point]") -> dict[str, str]:
     """A design point each, as a file that 'adapt --config' and 'cost --config' take."""
     from gaincell.atomic import written_aside
+    from gaincell.explore.picking import file_stem
 
     files = {}
     hardware = any(axis.home == "hardware" for axis in study.asked.space.axes)
     for word, point in chosen.items():
-        path = out / f"{''.join(x if x.isalnum() else '-' for x in word)}.yaml"
+        path = out / f"{file_stem(word)}.yaml"
         with written_aside(path) as aside:
             aside.write_text(study.design(point).replace(name=path.stem).to_yaml(), "utf-8")
         if hardware:

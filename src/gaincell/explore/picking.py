@@ -7,6 +7,7 @@ from gaincell.errors import InputError
 from gaincell.explore.dominance import front, knee
 from gaincell.explore.point import FIGURES, Point
 
+_SIGNS = {"<": "below", "<=": "at-most", ">": "above", ">=": "at-least"}
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=?|>=?)\s*([^\s<>=]+)\s*")
 
 
@@ -48,6 +49,17 @@ def pick(points: Sequence[Point], objectives: Sequence[str], word: str) -> Point
     on = {name for name, *_ in conditions}
     least = next((name for name in objectives if name not in on), objectives[0])
     return min(met, key=lambda point: (point.figures[least], point.number))
+
+
+def file_stem(word: str) -> str:
+    """What the files of a pick are called, less their endings: those of other conditions are called otherwise.
+
+    Raises:
+        InputError: as `check_pick`.
+    """
+    if word == "knee":
+        return word
+    return "-and-".join(f"{name}-{_SIGNS[sign]}-{bound!r}" for name, sign, bound in _conditions(word))
 
 
 def _conditions(word: str) -> list[tuple[str, str, float]]:
