@@ -49,6 +49,22 @@ def test_hardware_that_is_varied_is_picked_with_the_design_point(tmp_path: Path,
     assert gaincell("cost", "gpt2", *both).code == 0
 
 
+def test_hardware_that_is_given_is_picked_with_the_design_point(tmp_path: Path, gaincell: Run) -> None:
+    """Without it the point costs something else; the default hardware needs no file, and leaves none of before."""
+    (tmp_path / "mine.json").write_text('{"write_line_columns": 4}')
+    levels = ("explore", "gpt2", "--vary", "output_levels=16,64", "--out", "out", "--pick", "knee", "--json")
+    told = json.loads(gaincell(*levels, "--hardware", "mine.json", "--storage", "a.log").out)
+    assert told["picked"]["knee"]["hardware_file"] == "out/knee.hardware.json"
+    found = json.loads((tmp_path / "out" / "points.json").read_text("utf-8"))
+    assert found["hardware"]["write_line_columns"] == 4
+    assert GainCellConfig(**found["base"]) == GainCellConfig.named("leroux2025")
+    both = ("--config", "out/knee.yaml", "--hardware", "out/knee.hardware.json", "--json")
+    cost = json.loads(gaincell("cost", "gpt2", *both).out)
+    assert cost["energy_j"] == pytest.approx(told["picked"]["knee"]["figures"]["energy_j"])
+    assert "hardware_file" not in json.loads(gaincell(*levels, "--storage", "b.log").out)["picked"]["knee"]
+    assert not (tmp_path / "out" / "knee.hardware.json").exists()
+
+
 def test_cells_that_are_compared_leak_by_their_retention(tmp_path: Path, gaincell: Run) -> None:
     cells = ("explore", "gpt2", "--vary", "cell=leroux2025,ito-2t0c", "--out", "out", "--pick", "knee")
     ended = gaincell(*cells)

@@ -177,7 +177,7 @@ def _begun(model: str, storage: str | Path, given: dict[str, Any], how: dict[str
 def _tell(study: "Study", out: Path, picks: list[str], json: bool) -> None:
     """Report and tables into the folder, picked design points, and the front on the screen."""
     from gaincell.explore import pick
-    from gaincell.report.explore_files import write_explore
+    from gaincell.report.explore_files import study_data, write_explore
 
     points = study.points
     if not points:
@@ -189,9 +189,7 @@ def _tell(study: "Study", out: Path, picks: list[str], json: bool) -> None:
     chosen = {word: pick(points, study.objectives, word) for word in picks}
     files = _write_picks(study, out, chosen)
     if json:
-        screen.show_json(
-            {**study.to_dict(), "picked": {x: {**p.to_dict(), "file": files[x]} for x, p in chosen.items()}}
-        )
+        screen.show_json({**study_data(study), "picked": {x: {**p.to_dict(), **files[x]} for x, p in chosen.items()}})
         return
     from gaincell.report.explore_table import front_table
 
@@ -205,23 +203,32 @@ def _tell(study: "Study", out: Path, picks: list[str], json: bool) -> None:
     if len(refused) > 3:
         screen.show(f"refused: {len(refused) - 3} more, see points.csv")
     for word, point in chosen.items():
-        screen.show(f"{word}: {point}; written to {files[word]}")
+        screen.show(f"{word}: {point}; written to {' and '.join(files[word].values())}")
 
 
-def _write_picks(study: "Study", out: Path, chosen: "dict[str, Point]") -> dict[str, str]:
-    """A design point each, as a file that 'adapt --config' and 'cost --config' take."""
+def _write_picks(study: "Study", out: Path, chosen: "dict[str, Point]") -> dict[str, dict[str, str]]:
+    """By pick the files of its design point, which 'adapt --config' and 'cost --config' take, and of its hardware.
+
+    Hardware that is the default, and not varied, needs no file; one of an earlier pick goes, lest it be taken for this
+    one's.
+    """
     from gaincell.atomic import written_aside
     from gaincell.explore.picking import file_stem
+    from gaincell.hardware import HardwareParameters
 
     files = {}
-    hardware = any(axis.home == "hardware" for axis in study.asked.space.axes)
+    varied = any(axis.home == "hardware" for axis in study.asked.space.axes)
     for word, point in chosen.items():
         path = out / f"{file_stem(word)}.yaml"
+        config, parameters = study.asked.space.design(point.values)
+        files[word] = {"file": str(path)}
         with written_aside(path) as aside:
-            aside.write_text(study.design(point).replace(name=path.stem).to_yaml(), "utf-8")
-        if hardware:
-            parameters = study.asked.space.design(point.values)[1]
-            with written_aside(path.with_suffix(".hardware.json")) as aside:
-                aside.write_text(parameters.model_dump_json(indent=2), "utf-8")
-        files[word] = str(path)
+            aside.write_text(config.replace(name=path.stem).to_yaml(), "utf-8")
+        hardware = path.with_suffix(".hardware.json")
+        if parameters == HardwareParameters() and not varied:
+            hardware.unlink(missing_ok=True)
+            continue
+        files[word]["hardware_file"] = str(hardware)
+        with written_aside(hardware) as aside:
+            aside.write_text(parameters.model_dump_json(indent=2) + "\n", "utf-8")
     return files

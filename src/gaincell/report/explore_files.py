@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gaincell.atomic import written_aside
 from gaincell.report.explore_page import render_explore
@@ -10,6 +10,17 @@ from gaincell.report.explore_table import as_csv, as_latex
 
 if TYPE_CHECKING:
     from gaincell.explore import Study
+
+
+def study_data(study: "Study") -> dict[str, Any]:
+    """All of a study as plain values, for JSON, with the design point and the hardware that its values are put into."""
+    space = study.asked.space
+    return {
+        **study.to_dict(),
+        "notes": [*space.notes, *study.notes],
+        "base": space.base.model_dump(mode="json"),
+        "hardware": space.parameters.model_dump(mode="json"),
+    }
 
 
 def write_explore(folder: Path, study: "Study") -> list[str]:
@@ -26,7 +37,7 @@ def write_explore(folder: Path, study: "Study") -> list[str]:
         "report.html": render_explore(study),
         "points.csv": as_csv(study.points, study.asked.space.names, study.objectives),
         "front.tex": as_latex(study),
-        "points.json": json.dumps(study.to_dict(), indent=1) + "\n",
+        "points.json": json.dumps(study_data(study), indent=1) + "\n",
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
