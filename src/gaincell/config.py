@@ -95,7 +95,12 @@ class GainCellConfig(BaseModel, frozen=True):
         8, "levels", _PAPER, "Voltages a key or value cell can hold; null leaves them unquantised.", ge=2, le=256
     )
     output_levels: int | None = _field(
-        32, "levels", _PAPER, "Levels of a sub-tile's read-out over -1...1; null: unquantised.", ge=2, le=1 << 16
+        32,
+        "levels",
+        _PAPER,
+        "Levels of a sub-tile's read-out over -1...1; null: unquantised. 2 with readout 'reference' are code 0 alone.",
+        ge=2,
+        le=1 << 16,
     )
     readout: Literal["reference", "counter"] = _field(
         "reference",

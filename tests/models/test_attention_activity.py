@@ -161,6 +161,15 @@ def test_what_must_hold(point: str) -> None:
         np.testing.assert_allclose(codes.sum(2), 1.0)
 
 
+@pytest.mark.parametrize("readout", ["reference", "counter"])
+def test_a_read_out_of_two_levels_has_an_activity(readout: str) -> None:
+    """Half a count rounds to zero: the reference then reports nothing at all; the counter has -1, 0 and 1."""
+    model = converted("llama", config=PAPER.replace(output_levels=2, readout=readout, output_scale=0.1))
+    activity = attention_activity(model, tokens(1, 13))
+    assert all(np.isfinite(array).all() for array in activity.arrays().values())
+    assert bool(activity.readout.any()) == (readout == "counter")
+
+
 def test_the_mean_of_two_rows_is_the_mean_of_both_alone() -> None:
     model, ids = converted("llama", config=PAPER), tokens(2, 20)
     both, alone = attention_activity(model, ids), [attention_activity(model, row) for row in ids.split(1)]

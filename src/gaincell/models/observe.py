@@ -157,7 +157,9 @@ def _sums(
     # (T, J): a sub-tile is read where the query sees a token that is present in it.
     used = seen.to(phi) @ one_hot(index % config.window // config.subtile_columns).to(phi) > 0
     full = model.readout.full
+    # Two levels around zero have none but zero to report: half a count rounds to it, and their share is 0.
     top = model.readout.count_(phi.new_full((), full))
+    top = top.where(top > 0, 1.0)
 
     lines, columns, cells = (x.expand(group) for x in (age.new_tensor(tokens * dim), seen.sum(), seen.sum() * dim))
     written = present.sum().expand(1, 1) * dim
