@@ -1,6 +1,8 @@
 """The front, what it spans, where it bends, what others lack, and how one of it is picked."""
 
 import itertools
+import math
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +13,11 @@ from gaincell.explore import Point, front, hypervolumes, knee, lacks, pick
 from gaincell.explore.picking import file_stem
 
 NAMES = ("kl", "energy_j", "latency_s")
+FOUR = (*NAMES, "area_m2")
 
 
 def points_of(figures: list[tuple[float, ...]]) -> list[Point]:
-    return [Point(i, {"x": i}, "as_is", dict(zip(NAMES, own, strict=False))) for i, own in enumerate(figures)]
+    return [Point(i, {"x": i}, "as_is", dict(zip(FOUR, own, strict=False))) for i, own in enumerate(figures)]
 
 
 SOME = st.lists(st.tuples(*[st.sampled_from([1.0, 2.0, 4.0, 8.0])] * 3), min_size=1, max_size=12)
@@ -35,12 +38,13 @@ def test_the_front_is_what_no_other_beats(figures: list[tuple[float, ...]]) -> N
     assert knee(best, NAMES) in best
 
 
-@given(SOME)
-@settings(max_examples=30)
-def test_the_hypervolume_is_the_share_of_the_box_that_is_beaten(figures: list[tuple[float, ...]]) -> None:
+@given(SOME, st.sampled_from([2, 3]))
+@settings(max_examples=60)
+def test_the_hypervolume_is_the_share_of_the_box_that_is_beaten(every_figure: list[tuple[float, ...]], of: int) -> None:
     """Figures are powers of two: the box falls into cells, each beaten as a whole or not at all."""
+    figures = [own[:of] for own in every_figure]
     points = points_of(figures)
-    found = hypervolumes(points, NAMES)
+    found = hypervolumes(points, NAMES[:of])
     assert all(a <= b + 1e-12 for a, b in itertools.pairwise(found))
     low, high = ([end(column) for column in zip(*figures, strict=True)] for end in (min, max))
     cells = [[2.0**i for i in range(4) if a <= 2.0**i < b] for a, b in zip(low, high, strict=True)]
@@ -49,6 +53,16 @@ def test_the_hypervolume_is_the_share_of_the_box_that_is_beaten(figures: list[tu
     every = list(itertools.product(*cells))
     beaten = sum(any(all(a <= b for a, b in zip(own, cell, strict=True)) for own in figures) for cell in every)
     assert found[-1] == pytest.approx(beaten / len(every))
+
+
+def test_many_points_take_no_long_and_a_fourth_objective_is_left_out() -> None:
+    """Points none of which beats another, the worst case."""
+    angles = [(i + 0.5) / 300 * math.pi / 2 for i in range(300)]
+    figures = [(1.1 - math.sin(a), 1.1 - math.cos(a) * math.cos(7 * a) ** 2, 1.1 - math.cos(a)) for a in angles]
+    start = time.process_time()
+    assert 0 < hypervolumes(points_of(figures), NAMES)[-1] < 1
+    assert time.process_time() - start < 5
+    assert hypervolumes(points_of([(*own, 1.0) for own in figures]), FOUR) == []
 
 
 def test_limits_and_refusals_are_no_front() -> None:

@@ -42,6 +42,7 @@ def render_explore(study: "Study") -> str:
         knee=None if middle is None else str(middle),
         figures=[{"name": name, "about": FIGURES[name][1]} for name in names],
         fields=fields,
+        objectives=len(objectives),
         importances=study.importances,
         rows=[
             {
