@@ -99,3 +99,20 @@ def test_refused(vary: dict[str, str], words: list[str]) -> None:
 def test_a_space_without_a_valid_point_is_refused() -> None:
     with pytest.raises(InputError, match="no design point of this space is valid; the first says: design point"):
         Space.of({"window": "100,200"}, BASE).check()
+
+
+def test_a_space_is_tried_all_over_before_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is valid may lie in the last half of a large space, or inside a range and at neither end."""
+    other = {"output_levels": [*range(2, 102)], "stored_levels": [*range(2, 62)]}
+    Space.of({"window": "1000,1024", **other}, BASE).check()
+    with pytest.raises(InputError, match="none of the 4,096 design points that were tried is valid; the first says"):
+        Space.of({"window": "100,200", **other}, BASE).check()
+    ranged, design = Space.of({"zero_v": "0.1:0.8"}, BASE), Space.design
+
+    def inside(self: Space, values: dict[str, float]) -> object:
+        if not 0.3 < values["zero_v"] < 0.5:
+            raise InputError("no.")
+        return design(self, values)
+
+    monkeypatch.setattr(Space, "design", inside)
+    ranged.check()

@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import math
+import random
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -131,19 +132,32 @@ class Space:
         return self.base.replace(**own), parameters
 
     def check(self, most: int = 4096) -> None:
-        """Refuse a space in which no design point is valid, as far as its first `most` choices tell.
+        """Refuse a space in which no design point is valid, as far as so many choices tell: all, or spread over it.
 
         Raises:
             InputError: with what the first one says.
         """
+        whole = self.size is not None and self.size <= most
         first: InputError | None = None
-        for values in itertools.islice(self.every(), most):
+        for values in self.every() if whole else self._spread(most):
             try:
                 self.design(values)
                 return
             except InputError as error:
                 first = first or error
-        raise InputError(f"no design point of this space is valid; the first says: {first}")
+        none = "no design point of this space" if whole else f"none of the {most:,} design points that were tried"
+        raise InputError(f"{none} is valid; the first says: {first}")
+
+    def _spread(self, count: int) -> Iterator[dict[str, Value]]:
+        """Choices drawn from the whole space, always the same ones: of a list any value, of a span any number of it."""
+        draw = random.Random(0)
+        for _ in range(count):
+            yield {
+                axis.name: draw.choice(axis.values)
+                if axis.span is None
+                else axis.span[0] * (axis.span[1] / axis.span[0]) ** draw.random()
+                for axis in self.axes
+            }
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON: what `from_dict` reads."""
