@@ -19,7 +19,7 @@ def test_cost_alone_needs_no_model(tmp_path: Path, gaincell: Run) -> None:
     """A picked design point is what 'cost --config' takes, with what the study said it costs."""
     ended = gaincell(*COST, "--pick", "knee", "--pick", "latency_s<1e-6")
     assert ended.code == 0, ended.err
-    assert "Front of 6 points" in ended.out
+    assert "of 6 points" in ended.out
     found = json.loads((tmp_path / "out" / "points.json").read_text("utf-8"))
     assert len(found["points"]) == 6
     with (tmp_path / "out" / "points.csv").open(newline="") as file:
@@ -95,7 +95,7 @@ def test_quick_looks_at_a_model(tiny: Path, tmp_path: Path, gaincell: Run, monke
     save_adapter(convert_(model, "extended"), load_model(tiny)[0], tmp_path / "tiny.safetensors")
     ended = gaincell("explore", tiny, "--from", "tiny.safetensors", "--quick", "--out", "out")
     assert ended.code == 0, ended.err
-    assert "Front of 4 points" in ended.out
+    assert "of 4 points" in ended.out
     assert "kl" in ended.out
     assert "note: quality is of rows of 128 tokens" in ended.out
     assert {path.suffix for path in (tmp_path / "cache" / "explore").iterdir()} == {".json"}
@@ -115,7 +115,8 @@ def test_quick_looks_at_a_model(tiny: Path, tmp_path: Path, gaincell: Run, monke
         (["--vary", "output_levels=16,32", "--limit", "speed=1"], ["--limit", "'speed'", "no figure"]),
         (["--vary", "output_levels=16,32", "--limit", "energy_j=low"], ["'low' is no number"]),
         (["--vary", "output_levels=16,32", "--pick", "best"], ["--pick 'best'"]),
-        (["--vary", "output_levels=16,32", "--points", "0", "--pick", "knee"], ["no point to pick yet"]),
+        (["--vary", "output_levels=16,32", "--points", "0", "--pick", "knee"], ["there is no point yet"]),
+        (["--vary", "output_levels=16,32", "--pick", "kl<1"], ["--pick kl needs a model that runs"]),
         (["--vary", "output_levels=16,32", "--text", "library"], ["--from ADAPTER"]),
         (["--vary", "output_levels=16,32", "--fidelity", "matched"], ["--from ADAPTER"]),
         (["--vary", "output_levels=16,32", "--from", "extended"], ["shape without weights"]),
@@ -127,6 +128,25 @@ def test_quick_looks_at_a_model(tiny: Path, tmp_path: Path, gaincell: Run, monke
 )
 def test_refused(given: list[str], words: list[str], gaincell: Run) -> None:
     gaincell("explore", "gpt2", *given).assert_refused(*words)
+
+
+def test_a_front_without_points_is_told(tmp_path: Path, gaincell: Run) -> None:
+    """That all points are beyond a limit is no lack of points, with --pick or without; and of a front how many."""
+    ended = gaincell(*COST, "--limit", "energy_j=1e-20")
+    assert ended.code == 0, ended.err
+    told = "There is no front: none of the 6 design points that can be had keeps all limits"
+    assert told in " ".join(ended.out.split())
+    assert told in (tmp_path / "out" / "report.html").read_text("utf-8")
+    cannot = ("explore", "gpt2", "--vary", "layer_latency_s=3e-8", "--out", "other")
+    for given, words in (
+        ((*COST, "--limit", "energy_j=1e-20"), "none of the 6 design points that can be had keeps all limits; ask for"),
+        (cannot, "none of 1 design points can be had"),
+    ):
+        ended = gaincell(*given, "--pick", "knee")
+        assert ended.code == 2
+        assert f"error: --pick knee: {words}" in ended.err
+    count = len(json.loads(gaincell(*COST[:-1], "third", "--json").out)["front"])
+    assert f"Front: {count} of 6 points" in gaincell(*COST[:-1], "third").out
 
 
 def test_a_storage_of_another_study_is_refused(gaincell: Run) -> None:

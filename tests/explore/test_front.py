@@ -116,7 +116,7 @@ def test_what_picks_nothing_is_refused(word: str) -> None:
 
 
 def test_nothing_to_pick_is_refused() -> None:
-    with pytest.raises(InputError, match="no point to pick yet"):
+    with pytest.raises(InputError, match="there is no point yet"):
         pick([], NAMES, "knee")
     with pytest.raises(InputError, match="none of the 1 points of the front meets it"):
         pick(points_of([(1.0, 1.0)]), NAMES[:2], "energy_j<1")

@@ -139,6 +139,8 @@ def explore(
             of_study,
             {"adapter": adapter, **how},
         )
+    for word in pick or ():
+        check_pick(word, runs=study.bench.runs)
     study.run(points)
     _tell(study, out, pick or [], json)
 
@@ -177,6 +179,7 @@ def _begun(model: str, storage: str | Path, given: dict[str, Any], how: dict[str
 def _tell(study: "Study", out: Path, picks: list[str], json: bool) -> None:
     """Report and tables into the folder, picked design points, and the front on the screen."""
     from gaincell.explore import pick
+    from gaincell.explore.picking import why_empty
     from gaincell.report.explore_files import study_data, write_explore
 
     points = study.points
@@ -194,7 +197,10 @@ def _tell(study: "Study", out: Path, picks: list[str], json: bool) -> None:
     from gaincell.report.explore_table import front_table
 
     table = front_table(study)
-    screen.show_table(table.columns, table.rows, table.title, table.text_columns)
+    if table.rows:
+        screen.show_table(table.columns, table.rows, table.title, table.text_columns)
+    else:
+        screen.show(f"There is no front: {why_empty(points)}.")
     for note in (*study.asked.space.notes, *study.notes):
         screen.show(f"note: {note}")
     refused = [point for point in points if point.refused is not None]

@@ -5,20 +5,34 @@ from collections.abc import Sequence
 
 from gaincell.errors import InputError
 from gaincell.explore.dominance import front, knee
-from gaincell.explore.point import FIGURES, Point
+from gaincell.explore.point import FIGURES, Point, check_figure
 
 _SIGNS = {"<": "below", "<=": "at-most", ">": "above", ">=": "at-least"}
 _CONDITION = re.compile(r"\s*(\w+)\s*(<=?|>=?)\s*([^\s<>=]+)\s*")
 
 
-def check_pick(word: str) -> None:
+def check_pick(word: str, *, runs: bool = True) -> None:
     """Refuse what picks no point.
 
+    Args:
+        word: see `pick`.
+        runs: whether a model runs, so that there is quality to ask for.
+
     Raises:
-        InputError: neither "knee" nor a condition on a figure.
+        InputError: neither "knee" nor a condition on a figure that points have.
     """
-    if word != "knee":
-        _conditions(word)
+    for name, *_ in [] if word == "knee" else _conditions(word):
+        check_figure("--pick", name, runs)
+
+
+def why_empty(points: Sequence[Point]) -> str:
+    """Why there is no front, in one sentence without its end."""
+    there = [point for point in points if point.refused is None]
+    if not points:
+        return "there is no point yet"
+    if not there:
+        return f"none of {len(points)} design points can be had"
+    return f"none of the {len(there)} design points that can be had keeps all limits"
 
 
 def pick(points: Sequence[Point], objectives: Sequence[str], word: str) -> Point:
@@ -32,12 +46,13 @@ def pick(points: Sequence[Point], objectives: Sequence[str], word: str) -> Point
             on; where every one has a condition, of the first.
 
     Raises:
-        InputError: no such condition, no point yet, or none that meets it.
+        InputError: no such condition, no front yet, or no point of it that meets it.
     """
     check_pick(word)
     best = front(points, objectives)
     if not best:
-        raise InputError(f"--pick {word}: there is no point to pick yet; let the study find some first.")
+        advice = "ask for wider limits, or for more points" if points else "let the study find some first"
+        raise InputError(f"--pick {word}: {why_empty(points)}; {advice}.")
     if word == "knee":
         found = knee(best, objectives)
         assert found is not None

@@ -77,7 +77,7 @@ def check_objectives(names: Sequence[str], *, runs: bool) -> None:
         InputError: which.
     """
     for name in names:
-        _check_figure("--objective", name, runs)
+        check_figure("--objective", name, runs)
     if len(set(names)) < len(names) or len(names) < 2:
         raise InputError("--objective: a front is between two figures at least, each given once.")
 
@@ -95,7 +95,7 @@ def read_limits(given: Mapping[str, float] | Sequence[str], *, runs: bool) -> di
     found: dict[str, float] = {}
     pairs = given.items() if isinstance(given, Mapping) else [spec.partition("=")[::2] for spec in given]
     for name, most in pairs:
-        _check_figure("--limit", name, runs)
+        check_figure("--limit", name, runs)
         try:
             found[name] = float(most)
         except ValueError:
@@ -105,7 +105,17 @@ def read_limits(given: Mapping[str, float] | Sequence[str], *, runs: bool) -> di
     return found
 
 
-def _check_figure(option: str, name: str, runs: bool) -> None:
+def check_figure(option: str, name: str, runs: bool) -> None:
+    """Refuse what an option names as a figure.
+
+    Args:
+        option: as people type it.
+        name: the figure.
+        runs: as in `check_objectives`.
+
+    Raises:
+        InputError: no such figure, or one of quality where no model runs.
+    """
     if name not in FIGURES:
         raise InputError(f"{option}: '{name}' is no figure of a design point; choose one of {', '.join(FIGURES)}.")
     if name in OF_QUALITY and not runs:

@@ -1,8 +1,10 @@
 """A study as one HTML page: the front, how it grew, what decides each objective, and what every other point lacks."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gaincell.explore.dominance import hypervolumes, knee, lacks
+from gaincell.explore.picking import why_empty
 from gaincell.explore.point import FIGURES, Point, told
 from gaincell.report.explore_table import figures_there, shown
 from gaincell.report.template import filled
@@ -35,7 +37,7 @@ def render_explore(study: "Study") -> str:
         page_data(study),
         kind="gaincell explore",
         title=f"{study.asked.adapter or study.asked.model}: {' against '.join(objectives)}",
-        summary=f"Of {len(points)} design points {len(best)} are beaten by no other"
+        summary=f"{f'Of {len(points)} design points {len(best)} are beaten by no other' if best else _no_front(points)}"
         f"{f', within {limits}' if limits else ''}{f'; {refused} cannot be had' if refused else ''}.",
         note=" ".join(f"{note[0].upper()}{note[1:]}" for note in (*study.asked.space.notes, *study.notes)),
         headline=[] if middle is None else [_headline(name, middle) for name in objectives],
@@ -81,6 +83,10 @@ def page_data(study: "Study") -> dict[str, Any]:
         "growth": hypervolumes(points, objectives),
         "importances": study.importances,
     }
+
+
+def _no_front(points: Sequence[Point]) -> str:
+    return f"There is no front: {why_empty(points)}"
 
 
 def _words(point: Point, lacking: str) -> str:

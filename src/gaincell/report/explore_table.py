@@ -33,8 +33,8 @@ def figures_there(points: Sequence[Point]) -> list[str]:
 
 def front_table(study: "Study") -> Table:
     """The points that no other beats: their values, how they were measured, and every figure."""
-    points = study.points
-    return points_table(front(points, study.objectives), study.asked.space.names, f"Front of {len(points)} points")
+    points, best = study.points, study.front
+    return points_table(best, study.asked.space.names, f"Front: {len(best)} of {len(points)} points")
 
 
 def points_table(points: Sequence[Point], fields: Sequence[str], title: str = "") -> Table:
