@@ -130,6 +130,16 @@ def test_refused(given: list[str], words: list[str], gaincell: Run) -> None:
     gaincell("explore", "gpt2", *given).assert_refused(*words)
 
 
+@pytest.mark.parametrize("place", ["/proc/x/j.log", "/dev/null", "/dev/full", "words.txt/j.log", ""])
+@pytest.mark.parametrize("option", ["--storage", "--join"])
+def test_a_storage_that_cannot_be_is_refused(option: str, place: str, tmp_path: Path, gaincell: Run) -> None:
+    (tmp_path / "words.txt").write_text("words\n")
+    if option == "--join":
+        gaincell("explore", option, place).assert_refused(place, "no journal")
+    else:
+        gaincell("explore", "gpt2", "--vary", "output_levels=16,64", option, place).assert_refused("--storage", place)
+
+
 def test_a_front_without_points_is_told(tmp_path: Path, gaincell: Run) -> None:
     """That all points are beyond a limit is no lack of points, with --pick or without; and of a front how many."""
     ended = gaincell(*COST, "--limit", "energy_j=1e-20")

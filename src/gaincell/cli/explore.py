@@ -1,5 +1,7 @@
 """`gaincell explore`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -128,21 +130,39 @@ def explore(
     if join is not None:
         from gaincell.explore import join as joined
 
-        given = [name for name, value in of_study.items() if value and name != "--text"]
+        given = [name for name, value in of_study.items() if (value or value == "") and name != "--text"]
         if given:
             raise InputError(f"--join goes by what its storage says; leave {', '.join(given)} out.")
-        study = joined(join, model, adapter, text, **how)
+        with _journal("--join", join, join):
+            study = joined(join, model, adapter, text, **how)
     else:
-        study = _begun(
-            model or ("demo" if adapter else "extended"),
-            storage or out / "journal.log",
-            of_study,
-            {"adapter": adapter, **how},
-        )
+        named, place = model or ("demo" if adapter else "extended"), out / "journal.log" if storage is None else storage
+        with _journal("--out" if storage is None else "--storage", out if storage is None else storage, place):
+            study = _begun(named, place, of_study, {"adapter": adapter, **how})
     for word in pick or ():
         check_pick(word, runs=study.bench.runs)
     study.run(points)
     _tell(study, out, pick or [], json)
+
+
+@contextmanager
+def _journal(option: str, given: str | Path, place: str | Path) -> Iterator[None]:
+    """Say in one sentence, which names an option, where a journal cannot be kept; other errors pass."""
+    from gaincell.explore.storage import is_url
+
+    path = Path(place)
+    if not str(place) or (not is_url(place) and path.exists() and not path.is_file()):
+        raise InputError(f"{option} '{given}' is no journal of a study; give the path of a file, or postgresql://...")
+    try:
+        yield
+    except OSError as error:
+        # What lies at the journal (its locks do), or is a folder above it.
+        at = "" if error.filename is None else str(error.filename)
+        if is_url(place) or not (at.startswith(str(path)) or at in map(str, path.parents)):
+            raise
+        raise InputError(
+            f"{option} {given}: no journal can be kept there ({error.strerror}); choose another."
+        ) from None
 
 
 def _begun(model: str, storage: str | Path, given: dict[str, Any], how: dict[str, Any]) -> "Study":
