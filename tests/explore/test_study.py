@@ -324,6 +324,8 @@ def test_objectives_limits_and_fidelities_that_are_none() -> None:
     for limit, word in (("speed=1", "no figure"), ("energy_j=few", "no number"), ("energy_j", "no number")):
         with pytest.raises(InputError, match=word):
             read_limits([limit], runs=True)
+    with pytest.raises(InputError, match="--limit energy_j is given twice"):
+        read_limits(["energy_j=1", "energy_j=1e-20"], runs=True)
     for names, tokens in ((("matched", "as_is"), 0), (("best",), 0), (("as_is", "distilled"), 0), (("as_is",), 9)):
         with pytest.raises(InputError, match="--fidelity"):
             check_fidelities(names, tokens, runs=True)

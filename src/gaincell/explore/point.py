@@ -90,12 +90,14 @@ def read_limits(given: Mapping[str, float] | Sequence[str], *, runs: bool) -> di
         runs: as in `check_objectives`.
 
     Raises:
-        InputError: no such figure, or a limit that is no number above 0.
+        InputError: no such figure, one given twice, or a limit that is no number above 0.
     """
     found: dict[str, float] = {}
     pairs = given.items() if isinstance(given, Mapping) else [spec.partition("=")[::2] for spec in given]
     for name, most in pairs:
         check_figure("--limit", name, runs)
+        if name in found:
+            raise InputError(f"--limit {name} is given twice; leave it out once.")
         try:
             found[name] = float(most)
         except ValueError:
