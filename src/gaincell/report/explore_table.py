@@ -13,7 +13,8 @@ from gaincell.report.tables import Table
 if TYPE_CHECKING:
     from gaincell.explore import Study
 
-_ESCAPED = str.maketrans({letter: f"\\{letter}" for letter in "_%&#${}"} | {"\\": r"\textbackslash{}"})
+_SPELT = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_ESCAPED = str.maketrans({letter: f"\\{letter}" for letter in "_%&#${}"} | _SPELT)
 
 
 def shown(name: str, value: float | None) -> str:
@@ -48,13 +49,13 @@ def points_table(points: Sequence[Point], fields: Sequence[str], title: str = ""
 
 
 def as_csv(points: Sequence[Point], fields: Sequence[str], objectives: Sequence[str]) -> str:
-    """Every point, in SI units, with whether it is in the front, and what it lacks."""
+    """Every point, in SI units and to the last digit, with whether it is in the front, and what it lacks."""
     best, names, text = front(points, objectives), figures_there(points), io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     units = [f"{name} [{FIGURES[name][0] or '1'}]" for name in names]
     writer.writerow(["point", *fields, "fidelity", *units, "front", "lacks"])
     for x in points:
-        values = [told(x.values.get(field)) for field in fields]
+        values = [repr(value) if isinstance(value := x.values.get(field), float) else told(value) for field in fields]
         figures = [x.figures.get(name, "") for name in names]
         lacking = lacks(x, best, objectives)
         writer.writerow([x.number, *values, x.fidelity, *figures, "yes" if x in best else "no", lacking])
