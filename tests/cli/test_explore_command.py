@@ -98,6 +98,9 @@ def test_quick_looks_at_a_model(tiny: Path, tmp_path: Path, gaincell: Run, monke
     assert "of 4 points" in ended.out
     assert "kl" in ended.out
     assert "note: quality is of rows of 128 tokens" in ended.out
+    page = (tmp_path / "out" / "report.html").read_text("utf-8")
+    assert "Quality is of 1 row of 128 tokens of &#39;library&#39;" in page
+    assert "An adapter may have learned from such texts" in page
     assert {path.suffix for path in (tmp_path / "cache" / "explore").iterdir()} == {".json"}
     shutil.rmtree(tmp_path / "out")
 

@@ -1,6 +1,7 @@
 """A study as one HTML page: the front, how it grew, what decides each objective, and what every other point lacks."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gaincell.explore.dominance import hypervolumes, knee, lacks
@@ -39,7 +40,7 @@ def render_explore(study: "Study") -> str:
         title=f"{study.asked.adapter or study.asked.model}: {' against '.join(objectives)}",
         summary=f"{f'Of {len(points)} design points {len(best)} are beaten by no other' if best else _no_front(points)}"
         f"{f', within {limits}' if limits else ''}{f'; {refused} cannot be had' if refused else ''}.",
-        note=" ".join(f"{note[0].upper()}{note[1:]}" for note in (*study.asked.space.notes, *study.notes)),
+        note=" ".join(f"{x[0].upper()}{x[1:]}" for x in (*_rows(study), *study.asked.space.notes, *study.notes)),
         headline=[] if middle is None else [_headline(name, middle) for name in objectives],
         knee=None if middle is None else str(middle),
         figures=[{"name": name, "about": FIGURES[name][1]} for name in names],
@@ -83,6 +84,19 @@ def page_data(study: "Study") -> dict[str, Any]:
         "growth": hypervolumes(points, objectives),
         "importances": study.importances,
     }
+
+
+def _rows(study: "Study") -> list[str]:
+    """What quality was measured on, in a sentence; nothing of a model that does not run."""
+    rows = study.bench.identity.get("rows")
+    if rows is None:
+        return []
+    count = "1 row" if rows["rows"] == 1 else f"{rows['rows']} rows"
+    return [
+        f"quality is of {count} of {rows['length']:,} tokens of '{Path(rows['text']).name}' (seed {rows['seed']}), and "
+        "so is what the arrays do. An adapter may have learned from such texts, perhaps from "
+        "these: figures rank design points, and may be better than on texts that it never saw."
+    ]
 
 
 def _no_front(points: Sequence[Point]) -> str:
