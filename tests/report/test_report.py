@@ -10,7 +10,7 @@ import pytest
 from gaincell import GainCellConfig
 from gaincell.report import Report, Results, write_report
 from gaincell.report.palette import DARK, LIGHT, variables
-from gaincell.report.run_page import render
+from gaincell.report.run_page import headline, render
 
 
 class _Page(HTMLParser):
@@ -146,3 +146,18 @@ def test_text_stands_out_and_magnitudes_differ_in_lightness(palette: dict[str, s
 def test_the_choice_of_light_or_dark_overrules_the_system() -> None:
     assert "data-theme" not in variables()
     assert variables(toggled=True).count(f"--ink:{DARK['ink']}") == 2
+
+
+def test_digital_heads_are_neither_dead_nor_silent(report: Report) -> None:
+    def figures(found: Report) -> dict[str, dict[str, str]]:
+        return {item["label"]: item for item in headline(found)}
+
+    point = report["results"]["adapted"]
+    state = json.loads(json.dumps(report["heads"][point]))
+    state["activity"]["digital"] = [[1, 2]]
+    before, after = figures(report), figures({**report, "heads": {**report["heads"], point: state}})
+    count = int(before["Dead heads"]["unit"].removeprefix("of "))
+    assert (before["Dead heads"]["value"], after["Dead heads"]["value"]) == ("1", "0")
+    assert after["Dead heads"]["unit"] == f"of {count - 1}"
+    assert after["Dead heads"]["about"].endswith("digital: 1")
+    assert float(after["Silent pulses"]["value"]) < float(before["Silent pulses"]["value"])

@@ -65,7 +65,7 @@ def page_data(heads: dict[str, Heads], maps: Maps | None) -> dict[str, Any] | No
         return None
     metrics = [*_METRICS, _MOVED] if maps is not None else [*_METRICS]
     values: dict[str, dict[str, list[float]]] = {}
-    dead, saturated, blocks = {}, {}, {}
+    dead, saturated, digital, blocks = {}, {}, {}, {}
     layers = count = 0
     for point, found in heads.items():
         activity = Activity.from_dict(found["activity"])
@@ -86,6 +86,7 @@ def page_data(heads: dict[str, Heads], maps: Maps | None) -> dict[str, Any] | No
         dead[point], saturated[point] = (
             [int(i) for i in which.flatten().nonzero()[0]] for which in (activity.dead, activity.saturated)
         )
+        digital[point] = sorted(layer * count + head for layer, head in activity.digital)
         blocks[point] = [_short(x) for x in errors["blocks"]]
     return {
         "points": list(heads),
@@ -96,6 +97,7 @@ def page_data(heads: dict[str, Heads], maps: Maps | None) -> dict[str, Any] | No
         "blocks": blocks,
         "dead": dead,
         "saturated": saturated,
+        "digital": digital,
     }
 
 

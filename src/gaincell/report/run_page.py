@@ -48,7 +48,7 @@ def render(report: Report) -> str:
         summary=results["summary"],
         note=results["note"],
         r=results,
-        headline=_headline(report),
+        headline=headline(report),
         adaptation=data["curves"] or data["layers"],
         intervals=any(row.get("interval") for row in results["perplexities"]),
         tasks=found,
@@ -93,7 +93,7 @@ def _perplexity(results: Results) -> dict[str, Any]:
     return {"rows": rows, "original": original}
 
 
-def _headline(report: Report) -> list[dict[str, str]]:
+def headline(report: Report) -> list[dict[str, str]]:
     """Few large numbers, of the design point that the samples are of."""
     results, point = report["results"], report["results"]["adapted"]
     first = results["perplexities"][0]
@@ -120,7 +120,8 @@ def _headline(report: Report) -> list[dict[str, str]]:
     if point in report["heads"]:
         state = heads.page_data({point: report["heads"][point]}, None)
         assert state is not None
-        silent = state["values"][point]["silent"]
+        digital = state["digital"][point]
+        silent = [share for i, share in enumerate(state["values"][point]["silent"]) if i not in digital]
         items += [
             {
                 "label": "Silent pulses",
@@ -132,7 +133,8 @@ def _headline(report: Report) -> list[dict[str, str]]:
                 "label": "Dead heads",
                 "value": str(len(state["dead"][point])),
                 "unit": f"of {len(silent)}",
-                "about": f"saturated: {len(state['saturated'][point])}",
+                "about": f"saturated: {len(state['saturated'][point])}"
+                + (f"; digital: {len(digital)}" * bool(digital)),
             },
         ]
     return items

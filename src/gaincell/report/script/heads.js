@@ -160,7 +160,7 @@ function attention({ tokens, original, points: maps }, names, heads, moved) {
   extreme(1);
 }
 
-function headControls({ layers, heads, points, metrics, values, dead, saturated }) {
+function headControls({ layers, heads, points, metrics, values, dead, saturated, digital }) {
   const counted = (n) => Array.from({ length: n }, (_, i) => i + 1);
   const layer = $("#choose-layer"), head = $("#choose-head"), metric = $("#choose-metric");
   options(layer, counted(layers), 0);
@@ -184,7 +184,7 @@ function headControls({ layers, heads, points, metrics, values, dead, saturated 
     head.value = chosen.head;
     for (const select of selects) select.value = chosen.point;
     const point = points[chosen.point], at = chosen.layer * heads + chosen.head;
-    const state = dead[point].includes(at) ? "dead: no pulse at all" : saturated[point].includes(at) ? "saturated" : "alive";
+    const state = dead[point].includes(at) ? "dead: no pulse at all" : saturated[point].includes(at) ? "saturated" : digital[point].includes(at) ? "digital: attends with softmax" : "alive";
     $("#head-name").textContent = `Layer ${chosen.layer + 1}, head ${chosen.head + 1} at ${point}`;
     for (const name of document.querySelectorAll(".point-name")) name.textContent = point;
     $("#head-facts").replaceChildren(...[["state", state], ...metrics.map((m) => [m.title, m.percent ? percent(values[point][m.key][at]) : number(values[point][m.key][at])])].map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
@@ -194,13 +194,13 @@ function headControls({ layers, heads, points, metrics, values, dead, saturated 
 }
 
 // All heads as a table, built when somebody opens it.
-function headTable(details, { heads, points, metrics, values, dead, saturated }) {
+function headTable(details, { heads, points, metrics, values, dead, saturated, digital }) {
   const fill = () => {
     const point = points[chosen.point], only = $("#only-odd").checked, body = $("tbody", details);
     const count = values[point][metrics[0].key].length;
     const rows = Array.from({ length: count }, (_, i) => i).filter((i) => !only || dead[point].includes(i) || saturated[point].includes(i));
     body.replaceChildren(...rows.map((i) => {
-      const state = dead[point].includes(i) ? "dead" : saturated[point].includes(i) ? "saturated" : "alive";
+      const state = dead[point].includes(i) ? "dead" : saturated[point].includes(i) ? "saturated" : digital[point].includes(i) ? "digital" : "alive";
       const first = [Math.floor(i / heads) + 1, (i % heads) + 1].map((n) => html("td", { class: "number", "data-value": n }, n));
       const rest = metrics.map((m) => html("td", { class: "number", "data-value": values[point][m.key][i] ?? "" }, m.percent ? percent(values[point][m.key][i]) : number(values[point][m.key][i])));
       return html("tr", {}, ...first, html("td", {}, state), ...rest);
