@@ -284,6 +284,24 @@ def test_a_storage_tells_its_study(tmp_path: Path) -> None:
     assert bench == {"model": "made up"}
 
 
+@pytest.mark.parametrize("where", ["base", "cells", "bench"])
+def test_what_a_storage_says_reads_no_file(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what `to_dict` wrote a cell is content; where it is a path, or something is missing, that is told."""
+    own = study(Storage(tmp_path / "journal.log"), vary={"cell": "leroux2025,ito-2t0c"})
+    own.open()
+    kept = own._study.user_attrs["gaincell"]
+    if where == "base":
+        kept["asked"]["space"]["base"]["cell"] = "mine.yaml"
+    elif where == "cells":
+        kept["asked"]["space"]["cells"]["ito-2t0c"] = "mine.yaml"
+    else:
+        del kept["bench"]
+    own._study.set_user_attr("gaincell", kept)
+    monkeypatch.setattr("gaincell.config.load_cell", lambda _: pytest.fail("read a file"))
+    with pytest.raises(InputError, match="holds a study that is damaged"):
+        read_asked(Storage(tmp_path / "journal.log"))
+
+
 def test_storages_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "words").write_text("no journal\n")
     with pytest.raises(InputError, match="is no journal"):

@@ -131,6 +131,8 @@ def _joined_rows(kept: dict[str, Any] | None, text: str | None) -> RowsAsked | N
         if text is not None:
             raise InputError("--text: this study is of cost alone, without a text; leave it out.")
         return None
+    if not isinstance(kept, dict) or kept.keys() != RowsAsked().to_dict().keys():
+        raise InputError("this study's rows are damaged; choose another storage.")
     if text is None and kept["text"] not in PACKAGED:
         raise InputError(
             f"this study measures on the text '{kept['text']}', which joining does not read unasked; say with --text "

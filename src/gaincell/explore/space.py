@@ -221,7 +221,7 @@ def _as_held(name: str, home: Literal["design", "hardware"], value: Value) -> Va
 
     Whether it fits is told by the design points that it makes.
     """
-    annotation = (GainCellConfig if home == "design" else HardwareParameters).model_fields[name].annotation
+    annotation: Any = (GainCellConfig if home == "design" else HardwareParameters).model_fields[name].annotation
     try:
         return value if name == "cell" else TypeAdapter(annotation).validate_python(value)
     except ValidationError:

@@ -138,7 +138,8 @@ class Study:
         self.asked, self.bench, self.storage = asked, bench, storage
         self.sampler, self.seed, self.listener = sampler, seed, listener or Silence()
         self.joins = joins
-        self._study, self._prepared = self._find(), False
+        self._study: Any = self._find()
+        self._prepared = False
 
     @property
     def objectives(self) -> tuple[str, ...]:
@@ -284,9 +285,8 @@ class Study:
         if wanted < 1:
             return self.points
         with self.storage.alive(), quiet():
-            if self._study is None:
-                self.open()
-            self._study.sampler = self._sampler(self._ordinal(wanted))
+            study = self._begun()
+            study.sampler = self._sampler(self._ordinal(wanted))
             while self._one(wanted):
                 pass
         return self.points
@@ -440,6 +440,12 @@ class Study:
             return optuna.samplers.NSGAIISampler(seed=seed)
         return optuna.samplers.TPESampler(multivariate=True, seed=seed)
 
+    def _begun(self) -> Any:
+        """The storage's study, begun where it has none."""
+        if self._study is None:
+            self.open()
+        return self._study
+
     def _trials(self) -> list[Any]:
         return [] if self._study is None else self._study.get_trials(deepcopy=False)
 
@@ -491,7 +497,24 @@ def read_asked(storage: Storage) -> tuple[Asked, dict[str, Any]]:
     found = kept.get(_IDENTITY)
     if not isinstance(found, dict) or found.get("form") != _FORM:
         raise InputError(f"{storage.told} holds no study of this version of gaincell; check it, or begin one there.")
-    return Asked.from_dict(found["asked"]), found["bench"]
+    try:
+        _check_no_paths(found["asked"]["space"])
+        return Asked.from_dict(found["asked"]), dict(found["bench"])
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{storage.told} holds a study that is damaged; choose another.") from None
+
+
+def _check_no_paths(space: Mapping[str, Any]) -> None:
+    """A storage may come from anyone: a cell, which may be a file's path or its content, is content there.
+
+    Raises:
+        TypeError: it is not.
+    """
+    content = [space["base"]["cell"], *space["cells"].values()]
+    if not all(isinstance(x, dict) for x in content):
+        raise TypeError
 
 
 def figures_of(measured: Measured | None, found: Estimate) -> dict[str, float]:
