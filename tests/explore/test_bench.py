@@ -55,9 +55,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def begun(folder: Path, place: Path, **what: Any) -> Study:
-    vary = what.pop("vary", VARY)
+    vary, adapter = what.pop("vary", VARY), str(what.pop("adapter", folder / "tiny.safetensors"))
     given = {"rows": RowsAsked(str(folder / "words.txt"), rows=2, length=64), "cache": folder / "cache", **what}
-    return begin(str(folder / "tiny"), vary, place, adapter=str(folder / "tiny.safetensors"), **given)
+    return begin(str(folder / "tiny"), vary, place, adapter=adapter, **given)
 
 
 def original(folder: Path) -> tuple[PreTrainedModel, Any]:
@@ -136,6 +136,32 @@ def test_matching_and_training_leave_the_adapter_as_it_was(folder: Path, tmp_pat
     assert again.bench.measure(point, "matched") != again.bench.measure(point, "as_is")
     study.bench.kept = type(study.bench.kept)(tmp_path / "third")  # pyright: ignore[reportAttributeAccessIssue]
     assert study.bench.measure(point, "as_is") == again.bench.measure(point, "as_is")
+
+
+def test_layers_kept_digital_have_the_original_s_weights(folder: Path, tmp_path: Path) -> None:
+    """What an adapter changed in a layer it changed for arrays."""
+    from gaincell.models import save_adapter
+
+    model = gaincell.load_adapter(original(folder)[0], folder / "tiny.safetensors")
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1.2)
+    save_adapter(model, original(folder)[0], tmp_path / "other.safetensors")
+    point = POINT.replace(digital=[0])
+    study = begun(
+        folder, tmp_path / "a.log", cache=tmp_path / "cache", config=point, adapter=tmp_path / "other.safetensors"
+    )
+    assert isinstance(study.bench, ModelBench)
+    found = study.bench.measure(point, "as_is").kl
+    model, tokenizer = original(folder)
+    rows, _ = read(study.bench.asked, tokenizer)
+    with torch.no_grad():
+        wanted = model(rows).logits[:, :-1].log_softmax(-1).double()
+        gaincell.load_adapter(model, tmp_path / "other.safetensors", digital=[0])
+        mixed = model(rows).logits[:, :-1].log_softmax(-1).double()
+    assert found == pytest.approx(float((wanted.exp() * (wanted - mixed)).sum(-1).mean()), rel=1e-4)
+    with pytest.raises(gaincell.InputError, match="the same digital layers"):
+        study.bench.measure(POINT, "as_is")
 
 
 def test_joining_needs_the_storage_and_a_text_that_is_no_packaged_one(folder: Path, tmp_path: Path) -> None:

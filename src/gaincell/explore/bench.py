@@ -225,8 +225,11 @@ class ModelBench:
         }
         return _Loaded(model, tokenizer, rows, learned, key)
 
-    def _adapt(self, loaded: _Loaded) -> _Ready:
-        """What the original predicts, and then the adapter on it."""
+    def _adapt(self, loaded: _Loaded, digital: tuple[int | str, ...]) -> _Ready:
+        """What the original predicts, and then the adapter on it; layers that are digital keep the original's weights.
+
+        No study varies which those are.
+        """
         from gaincell.adapt.outcome import HeldBack
         from gaincell.evaluate.text_prefix import prefix_of
         from gaincell.models import design_point, load_adapter, scalers_of
@@ -234,7 +237,7 @@ class ModelBench:
         rows, model = loaded.rows, loaded.model
         model.eval()
         held = HeldBack(model, rows, [rows.shape[1]], len(prefix_of(loaded.tokenizer)), self.asked.seed)
-        load_adapter(model, self.adapter)
+        load_adapter(model, self.adapter, digital=digital)
         model.eval()
         own = design_point(model)
         assert own is not None
@@ -245,7 +248,9 @@ class ModelBench:
         return _Ready(model, own, held, kept)
 
     def _measure(self, loaded: _Loaded, point: GainCellConfig, fidelity: str, key: dict[str, Any]) -> Measured:
-        ready = self._adapted = self._adapted or self._adapt(loaded)
+        ready = self._adapted = self._adapted or self._adapt(loaded, point.digital)
+        if ready.own.digital != point.digital:
+            raise InputError("all design points of a study have the same digital layers; begin another for others.")
         with _without_notes():
             if fidelity == "as_is":
                 from gaincell.models import convert_
