@@ -151,7 +151,9 @@ def test_a_step_whose_files_are_gone_is_done_again(tiny: Path, finished: Path, t
 def test_demo_command(tiny: Path, gaincell: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DemoSettings, "of", classmethod(lambda cls, quick, from_scratch: LITTLE))
     with monkeypatch.context() as patch:
-        patch.setattr(shared, "load_model", lambda name, device="cpu": load_model(tiny if name == "demo" else name))
+        patch.setattr(
+            shared, "load_model", lambda name, device="cpu", digital=None: load_model(tiny if name == "demo" else name)
+        )
         ended = gaincell("demo", "--from-scratch", "--quick")
     assert ended.code == 0
     for words in ("Perplexity", "layer-wise transfer", PROMPTS[0], "energy, all layers", "published"):

@@ -96,7 +96,7 @@ def test_nothing_is_measured_twice_but_what_changed(
     assert set(found["heads"]) == {"extended"}
     before = (copied / "report.html").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(shared, "load_model", lambda name, device="cpu": pytest.fail("a model was loaded"))
+        patch.setattr(shared, "load_model", lambda name, device="cpu", digital=None: pytest.fail("a model was loaded"))
         again = gaincell("report", copied, "--base", tiny)
     assert again.code == 0, again
     assert "[1/" not in again.err
@@ -138,7 +138,9 @@ def test_a_page_beside_its_original_is_not_measured_twice(
     base = Path(shutil.copytree(tiny, tmp_path / "base"))
     args = ("report", copied, "--base", base, "--out", base / "report.html")
     assert gaincell(*args).code == 0
-    monkeypatch.setattr(shared, "load_model", lambda name, device="cpu": pytest.fail("a model was loaded"))
+    monkeypatch.setattr(
+        shared, "load_model", lambda name, device="cpu", digital=None: pytest.fail("a model was loaded")
+    )
     assert gaincell(*args).code == 0
 
 
