@@ -94,8 +94,8 @@ def _rows(study: "Study") -> list[str]:
     count = "1 row" if rows["rows"] == 1 else f"{rows['rows']} rows"
     return [
         f"quality is of {count} of {rows['length']:,} tokens of '{Path(rows['text']).name}' (seed {rows['seed']}), and "
-        "so is what the arrays do. An adapter may have learned from such texts, perhaps from "
-        "these: figures rank design points, and may be better than on texts that it never saw."
+        "so is what the arrays do. An adapter may have learned from such texts, perhaps from these: figures rank "
+        "design points, and may be better than on texts that it never saw."
     ]
 
 
