@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from imperfect_cases import characterised, with_table
 from ops_cases import Case, assert_same_gradients, cases, dense_attention, gradients
+from test_wear import worn
 
 import gaincell
 from gaincell import GainCellConfig, InputError
@@ -93,15 +94,22 @@ def _saved(config: GainCellConfig, folder: Path) -> Path:
 
 def test_what_a_path_may_lack_follows_from_the_arrays_and_each_path_names_what_it_serves() -> None:
     base = GainCellConfig.named("leroux2025")
-    cell = with_table(characterised(base.cell, base.pulse_max_s, 1.3, (0.1, 0.07)))
-    base = base.replace(cell=cell.model_copy(update={"pulse": TOE}))
+    cell, wear = with_table(characterised(base.cell, base.pulse_max_s, 1.3, (0.1, 0.07))), worn(base.cell).circuit
+    assert cell.circuit is not None
+    assert wear is not None
+    circuit = cell.circuit.model_copy(update={"read": wear.read, "write": wear.write})
+    base = base.replace(cell=cell.model_copy(update={"pulse": TOE, "circuit": circuit}))
     mismatch = {"mismatch_seed": 1, "mismatch_gain": 0.1, "mismatch_zero_v": 0.0}
-    table = {"retention": "table", "leak_per_token": None, "token_period_s": 1e-8}
+    period = {"leak_per_token": None, "token_period_s": 1e-8}
+    table = {"retention": "table", **period}
     asked: dict[str, tuple[dict[str, object], set[str]]] = {
         "mismatch_seed": (mismatch, {"mismatch"}),
         "retention_seed": ({"retention_seed": 1, "retention_spread": 0.5}, {"leak spread"}),
         "refresh_tokens": ({"refresh_tokens": 5}, {"refresh"}),
+        "refresh": ({"refresh": "read", "refresh_tokens": 5, **period}, {"refresh"}),
         "retention": (table, {"retention table"}),
+        "writes": ({"writes": "cell"}, {"write error"}),
+        "read_disturb": ({"read_disturb": "cell"}, {"read disturb"}),
         "charge_to_pulse": ({"charge_to_pulse": "cell"}, set()),  # which all paths compute
         "pulse_law": ({"pulse_law": "cell"}, set()),
         "feedthrough": ({"feedthrough": True}, {"feedthrough"}),
@@ -117,6 +125,7 @@ def test_what_a_path_may_lack_follows_from_the_arrays_and_each_path_names_what_i
         assert array_model(base.replace(**fields)).needs == needs
     everything = frozenset.union(*(array_model(base.replace(**fields)).needs for fields, _ in asked.values()))
     everything |= array_model(base.replace(normaliser="ideal")).needs | {"gradients"}
-    assert everything == blocked.SERVES | {"leak spread"} == naive.SERVES | {"gradients"}
+    everything |= array_model(base.replace(writes="cell", **table)).needs
+    assert everything == blocked.SERVES | {"leak spread", "tabled write"} == naive.SERVES | {"gradients"}
     assert stepwise.SERVES == naive.SERVES
     assert {"gradients", "normaliser"} == triton.SERVES
